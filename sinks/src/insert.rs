@@ -1,0 +1,55 @@
+//! One INSERT: an ArrowStream body, a token, and the settings that make both mean something.
+
+use crate::error::StoreError;
+use crate::store::Store;
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::StreamWriter;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// How long ClickHouse may take for one insert before it counts as unanswered.
+const ANSWER_SECONDS_MAX: u64 = 120;
+
+impl Store {
+    /// Inserts the batches, which share a schema, as one INSERT. Columns are matched by name. The `token` makes a
+    /// repeat within ClickHouse's window a no-op; the table's key does so at any age.
+    ///
+    /// # Errors
+    /// See [`StoreError::retry`]. After [`StoreError::Unanswered`] the rows may be there or not.
+    pub async fn insert(&self, table: &str, token: &str, batches: &[RecordBatch]) -> Result<(), StoreError> {
+        let Some(first) = batches.first() else { return Ok(()) };
+        let schema = first.schema();
+        let columns: Vec<String> = schema.fields().iter().map(|f| format!("`{}`", f.name())).collect();
+        let sql = format!("INSERT INTO {table} ({}) FORMAT ArrowStream", columns.join(", "));
+        let body = encode(batches)?;
+        let limit = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
+        let mut insert = self
+            .client
+            .insert_formatted_with(sql)
+            .with_timeouts(limit, limit)
+            .with_setting("async_insert", "0") // under it tokens and acknowledgements mean something else
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("input_format_null_as_default", "1")
+            .with_setting("max_partitions_per_insert_block", "0")
+            .with_setting("max_insert_block_size", "1048449"); // one INSERT stays one block
+        if self.cluster.is_some() {
+            insert = insert
+                .with_setting("distributed_foreground_insert", "1") // acknowledged means on the shard
+                .with_setting("insert_quorum", "auto");
+        }
+        insert.send(body).await.map_err(StoreError::from)?;
+        insert.end().await.map_err(StoreError::from)
+    }
+}
+
+/// The batches as one Arrow IPC stream.
+fn encode(batches: &[RecordBatch]) -> Result<Bytes, StoreError> {
+    let Some(first) = batches.first() else { return Ok(Bytes::new()) };
+    let size: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+    let mut writer = StreamWriter::try_new(Vec::with_capacity(size + 4096), &first.schema())?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?.into())
+}

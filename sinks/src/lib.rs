@@ -1,0 +1,21 @@
+//! Where rows come to rest: ClickHouse with its migrations, the dead-letter topic, and the embedded engine.
+//!
+//! [`Store`] is the connection. [`rows`] gives facts, receipts, dead letters and gaps their columns; [`Store::insert`]
+//! sends them as one ArrowStream body under a token; [`Retry`] says what each error asks of the caller; [`bisect`]
+//! finds the row that ClickHouse refuses. Nothing here knows who calls.
+
+mod bisect;
+mod dead_topic;
+mod error;
+mod insert;
+mod migrate;
+mod receipts;
+pub mod rows;
+mod store;
+
+pub use bisect::{Refused, bisect};
+pub use dead_topic::{DeadTopic, DeadTopicError};
+pub use error::{Retry, StoreError};
+pub use migrate::{MIGRATIONS, Migration, MigrationError};
+pub use receipts::{Inherited, Receipts};
+pub use store::{Store, StoreConfig};

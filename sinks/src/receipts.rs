@@ -1,0 +1,87 @@
+//! What the ledger already holds of a partition: read by a lane before it takes its first record.
+
+use crate::error::StoreError;
+use crate::store::Store;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tally_schemas::{Fault, Reason};
+use uuid::Uuid;
+
+/// Offsets that a lane must not take again, and dead letters whose receipt is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Receipts {
+    /// Ranges [first, next) with a receipt or a recorded gap, ascending, apart from each other.
+    pub done: Vec<(i64, i64)>,
+    /// Dead letters without a receipt: a crash came between. What was found dead stays dead, so that a registry
+    /// that knows more today cannot make a row and a dead letter of one offset.
+    pub inherited: Inherited,
+}
+
+/// Faults by offset.
+pub type Inherited = BTreeMap<i64, Fault>;
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Range {
+    first: i64,
+    next: i64,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Orphan {
+    offset: i64,
+    reason: String,
+    path: String,
+    sentence: String,
+}
+
+/// Receipts from an offset on, as ranges. An offset that was attested twice counts once.
+const DONE: &str = "
+WITH taken AS (
+    SELECT offset AS first, offset + 1 AS next FROM audit_log
+    WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64}
+    UNION DISTINCT
+    SELECT first, next FROM gaps
+    WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND next > {from:Int64}
+), islands AS (
+    SELECT first, next,
+        max(next) OVER (ORDER BY first, next ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+    FROM taken
+), numbered AS (
+    SELECT first, next, sum(first > reach) OVER (ORDER BY first, next ROWS UNBOUNDED PRECEDING) AS island
+    FROM islands
+)
+SELECT min(first) AS first, max(next) AS next FROM numbered GROUP BY island ORDER BY first";
+
+const ORPHANS: &str = "
+SELECT offset, reason, path, sentence FROM dead_letters FINAL
+WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64}
+AND offset NOT IN (
+    SELECT offset FROM audit_log
+    WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64})
+ORDER BY offset";
+
+impl Store {
+    /// Reads what is settled of one partition from offset `from` on.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. A lane that cannot read its receipts must not start.
+    pub async fn receipts(&self, topic_id: Uuid, partition: i32, from: i64) -> Result<Receipts, StoreError> {
+        let ask = |sql| {
+            self.client
+                .query(sql)
+                .param("topic_id", topic_id.to_string())
+                .param("partition", partition)
+                .param("from", from)
+        };
+        let ranges: Vec<Range> = ask(DONE).fetch_all().await?;
+        let orphans: Vec<Orphan> = ask(ORPHANS).fetch_all().await?;
+        let inherited = orphans.into_iter().map(|orphan| {
+            let reason = Reason::from_name(&orphan.reason).unwrap_or(Reason::RejectedByStore);
+            (orphan.offset, Fault { reason, path: orphan.path, sentence: orphan.sentence })
+        });
+        Ok(Receipts {
+            done: ranges.into_iter().map(|r| (r.first, r.next)).collect(),
+            inherited: inherited.collect(),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The connection to ClickHouse.
+
+use crate::error::StoreError;
+use clickhouse::Client;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// How to reach ClickHouse. An operator's own cluster or the embedded engine: the same interface.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Address of the HTTP interface, such as `http://127.0.0.1:8123`.
+    pub url: String,
+    /// Database; `tally migrate` creates it.
+    pub database: String,
+    /// User; empty for the server's default.
+    pub user: String,
+    /// Password; empty for none.
+    pub password: SecretString,
+    /// Name of a cluster: tables become replicated and distributed over it. Empty for a single server.
+    pub cluster: String,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            url: String::new(),
+            database: "tally".to_owned(),
+            user: String::new(),
+            password: SecretString::default(),
+            cluster: String::new(),
+        }
+    }
+}
+
+/// A connection pool to one database of ClickHouse.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) client: Client,
+    pub(crate) database: String,
+    pub(crate) cluster: Option<String>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A pool; nothing is sent yet.
+    pub fn new(config: &StoreConfig) -> Store {
+        let mut client = Client::default().with_url(&config.url).with_database(&config.database);
+        if !config.user.is_empty() {
+            client = client.with_user(&config.user);
+        }
+        if !config.password.expose_secret().is_empty() {
+            client = client.with_password(config.password.expose_secret());
+        }
+        let cluster = (!config.cluster.is_empty()).then(|| config.cluster.clone());
+        Store { client, database: config.database.clone(), cluster }
+    }
+
+    /// The client, for those who read.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks ClickHouse for a sign of life.
+    ///
+    /// # Errors
+    /// What came back instead.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        // the database may not exist yet: ask in the one that always does
+        let client = self.client.clone().with_database("default");
+        let one: u8 = client.query("SELECT 1").fetch_one().await.map_err(StoreError::from)?;
+        debug_assert_eq!(one, 1);
+        Ok(())
+    }
+}
