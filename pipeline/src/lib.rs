@@ -1,1 +1,26 @@
-//! pipeline
+//! The route from Kafka to ClickHouse.
+//!
+//! A [`source`] fetches by batch into each partition's [`inbox`]; its [`lane`] takes a [`slab`] of records, has them
+//! [`judge`]d against the [`writers`]' schemas, writes facts and dead letters, attests every offset in the ledger, and
+//! only then commits. [`ingest`] runs the lanes of one process. One rule above all: every offset ends as exactly one
+//! row or exactly one dead letter, durably, before it is committed.
+//!
+//! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
+
+pub mod config;
+mod inbox;
+pub mod ingest;
+mod judge;
+mod lane;
+mod metrics;
+mod ops;
+pub mod registry;
+pub mod simulator;
+mod slab;
+mod source;
+mod write;
+mod writers;
+
+pub use judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
+pub use metrics::Metrics;
+pub use source::{IdentityError, Partition, Source, SourceError};

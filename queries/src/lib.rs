@@ -1,1 +1,7 @@
-//! queries
+//! What the audit asks of the store: named SQL, and what its answers mean.
+//!
+//! Each question is a `.sql` file with bound parameters and a module that says how its rows become an answer.
+
+mod balance;
+
+pub use balance::{Balance, Bounds, Hole, QueryError, balance};

@@ -62,8 +62,8 @@ impl DeadTopic {
     pub async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), DeadTopicError> {
         let topic = DeadTopic::name(&origin.topic);
         let acks: FuturesUnordered<_> = letters.iter().map(|letter| self.one(&topic, origin, letter)).collect();
-        let sent = acks.try_for_each(async |()| Ok(())).await;
-        sent.map_err(|source| DeadTopicError { topic, source })
+        let sent: Result<Vec<()>, KafkaError> = acks.try_collect().await;
+        sent.map(drop).map_err(|source| DeadTopicError { topic, source })
     }
 
     async fn one(&self, topic: &str, origin: &Origin, letter: &DeadLetter) -> Result<(), KafkaError> {

@@ -6,6 +6,7 @@
 
 mod bisect;
 mod dead_topic;
+pub mod embedded;
 mod error;
 mod insert;
 mod migrate;

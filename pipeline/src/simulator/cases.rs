@@ -159,14 +159,8 @@ impl Simulator {
 
     /// The first decision, the one that the SLA is about.
     fn decide(&mut self, case: &Case) -> (Stage, i64) {
-        let decision = self.rng.pick([
-            "APPROVED",
-            "DISMISSED",
-            "DISMISSED",
-            "RESTRICTED",
-            "REMOVED",
-            "LICENSE_REVOKED",
-        ]);
+        let decision =
+            self.rng.pick(["APPROVED", "DISMISSED", "DISMISSED", "RESTRICTED", "REMOVED", "LICENSE_REVOKED"]);
         let mut event = self.case_event(case, "DECIDED");
         event.set(Field::Decision, decision);
         self.accept(event);

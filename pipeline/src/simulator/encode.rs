@@ -65,9 +65,8 @@ impl Plan {
             panic!("{} version {} is a record", contract.topic, contract.version);
         };
         let step = |field: &apache_avro::schema::RecordField| {
-            Step::of(&field.name, &field.schema, &contract.schema).unwrap_or_else(|| {
-                panic!("the simulator cannot fill {} of {}", field.name, contract.topic)
-            })
+            Step::of(&field.name, &field.schema, &contract.schema)
+                .unwrap_or_else(|| panic!("the simulator cannot fill {} of {}", field.name, contract.topic))
         };
         Plan { header, steps: record.fields.iter().map(step).collect() }
     }

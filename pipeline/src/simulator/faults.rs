@@ -1,8 +1,7 @@
 //! Invalid events: a fresh valid event with one thing wrong, never a part of anyone's history.
 
-use super::encode::{Edition, HEADER_BYTES};
+use super::encode::HEADER_BYTES;
 use super::event::{Event, Field, Value};
-use super::life::Life;
 use super::world::SECOND;
 use super::{Emission, Expect, Simulator};
 use tally_schemas::Topic;
@@ -156,7 +155,7 @@ impl Simulator {
     #[cfg(test)]
     pub(super) fn fresh_bytes(&mut self, topic: Topic) -> Vec<u8> {
         let event = self.fresh(topic);
-        self.encoder.encode(&event, Edition::Latest)
+        self.encoder.encode(&event, super::Edition::Latest)
     }
 }
 

@@ -150,8 +150,8 @@ impl Simulator {
         self.tally.truth(unfinished, &self.world.wallets)
     }
 
-    /// Hands out what is ready. The tally follows what is handed out only in `accept`, so an action must not
-    /// leave more than the emissions of one event behind; `advance` is called only when `ready` is empty.
+    /// Hands out what is ready. `accept` counts an event before it is handed out, so an action publishes at most
+    /// one and `advance` is called only when nothing is ready: then the tally is never ahead of the caller.
     fn emit(&mut self) -> Option<Emission> {
         let emission = self.ready.pop_front()?;
         self.tally.emitted(&emission);
@@ -215,7 +215,8 @@ impl Simulator {
 
     fn edition(&mut self, event: &Event) -> Edition {
         let versioned = matches!(event.topic, Topic::Credit | Topic::Task);
-        let oldest = versioned && event.is_customer() && self.rng.chance(self.config.oldest_contract_permille);
+        let oldest =
+            versioned && event.is_customer() && self.rng.chance(self.config.oldest_contract_permille);
         if oldest { Edition::Oldest } else { Edition::Latest }
     }
 

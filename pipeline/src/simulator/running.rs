@@ -48,7 +48,7 @@ impl Simulator {
                 life.account.charged += amount;
                 answer.ok(&mut event);
                 self.accept(event);
-                life.supplement = (life.supplement > 0).then(|| life.actual - amount).unwrap_or(0).max(0);
+                life.supplement = if life.supplement > 0 { (life.actual - amount).max(0) } else { 0 };
             }
         }
         Life::then(Stage::Progress, self.span(5, 60))
@@ -107,8 +107,7 @@ impl Simulator {
         if pays && self.world.wallets[life.wallet].available() >= amount {
             match self.call(life, calls::CHARGE) {
                 Reply::Again(delay) => return Life::then(Stage::AnswerSupplement, delay),
-                // The event of the failure is out; the next step declines.
-                Reply::GivenUp => life.supplement = i64::MAX,
+                Reply::GivenUp => return Life::then(Stage::DeclineSupplement, SECOND),
                 Reply::Answered(answer) => {
                     let mut event = self.debit(life, "SUPPLEMENT_CHARGED", amount, 0);
                     life.account.supplemented += amount;
@@ -118,16 +117,15 @@ impl Simulator {
                     return Life::then(Stage::SettleSupplement, self.rng.between(SECOND / 10, SECOND));
                 }
             }
-            return Life::then(Stage::AnswerSupplement, SECOND);
         }
         self.decline_supplement(life)
     }
 
-    fn decline_supplement(&mut self, life: &mut Life) -> Next {
+    pub(super) fn decline_supplement(&mut self, life: &mut Life) -> Next {
         life.call = None;
-        life.supplement = 0;
+        let amount = std::mem::take(&mut life.supplement);
         life.actual = life.actual.min(life.account.estimate);
-        let mut event = self.credit(life, "SUPPLEMENT_DECLINED", 0);
+        let mut event = self.credit(life, "SUPPLEMENT_DECLINED", amount);
         event.set(Field::Balance, self.world.wallets[life.wallet].balance);
         self.accept(event);
         if self.rng.chance(400) {

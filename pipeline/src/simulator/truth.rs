@@ -110,7 +110,8 @@ pub struct Calls {
     pub requests: u64,
     /// Keys with an attempt that ended OK or in a refusal other than 429; all within 60 s of the first.
     pub answered: u64,
-    /// Keys given up after the last attempt; `requests` less both are still being retried.
+    /// Keys given up after the last attempt. `requests` less both are being retried, or were dropped by a
+    /// caller who lost interest; once all is at rest, `requests - answered` is what failed.
     pub given_up: u64,
 }
 

@@ -1,8 +1,8 @@
 //! Who and what there is: wallets, creators, templates and licences.
 
 use super::Config;
-use super::truth::WalletTruth;
 use super::rng::Rng;
+use super::truth::WalletTruth;
 use std::sync::Arc;
 use tally_schemas::{PolicyTag, policy_tags};
 

@@ -51,7 +51,8 @@ fn claims_are_not_believed() {
         parse_schema("a test", &text).expect("a schema")
     };
     let huge = [0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F];
-    let cases: [(&str, &[u8], Result<Json, (&str, usize, &str)>); 15] = [
+    type Case<'a> = (&'a str, &'a [u8], Result<Json, (&'a str, usize, &'a str)>);
+    let cases: [Case<'_>; 15] = [
         (r#""bytes""#, &[4, 0xAB, 0xCD], Ok(json!("abcd"))),
         (r#"["null","double"]"#, &[2, 0, 0, 0, 0, 0, 0, 0xF8, 0x7F], Ok(json!("NaN"))),
         (r#"{"type":"map","values":"int"}"#, &[2, 2, b'k', 14, 0], Ok(json!({"k": 7}))),

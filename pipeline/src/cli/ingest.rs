@@ -1,0 +1,112 @@
+//! `tally ingest`: the route, as a service or until caught up.
+#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
+
+use super::store;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tally_pipeline::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::ingest::{Config, run as ingest};
+use tally_pipeline::{Metrics, Source};
+use tally_queries::Balance;
+use tally_schemas::Topic;
+
+/// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
+///
+/// Exit code 0: stopped in good order, and the balance, where one was made, holds. 1: it does not. 3: could not run.
+#[derive(clap::Args, Debug)]
+pub(crate) struct IngestArgs {
+    #[command(flatten)]
+    kafka: Kafka,
+    #[command(flatten)]
+    clickhouse: ClickHouse,
+    #[command(flatten)]
+    registry: SchemaRegistry,
+    #[command(flatten)]
+    bounds: Bounds,
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(id = "ingest.listen", long = "listen", env = "TALLY_INGEST_LISTEN", default_value = "127.0.0.1:9464", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+    /// Stop when the high watermarks seen at the start are stored and committed, and print the balance.
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Print the balance as JSON.
+    #[arg(long, requires = "until_caught_up")]
+    json: bool,
+}
+
+pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = super::shutdown()?;
+    let opened = store::open_migrated(&args.clickhouse).await?;
+    let before = cpu_seconds();
+    let config = Config {
+        kafka: args.kafka.clone(),
+        clickhouse: args.clickhouse.clone(),
+        registry: args.registry,
+        bounds: args.bounds,
+        listen: Some(args.listen),
+        until_caught_up: args.until_caught_up,
+    };
+    let done = ingest(config, opened.store.clone(), Metrics::default(), shutdown.clone()).await?;
+    let mut holds = true;
+    if args.until_caught_up && !shutdown.is_cancelled() {
+        let cpu = cpu_seconds() - before;
+        let balances = balances(&args.kafka, &opened.store).await?;
+        holds = balances.iter().all(Balance::holds);
+        if args.json {
+            println!("{}", serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances }));
+        } else {
+            super::balance::print(&balances);
+            #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+            let (offsets, seconds) = (done.offsets as f64, done.elapsed.as_secs_f64());
+            println!(
+                "{} offsets in {seconds:.1} s: {:.0} events/s, {:.2} CPU s per million events, peak memory {} MiB",
+                done.offsets,
+                offsets / seconds.max(0.001),
+                cpu / offsets.max(1.0) * 1e6,
+                peak_memory_bytes() >> 20,
+            );
+        }
+    }
+    opened.close().await?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The balance of every topic as the store and the brokers have it now.
+pub(crate) async fn balances(kafka: &Kafka, store: &tally_sinks::Store) -> anyhow::Result<Vec<Balance>> {
+    let source = Source::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
+    let mut balances = Vec::new();
+    for contract in Topic::ALL {
+        let topic = kafka.topic(contract);
+        let topic_id = source.identity(&topic).await?;
+        let (asked, name) = (source.clone(), topic.clone());
+        let bounds = tokio::task::spawn_blocking(move || {
+            asked
+                .partitions(&name)?
+                .into_iter()
+                .map(|at| {
+                    let (low, high) = asked.watermarks(&at)?;
+                    Ok(tally_queries::Bounds { partition: at.number, low, high })
+                })
+                .collect::<Result<Vec<_>, tally_pipeline::SourceError>>()
+        });
+        let bounds = bounds.await??;
+        let client = store.client();
+        balances.push(tally_queries::balance(client, (&topic, topic_id), contract.table(), &bounds).await?);
+    }
+    Ok(balances)
+}
+
+/// CPU seconds of this process so far, user and system.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The most memory this process ever held, bytes.
+fn peak_memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+}

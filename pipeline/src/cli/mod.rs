@@ -1,0 +1,140 @@
+//! The command line. Each command is a module: its arguments, and one `run`.
+
+mod balance;
+mod clickhouse;
+mod config;
+mod ingest;
+mod migrate;
+mod publish;
+mod schema;
+mod store;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tally_pipeline::config::{Logging, read_file};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code where something could not be done or checked.
+const FAILED: u8 = 3;
+
+/// Every Kafka offset ends as exactly one row or exactly one dead letter, and anyone can check that it did.
+#[derive(Parser)]
+#[command(name = "tally", version, max_term_width = 110)]
+struct Cli {
+    /// Configuration file; without it ./tally.toml, if there is one. Environment and flags stand above it.
+    #[arg(long, global = true, env = "TALLY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    logging: Logging,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Ingest(ingest::IngestArgs),
+    Publish(publish::PublishArgs),
+    Migrate(migrate::MigrateArgs),
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    Clickhouse(clickhouse::ClickhouseArgs),
+    Config(config::ConfigArgs),
+}
+
+/// Parses, runs, and says on standard error why it could not.
+pub(crate) fn main() -> ExitCode {
+    match start() {
+        Ok(code) => code,
+        Err(error) => {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "tally: {error:#}"); // there is nobody else to tell
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    let matches = with_file(Cli::command())?.get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    log(&cli.logging)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(run(cli.command, &matches));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2)); // a blocked call to a broker must not hold us
+    code
+}
+
+async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Ingest(args) => ingest::run(args).await,
+        Command::Publish(args) => publish::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Schema(command) => schema::run(command).await,
+        Command::Clickhouse(args) => clickhouse::run(args).await,
+        Command::Config(_) => config::run(matches),
+    }
+}
+
+/// Puts the file's values in the place of the defaults: clap then lets environment and flags stand above them.
+fn with_file(command: clap::Command) -> anyhow::Result<clap::Command> {
+    let flag = std::env::args_os().skip_while(|a| a != "--config").nth(1).map(PathBuf::from);
+    let named = flag.or_else(|| std::env::var_os("TALLY_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from("tally.toml"));
+    if named.is_none() && !path.exists() {
+        return Ok(command);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    let mut known = Vec::new();
+    keys(&command, &mut known);
+    known.sort_unstable();
+    known.dedup();
+    let values = read_file(&text, &known).map_err(|all| anyhow::anyhow!("{}: {}", path.display(), all.join("; ")))?;
+    Ok(apply(command, &values))
+}
+
+fn keys(command: &clap::Command, known: &mut Vec<String>) {
+    known.extend(command.get_arguments().map(|a| a.get_id().to_string()).filter(|id| id.contains('.')));
+    command.get_subcommands().for_each(|sub| keys(sub, known));
+}
+
+fn apply(command: clap::Command, values: &BTreeMap<String, Vec<String>>) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| match values.get(arg.get_id().as_str()) {
+        Some(values) => arg.default_values(values),
+        None => arg,
+    });
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |sub| apply(sub, values)))
+}
+
+fn log(logging: &Logging) -> anyhow::Result<()> {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_new(&logging.filter)?;
+    let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match logging.format.as_str() {
+        "json" => to.json().init(),
+        _ => to.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    Ok(())
+}
+
+/// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once.
+fn shutdown() -> std::io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        let mut signals = 0;
+        loop {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            signals += 1;
+            if signals == 2 {
+                std::process::abort();
+            }
+            tracing::info!("stopping; a second signal ends at once");
+            cancel.cancel();
+        }
+    });
+    Ok(token)
+}

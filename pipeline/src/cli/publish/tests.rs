@@ -1,0 +1,176 @@
+use super::prepare::{Frame, Lines, Preparer};
+use super::{Framing, Pace, PublishArgs, Summary, property, publish};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde_json::{Value as Json, json};
+use std::io::Cursor;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+use tally_schemas::{Topic, explain, latest};
+
+fn event(task: &str, version: i64) -> Json {
+    json!({
+        "event_id": format!("019cadde-226c-77ad-9cb8-{version:012x}"),
+        "occurred_at": "2025-03-03T09:25:42.124217Z",
+        "source": "scheduler",
+        "policy_tag": "LIKENESS",
+        "actor_id": "service-scheduler",
+        "actor_role": "SERVICE",
+        "task_id": task,
+        "kind": "STARTED",
+        "queue": "NORMAL",
+        "state_version": version,
+    })
+}
+
+fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).expect("a broker in this process");
+    cluster.create_topic("test.task-events", 3, 1).expect("a topic");
+    cluster
+}
+
+fn run(brokers: &str, file: &Path) -> (Summary, u8) {
+    let args = PublishArgs {
+        brokers: Some(brokers.to_owned()),
+        topic: Topic::Task,
+        topic_prefix: "test.".to_owned(),
+        framing: Framing::SingleObject,
+        registry: None,
+        registry_user: None,
+        registry_password: None,
+        contract_version: None,
+        rate: None,
+        file: file.to_owned(),
+        dry_run: false,
+        producer_properties: vec![("message.timeout.ms".to_owned(), "5000".to_owned())],
+        json: false,
+    };
+    let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject).expect("a plan");
+    publish(&args, &preparer).expect("it can begin")
+}
+
+/// Every message of the topic: key and value.
+fn read(brokers: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let config = [("bootstrap.servers", brokers), ("group.id", "test"), ("enable.partition.eof", "true")];
+    let consumer: BaseConsumer =
+        ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned())))
+            .create()
+            .expect("a consumer");
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..3 {
+        partitions.add_partition_offset("test.task-events", partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&partitions).expect("assigned");
+    let (mut messages, mut ends) = (Vec::new(), 0);
+    while ends < 3 {
+        match consumer.poll(Duration::from_secs(10)).expect("an answer") {
+            Ok(message) => {
+                let owned = |bytes: Option<&[u8]>| bytes.expect("not null").to_vec();
+                messages.push((owned(message.key()), owned(message.payload())));
+            }
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ends += 1,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    messages
+}
+
+/// Scenario: a file of good events, with blank lines between.
+/// Guarantees: each is in Kafka once, keyed by its task, framed by fingerprint, with the content of its line.
+#[test]
+fn a_good_file_is_published() {
+    let cluster = cluster();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let lines: Vec<String> =
+        (1..=500).map(|n| format!("{}\n\n", event(&format!("task-{}", n % 7), n))).collect();
+    std::fs::write(file.path(), lines.concat()).expect("written");
+    let (summary, code) = run(&cluster.bootstrap_servers(), file.path());
+    assert_eq!((code, summary.valid, summary.acknowledged, summary.first_line_not_sent), (0, 500, 500, None));
+    let mut versions: Vec<i64> = Vec::new();
+    for (key, value) in read(&cluster.bootstrap_servers()) {
+        let body = value.strip_prefix(&[0xC3, 0x01]).expect("single-object").get(8..).expect("a fingerprint");
+        let fields: serde_json::Map<String, Json> =
+            explain(&latest(Topic::Task).schema, body).fields.into_iter().collect();
+        assert_eq!(fields["task_id"].as_str().map(str::as_bytes), Some(&key[..]));
+        versions.push(fields["state_version"].as_i64().expect("a number"));
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=500).collect::<Vec<_>>());
+}
+
+/// Scenario: a file with wrong lines after good ones.
+/// Guarantees: every wrong line is named with its field, exit 1, and nothing at all is sent.
+#[test]
+fn a_wrong_line_holds_back_the_file() {
+    let cluster = cluster();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut wrong = event("task-1", 2);
+    wrong["queue"] = json!("SLOW");
+    std::fs::write(file.path(), format!("{}\n{wrong}\n{{\n{}", event("task-1", 1), event("", 4)))
+        .expect("written");
+    let (summary, code) = run(&cluster.bootstrap_servers(), file.path());
+    assert_eq!((code, summary.acknowledged, summary.refused_count), (1, 0, 3));
+    let lines: Vec<String> = summary.refused.iter().map(ToString::to_string).collect();
+    assert!(
+        lines[0].starts_with("line 2: queue: unknown symbol; expected one of NORMAL, ACCELERATED"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("line 3: not one JSON value"), "{lines:?}");
+    assert!(lines[2].starts_with("line 4: task_id: "), "{lines:?}");
+    assert_eq!(read(&cluster.bootstrap_servers()), []);
+}
+
+/// Scenario: the broker does not take an event.
+/// Guarantees: exit 3, with the first line from which to go on.
+#[test]
+fn what_kafka_does_not_take_is_named() {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let cluster = cluster();
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 50];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), format!("\n{}\n", event("task-1", 1))).expect("written");
+    let (summary, code) = run(&cluster.bootstrap_servers(), file.path());
+    assert_eq!(
+        (code, summary.acknowledged, summary.first_line_not_sent),
+        (3, 0, Some(2)),
+        "{:?}",
+        summary.stopped
+    );
+}
+
+/// Scenario: a line of many megabytes among others.
+/// Guarantees: it is refused by number, no more than the bound is held, and the next line is read whole.
+#[test]
+fn long_lines_are_refused_and_skipped() {
+    let text = [&b"one\n"[..], &vec![b'x'; 9 << 20], b"\nthree"].concat();
+    let mut lines = Lines::new(Box::new(Cursor::new(text)));
+    let mut seen = Vec::new();
+    while let Some((number, line)) = lines.next().expect("readable") {
+        seen.push((number, line.map(<[u8]>::to_vec).map_err(|refused| refused.line)));
+    }
+    assert_eq!(seen, [(1, Ok(b"one\n".to_vec())), (2, Err(2)), (3, Ok(b"three".to_vec()))]);
+}
+
+/// Scenario: ten events at a hundred a second.
+/// Guarantees: the n-th is due n hundredths after the first; without a rate nothing waits.
+#[test]
+fn events_are_spread_by_the_rate() {
+    let mut pace = Pace::new(NonZeroU32::new(100));
+    let waits: Vec<Duration> = (0..10).map(|_| pace.until_next()).collect();
+    assert_eq!(waits[0], Duration::ZERO);
+    assert!(waits[9] > Duration::from_millis(50) && waits[9] <= Duration::from_millis(90), "{waits:?}");
+    assert_eq!(Pace::new(None).until_next(), Duration::ZERO);
+}
+
+/// Scenario: properties on the command line.
+/// Guarantees: the first equals sign separates; a property without a key is refused.
+#[test]
+fn properties() {
+    assert_eq!(property("sasl.password=a=b"), Ok(("sasl.password".to_owned(), "a=b".to_owned())));
+    assert!(property("=x").is_err() && property("x").is_err());
+}

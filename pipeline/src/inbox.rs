@@ -1,0 +1,107 @@
+//! Where the source puts a partition's records and its lane takes them.
+
+use crate::slab::{Budget, Record, Slab};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// When a block is closed: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) rows_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) linger: Duration,
+}
+
+/// One partition's open slab.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    open: Mutex<Open>,
+    ready: Notify,
+    budget: Budget,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// `None` until the lane knows where it starts: what comes before is not taken.
+    slab: Option<Slab>,
+    since: Option<Instant>,
+    failure: Option<String>,
+}
+
+impl Inbox {
+    pub(crate) fn new(budget: &Budget, limits: Limits) -> Inbox {
+        let open = Mutex::new(Open { slab: None, since: None, failure: None });
+        Inbox { open, ready: Notify::new(), budget: budget.clone(), limits }
+    }
+
+    /// Starts to take records from offset `first` on.
+    pub(crate) fn start(&self, first: i64) {
+        *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), since: None, failure: None };
+    }
+
+    /// Takes no more, and forgets what was not handed over.
+    pub(crate) fn close(&self) {
+        *self.lock() = Open { slab: None, since: None, failure: None };
+    }
+
+    /// A run of deliveries, under one lock.
+    pub(crate) fn deliver(&self, put: impl FnOnce(&mut dyn FnMut(Put<'_>))) {
+        let mut open = self.lock();
+        let Open { slab: Some(slab), since, failure } = &mut *open else { return };
+        put(&mut |one| match one {
+            Put::Record(record) => slab.push(record),
+            Put::End(offset) => slab.end(offset),
+            Put::Failure(said) => *failure = Some(said),
+        });
+        if !slab.is_empty() || failure.is_some() {
+            since.get_or_insert_with(Instant::now);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits for a block's worth: rows, bytes or linger. An error is the partition's failure to be fetched.
+    pub(crate) async fn take(&self) -> Result<Slab, String> {
+        loop {
+            let wait = {
+                let mut open = self.lock();
+                if let Some(said) = open.failure.take() {
+                    return Err(said);
+                }
+                let full = open.slab.as_ref().is_some_and(|slab| {
+                    slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
+                });
+                let left = open.since.map(|since| self.limits.linger.saturating_sub(since.elapsed()));
+                if full || left == Some(Duration::ZERO) {
+                    open.since = None;
+                    if let Some(slab) = &mut open.slab {
+                        let fresh = Slab::new(slab.next(), &self.budget);
+                        return Ok(std::mem::replace(slab, fresh));
+                    }
+                }
+                left
+            };
+            match wait {
+                None => self.ready.notified().await,
+                Some(left) => drop(tokio::time::timeout(left, self.ready.notified()).await),
+            }
+        }
+    }
+
+    /// Since when the oldest record waits here.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.lock().since
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One delivery.
+pub(crate) enum Put<'a> {
+    Record(Record<'a>),
+    End(i64),
+    Failure(String),
+}

@@ -1,0 +1,301 @@
+//! `tally ingest`: joins the group, runs a lane for each partition it is given, and stops in good order.
+
+use crate::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use crate::inbox::{Inbox, Limits};
+use crate::lane::{Lane, LaneState, Route};
+use crate::metrics::Metrics;
+use crate::ops::{self, Shown};
+use crate::slab::Budget;
+use crate::source::{Lanes, Partition, Source, SourceError};
+use crate::writers::Book;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tally_schemas::Topic;
+use tally_sinks::{DeadTopic, Store};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What `tally ingest` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where events come from.
+    pub kafka: Kafka,
+    /// Where rows go.
+    pub clickhouse: ClickHouse,
+    /// Who knows schema ids.
+    pub registry: SchemaRegistry,
+    /// Bounds of the route.
+    pub bounds: Bounds,
+    /// Where metrics are shown; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Stop when the high watermarks seen at the start are attested and committed.
+    pub until_caught_up: bool,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Offsets attested by this process, gaps included.
+    pub offsets: i64,
+    /// From the first assignment to the end.
+    pub elapsed: Duration,
+}
+
+/// Why ingest could not run.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// The configuration does not hold together.
+    #[error("{0}")]
+    Config(String),
+    /// Kafka refused.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The dead-letter producer was refused.
+    #[error("dead-letter producer: {0}")]
+    DeadTopic(rdkafka::error::KafkaError),
+    /// The metrics' address is taken.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The source's thread died.
+    #[error("the source's thread ended: {0}")]
+    Thread(String),
+}
+
+struct Running {
+    state: Arc<LaneState>,
+    inbox: Arc<Inbox>,
+    task: JoinHandle<()>,
+}
+
+/// The lanes of this process.
+struct Fleet {
+    route: Arc<Route>,
+    books: HashMap<String, (Topic, Arc<Book>)>,
+    running: Mutex<HashMap<String, HashMap<i32, Running>>>,
+    budget: Budget,
+    limits: Limits,
+    stop_max: Duration,
+    runtime: tokio::runtime::Handle,
+    assigned_once: AtomicBool,
+    attested: AtomicI64,
+    first_assigned: Mutex<Option<Instant>>,
+}
+
+/// Runs until `shutdown`, or until caught up. The store's tables must be there already.
+///
+/// # Errors
+/// Where nothing could be started. Trouble on the way is waited out and told in the log.
+pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: CancellationToken) -> Result<Summary, IngestError> {
+    let client = config.kafka.client().map_err(IngestError::Config)?;
+    let source = Source::open(client.clone(), &config.kafka.group)?;
+    let dead_topic = DeadTopic::new(client).map_err(IngestError::DeadTopic)?;
+    let registry = config.registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
+    let books = Topic::ALL.map(|contract| {
+        (config.kafka.topic(contract), (contract, Arc::new(Book::new(contract, registry.clone()))))
+    });
+    let bounds = &config.bounds;
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let fleet = Arc::new(Fleet {
+        route: Arc::new(Route {
+            source: source.clone(),
+            store,
+            dead_topic,
+            metrics,
+            value_bytes_max: bounds.value_bytes_max as usize,
+            judging: Semaphore::new(cores),
+        }),
+        books: HashMap::from(books),
+        running: Mutex::default(),
+        budget: Budget::default(),
+        limits: Limits {
+            rows_max: bounds.block_rows_max as usize,
+            bytes_max: bounds.block_bytes_max as usize,
+            linger: Duration::from_millis(bounds.linger_ms.into()),
+        },
+        stop_max: Duration::from_secs(bounds.stop_seconds_max.into()),
+        runtime: tokio::runtime::Handle::current(),
+        assigned_once: AtomicBool::new(false),
+        attested: AtomicI64::new(0),
+        first_assigned: Mutex::new(None),
+    });
+    let helpers = CancellationToken::new();
+    if let Some(listen) = config.listen {
+        let serve = ops::serve(listen, fleet.clone(), helpers.clone());
+        let address = serve.await.map_err(|e| IngestError::Listen(listen, e))?;
+        tracing::info!(%address, "metrics are served");
+    }
+    let mut topics: Vec<String> = fleet.books.keys().cloned().collect();
+    topics.sort_unstable();
+    tokio::spawn(helpers.clone().run_until_cancelled_owned(look(fleet.clone())));
+    let stop = shutdown.child_token();
+    if config.until_caught_up {
+        let goal = goal(&source, &topics).await?;
+        tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up(source.clone(), goal, stop.clone())));
+    }
+    let (lanes, budget) = (fleet.clone(), fleet.budget.clone());
+    let budget_bytes_max = bounds.buffer_bytes_max as usize;
+    let thread = std::thread::Builder::new().name("source".to_owned());
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let spawned = thread.spawn(move || {
+        let _ = done.send(source.run(&topics, lanes, (&budget, budget_bytes_max), &stop)); // nobody waits after a panic
+    });
+    spawned.map_err(|e| IngestError::Thread(e.to_string()))?;
+    let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
+    helpers.cancel();
+    ran?;
+    let elapsed = fleet.first_assigned.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |at| at.elapsed());
+    Ok(Summary { offsets: fleet.attested.load(Ordering::Relaxed), elapsed })
+}
+
+impl Fleet {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<i32, Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, partition: Partition) -> Option<Running> {
+        let (contract, book) = self.books.get(&partition.topic)?;
+        let inbox = Arc::new(Inbox::new(&self.budget, self.limits));
+        let state = Arc::new(LaneState::default());
+        let lane = Lane {
+            route: self.route.clone(),
+            book: book.clone(),
+            contract: *contract,
+            partition,
+            inbox: inbox.clone(),
+            state: state.clone(),
+        };
+        Some(Running { task: self.runtime.spawn(lane.run()), state, inbox })
+    }
+
+    /// Waits until the lanes' blocks are finished; past the deadline they are abandoned, which loses nothing.
+    fn finish(&self, lanes: Vec<(Partition, Running)>) {
+        let deadline = tokio::time::Instant::now() + self.stop_max;
+        self.runtime.block_on(async {
+            for (partition, mut lane) in lanes {
+                if tokio::time::timeout_at(deadline, &mut lane.task).await.is_err() {
+                    tracing::warn!(lane = %partition, "block abandoned: it was not finished in time");
+                    lane.state.abandon.cancel();
+                    let _ = lane.task.await; // it ends at its next await
+                }
+                let end = lane.state.attested.load(Ordering::Relaxed);
+                let began = lane.state.began.load(Ordering::Relaxed);
+                self.attested.fetch_add((end - began).max(0), Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+impl Lanes for Fleet {
+    fn assigned(&self, partitions: Vec<Partition>) {
+        self.assigned_once.store(true, Ordering::Relaxed);
+        self.first_assigned.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        for partition in partitions {
+            if let Some(lane) = self.begin(partition.clone()) {
+                self.lock().entry(partition.topic).or_default().insert(partition.number, lane);
+            }
+        }
+    }
+
+    fn revoked(&self, partitions: Vec<Partition>, lost: bool) {
+        let mut lanes = Vec::new();
+        for partition in partitions {
+            let lane = self.lock().get_mut(&partition.topic).and_then(|lanes| lanes.remove(&partition.number));
+            lanes.extend(lane.map(|lane| (partition, lane)));
+        }
+        for (_, lane) in &lanes {
+            lane.state.stop.cancel();
+            if lost {
+                lane.state.abandon.cancel(); // somebody else has it by now: commit nothing
+            }
+        }
+        self.finish(lanes);
+    }
+
+    fn inbox(&self, topic: &str, partition: i32) -> Option<Arc<Inbox>> {
+        self.lock().get(topic)?.get(&partition).map(|lane| lane.inbox.clone())
+    }
+}
+
+impl Shown for Fleet {
+    fn metrics(&self) -> String {
+        self.route.metrics.text()
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        if !self.assigned_once.load(Ordering::Relaxed) {
+            return Some("an assignment from the group".to_owned());
+        }
+        let lanes = self.lock();
+        let all = lanes.iter().flat_map(|(topic, lanes)| lanes.iter().map(move |(number, lane)| (topic, number, lane)));
+        let stalled: Vec<String> = all
+            .filter(|(_, _, lane)| lane.state.stalled.load(Ordering::Relaxed))
+            .map(|(topic, number, _)| format!("{topic}/{number}"))
+            .collect();
+        (!stalled.is_empty()).then(|| format!("stalled lanes: {}", stalled.join(", ")))
+    }
+}
+
+/// Looks at lag and age every few seconds.
+async fn look(fleet: Arc<Fleet>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        fleet.route.metrics.held(fleet.budget.held());
+        let lanes: Vec<(Partition, Arc<LaneState>)> = {
+            let running = fleet.lock();
+            let all = running.iter().flat_map(|(topic, lanes)| {
+                let at = |number: &i32| Partition { topic: topic.clone(), number: *number };
+                lanes.iter().map(move |(number, lane)| (at(number), lane.state.clone()))
+            });
+            all.collect()
+        };
+        for (partition, state) in lanes {
+            let (source, at) = (fleet.route.source.clone(), partition.clone());
+            let high = tokio::task::spawn_blocking(move || source.watermarks(&at)).await;
+            let attested = state.attested.load(Ordering::Relaxed);
+            let lag = high.ok().and_then(Result::ok).filter(|_| attested >= 0).map(|(_, high)| (high - attested).max(0));
+            let oldest = state.oldest.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |at| at.elapsed());
+            fleet.route.metrics.looked_at(&partition, lag, oldest, state.stalled.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// The high watermarks of all partitions now.
+async fn goal(source: &Source, topics: &[String]) -> Result<Vec<(Partition, i64)>, IngestError> {
+    let (source, topics) = (source.clone(), topics.to_vec());
+    let ask = move || -> Result<_, SourceError> {
+        let mut goal = Vec::new();
+        for topic in &topics {
+            for partition in source.partitions(topic)? {
+                let (_, high) = source.watermarks(&partition)?;
+                goal.push((partition, high));
+            }
+        }
+        Ok(goal)
+    };
+    Ok(tokio::task::spawn_blocking(ask).await.map_err(|e| IngestError::Thread(e.to_string()))??)
+}
+
+/// Stops once the group, all instances together, has committed up to the goal.
+async fn catch_up(source: Source, goal: Vec<(Partition, i64)>, stop: CancellationToken) {
+    let mut open = goal;
+    while !open.is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (source, pending) = (source.clone(), open.clone());
+        let ask = move || {
+            let reached = |(partition, high): &(Partition, i64)| {
+                *high == 0 || matches!(source.committed(partition), Ok(Some((offset, _))) if offset >= *high)
+            };
+            pending.into_iter().filter(|one| !reached(one)).collect::<Vec<_>>()
+        };
+        match tokio::task::spawn_blocking(ask).await {
+            Ok(still) => open = still,
+            Err(error) => tracing::warn!(%error, "asking for commits"),
+        }
+    }
+    stop.cancel();
+}

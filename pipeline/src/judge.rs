@@ -1,0 +1,227 @@
+//! Judging a slab: every record becomes one accepted row or one dead letter. A pure function of the bytes, the
+//! schemas known, and what an earlier attempt already found dead.
+
+use crate::slab::{Record, Slab};
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::ArrowError;
+use arrow_select::filter::filter_record_batch;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use tally_schemas::{Fault, Messages, Read, Reader, Sha256Digest, WriterId, Writers, sha256, split};
+use tally_sinks::rows::{Coordinates, DeadLetter, Gap, Lineage, Origin};
+use tally_sinks::{Inherited, Refused};
+use uuid::Uuid;
+
+/// The accepted rows of a block, column by column.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The events.
+    pub(crate) events: RecordBatch,
+    /// Their coordinates.
+    pub(crate) at: Coordinates,
+    /// Their content digests.
+    pub(crate) digests: Vec<Sha256Digest>,
+}
+
+/// A judged range [first, next) of one partition.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// What was accepted.
+    pub(crate) accepted: Accepted,
+    /// What was refused, by offset.
+    pub(crate) letters: Vec<DeadLetter>,
+    /// Coordinates of the refused.
+    pub(crate) dead_at: Coordinates,
+    /// Offsets without a record.
+    pub(crate) gaps: Vec<Gap>,
+    slab: Slab,
+}
+
+/// What a lane knows beyond the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    /// Schemas.
+    pub(crate) writers: &'a Writers,
+    /// Offsets that are settled.
+    pub(crate) settled: &'a [(i64, i64)],
+    /// Dead letters of an earlier attempt.
+    pub(crate) inherited: &'a Inherited,
+}
+
+/// Judges a slab.
+///
+/// # Errors
+/// Only where Arrow itself fails: nothing that stands in a record makes it fail.
+pub(crate) fn judge(origin: Origin, mut slab: Slab, reader: &mut Reader, known: Known<'_>) -> Result<Block, ArrowError> {
+    slab.pass_over(known.settled);
+    let gap = |(first, next)| Gap { first, next, expired: false };
+    let gaps = slab.absent(known.settled).into_iter().map(gap).collect();
+    let offsets: Vec<i64> = slab.offsets().collect();
+    let appended_at_ms: Vec<i64> = slab.appended_at_ms().collect();
+    let values: Vec<Option<&[u8]>> = slab.values().collect();
+    let shown: Vec<Option<&[u8]>> = match known.inherited.is_empty() {
+        true => values.clone(),
+        false => offsets.iter().zip(&values).map(|(o, v)| v.filter(|_| !known.inherited.contains_key(o))).collect(),
+    };
+    let read = reader.read(Messages { values: &shown, appended_at_ms: &appended_at_ms }, known.writers)?;
+    let Read { events, places, digests, mut faults } = read;
+    for (place, fault) in &mut faults {
+        if let Some(earlier) = offsets.get(*place as usize).and_then(|offset| known.inherited.get(offset)) {
+            *fault = earlier.clone();
+        }
+    }
+    let raw: Vec<Sha256Digest> = values.iter().map(|value| sha256(value.unwrap_or_default())).collect();
+    let mut table = Ledger { slab: &slab, raw: &raw, schemas: BTreeMap::new() };
+    let at = table.coordinates(places.iter().copied());
+    let dead_at = table.coordinates(faults.iter().map(|(place, _)| *place));
+    let letters = faults.into_iter().filter_map(|(place, fault)| table.letter(place, fault)).collect();
+    Ok(Block { origin, accepted: Accepted { events, at, digests }, letters, dead_at, gaps, slab })
+}
+
+impl Block {
+    /// First offset.
+    pub(crate) fn first(&self) -> i64 {
+        self.slab.first()
+    }
+
+    /// The offset after the last.
+    pub(crate) fn next(&self) -> i64 {
+        self.slab.next()
+    }
+
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slab.bytes()
+    }
+
+    /// Names this block's content to ClickHouse: equal tokens mean equal rows, also after a contract has changed.
+    pub(crate) fn token(&self) -> String {
+        let mut content = Sha256::new();
+        content.update(self.accepted.digests.as_flattened());
+        for offset in self.accepted.at.offsets.iter().chain(&self.dead_at.offsets) {
+            content.update(offset.to_le_bytes());
+        }
+        let content = hex::encode(content.finalize().get(..8).unwrap_or_default());
+        let Origin { topic_id, partition, .. } = self.origin;
+        format!("{topic_id}/{partition}/{}-{}/{content}", self.first(), self.next())
+    }
+
+    /// Turns rows that ClickHouse refused into dead letters.
+    ///
+    /// # Errors
+    /// Where Arrow itself fails.
+    pub(crate) fn refuse(&mut self, refused: &[Refused]) -> Result<(), ArrowError> {
+        let rows = self.accepted.events.num_rows();
+        let guilty: BTreeMap<usize, &Refused> = refused.iter().map(|r| (r.row, r)).collect();
+        let kept: BooleanArray = (0..rows).map(|row| Some(!guilty.contains_key(&row))).collect();
+        self.accepted.events = filter_record_batch(&self.accepted.events, &kept)?;
+        let places: Vec<i64> = self.slab.offsets().collect();
+        for (row, refused) in &guilty {
+            let Some(offset) = self.accepted.at.offsets.get(*row) else { continue };
+            let Ok(place) = places.binary_search(offset) else { continue };
+            move_row(&self.accepted.at, *row, &mut self.dead_at);
+            let (Some(record), Some(raw)) = (self.slab.record(place), self.accepted.at.raw_sha256.get(*row)) else {
+                continue;
+            };
+            self.letters.push(letter(record, *raw, Fault::rejected_by_store(&refused.said)));
+        }
+        let keep = |row: &usize| !guilty.contains_key(row);
+        let at = std::mem::take(&mut self.accepted.at);
+        for row in (0..rows).filter(keep) {
+            move_row(&at, row, &mut self.accepted.at);
+        }
+        let digests = std::mem::take(&mut self.accepted.digests).into_iter().enumerate();
+        self.accepted.digests = digests.filter(|(row, _)| keep(row)).map(|(_, digest)| digest).collect();
+        Ok(())
+    }
+}
+
+/// Appends one row of coordinates to others.
+fn move_row(from: &Coordinates, row: usize, to: &mut Coordinates) {
+    to.offsets.extend(from.offsets.get(row));
+    to.appended_at_ms.extend(from.appended_at_ms.get(row));
+    to.raw_bytes.extend(from.raw_bytes.get(row));
+    to.raw_sha256.extend(from.raw_sha256.get(row));
+    let schema = from.schema.get(row).and_then(|at| from.schemas.get(usize::try_from(*at).ok()?));
+    let schema = schema.map_or("", String::as_str);
+    let place = to.schemas.iter().position(|s| s == schema).unwrap_or_else(|| {
+        to.schemas.push(schema.to_owned());
+        to.schemas.len() - 1
+    });
+    to.schema.push(i32::try_from(place).unwrap_or(0));
+}
+
+struct Ledger<'a> {
+    slab: &'a Slab,
+    raw: &'a [Sha256Digest],
+    schemas: BTreeMap<Option<WriterId>, i32>,
+}
+
+impl Ledger<'_> {
+    fn coordinates(&mut self, places: impl Iterator<Item = u32>) -> Coordinates {
+        let offsets: Vec<i64> = self.slab.offsets().collect();
+        let appended: Vec<i64> = self.slab.appended_at_ms().collect();
+        let values: Vec<Option<&[u8]>> = self.slab.values().collect();
+        let mut at = Coordinates::default();
+        self.schemas.clear();
+        for place in places.map(|place| place as usize) {
+            let value = values.get(place).copied().flatten();
+            at.offsets.extend(offsets.get(place));
+            at.appended_at_ms.extend(appended.get(place));
+            at.raw_bytes.push(u32::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(u32::MAX));
+            at.raw_sha256.extend(self.raw.get(place));
+            let writer = value.and_then(|value| split(value).ok()).map(|(id, _)| id);
+            let schema = *self.schemas.entry(writer).or_insert_with(|| {
+                at.schemas.push(writer.map_or(String::new(), |id| id.to_string()));
+                i32::try_from(at.schemas.len() - 1).unwrap_or(0)
+            });
+            at.schema.push(schema);
+        }
+        at
+    }
+
+    fn letter(&self, place: u32, fault: Fault) -> Option<DeadLetter> {
+        let place = place as usize;
+        Some(letter(self.slab.record(place)?, *self.raw.get(place)?, fault))
+    }
+}
+
+fn letter(record: Record<'_>, raw_sha256: Sha256Digest, fault: Fault) -> DeadLetter {
+    let schema = record.value.and_then(|value| split(value).ok()).map_or(String::new(), |(id, _)| id.to_string());
+    DeadLetter {
+        offset: record.offset,
+        appended_at_ms: record.appended_at_ms,
+        fault,
+        schema,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        lineage: lineage(&record),
+        headers: record.headers,
+        raw_sha256,
+    }
+}
+
+/// Header of a replayed record: the replay's id.
+pub const REPLAY_ID: &str = "tally-replay-id";
+/// Header of a replayed record: how often it was replayed.
+pub const REPLAY_ATTEMPT: &str = "tally-replay-attempt";
+/// Header of a replayed record: `topic id/partition/offset` of its first publication.
+pub const REPLAY_FIRST: &str = "tally-replay-first";
+
+fn lineage(record: &Record<'_>) -> Lineage {
+    let text = |name: &str| {
+        let header = record.headers.iter().rfind(|(header, _)| header == name);
+        header.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
+    };
+    let first = text(REPLAY_FIRST).and_then(|first| {
+        let mut parts = first.splitn(3, '/');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    });
+    Lineage {
+        replay_id: text(REPLAY_ID).and_then(|id| id.parse().ok()).unwrap_or(Uuid::nil()),
+        attempt: text(REPLAY_ATTEMPT).and_then(|n| n.parse().ok()).unwrap_or(0),
+        first,
+    }
+}

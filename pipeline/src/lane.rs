@@ -1,0 +1,379 @@
+//! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
+//! crash; the next start goes on from the receipts.
+
+use crate::inbox::Inbox;
+use crate::judge::{Block, Known, judge};
+use crate::metrics::{Attested, Metrics};
+use crate::slab::Slab;
+use crate::source::{Partition, Source, SourceError};
+use crate::write::Step;
+use crate::writers::Book;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tally_schemas::{Reader, Topic, split};
+use tally_sinks::rows::{Gap, Origin};
+use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// What all lanes share.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) source: Source,
+    pub(crate) store: Store,
+    pub(crate) dead_topic: DeadTopic,
+    pub(crate) metrics: Metrics,
+    pub(crate) value_bytes_max: usize,
+    /// Blocks judged at once: as many as there are cores.
+    pub(crate) judging: Semaphore,
+}
+
+/// One partition's worker.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) route: Arc<Route>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) contract: Topic,
+    pub(crate) partition: Partition,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) state: Arc<LaneState>,
+}
+
+/// What others may see of a lane.
+#[derive(Debug)]
+pub(crate) struct LaneState {
+    /// The offset after the last attested one; -1 before the lane has started.
+    pub(crate) attested: AtomicI64,
+    /// Where it started; -1 before.
+    pub(crate) began: AtomicI64,
+    /// True while it waits for something outside.
+    pub(crate) stalled: AtomicBool,
+    /// When the oldest record between inbox and receipt came.
+    pub(crate) oldest: Mutex<Option<Instant>>,
+    /// Finish the block in hand and stop.
+    pub(crate) stop: CancellationToken,
+    /// Drop everything and commit nothing.
+    pub(crate) abandon: CancellationToken,
+}
+
+impl Default for LaneState {
+    fn default() -> Self {
+        LaneState {
+            attested: AtomicI64::new(-1),
+            began: AtomicI64::new(-1),
+            stalled: AtomicBool::default(),
+            oldest: Mutex::default(),
+            stop: CancellationToken::default(),
+            abandon: CancellationToken::default(),
+        }
+    }
+}
+
+/// Why a lane's work ended.
+enum End {
+    /// It was told to stop.
+    Stopped,
+    /// The log is not what it was: look again at identity, receipts and watermarks.
+    Restart(String),
+}
+
+/// Where a lane starts.
+struct Start {
+    origin: Origin,
+    next: i64,
+    receipts: Receipts,
+    expired: Option<Gap>,
+}
+
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+impl Lane {
+    /// Works until told to stop.
+    pub(crate) async fn run(self) {
+        let abandon = self.state.abandon.clone();
+        abandon.run_until_cancelled(self.work()).await;
+        self.inbox.close();
+        self.route.metrics.forget(&self.partition);
+    }
+
+    async fn work(&self) {
+        let mut tries = 0;
+        while !self.state.stop.is_cancelled() {
+            let Some(started) = self.state.stop.run_until_cancelled(self.start()).await else { return };
+            let start = match started {
+                Ok(start) => start,
+                Err(said) => {
+                    self.stall(true);
+                    tracing::warn!(lane = %self.partition, error = said, "lane cannot start, will try again");
+                    self.pause(&mut tries).await;
+                    continue;
+                }
+            };
+            tries = 0;
+            self.stall(false);
+            match self.take_blocks(start).await {
+                End::Stopped => return,
+                End::Restart(why) => {
+                    self.inbox.close();
+                    tracing::warn!(lane = %self.partition, why, "lane starts anew");
+                    self.pause(&mut tries).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, tries: &mut usize) {
+        let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
+        *tries += 1;
+        self.state.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+
+    /// Finds the first offset without a receipt and has the source fetch from there.
+    async fn start(&self) -> Result<Start, String> {
+        let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
+        let (source, partition) = (self.route.source.clone(), self.partition.clone());
+        let ask = move || -> Result<_, SourceError> { Ok((source.watermarks(&partition)?, source.committed(&partition)?)) };
+        let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| e.to_string())?;
+        let ((low, _), committed) = asked.map_err(|e| e.to_string())?;
+        // an offset committed for another identity says nothing of this topic
+        let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
+        let from = committed.unwrap_or(0);
+        let receipts = self.route.store.receipts(topic_id, self.partition.number, from);
+        let receipts = receipts.await.map_err(|e| e.to_string())?;
+        let known = committed.is_some() || !receipts.done.is_empty();
+        let (next, expired) = first_unsettled(from, low, known, &receipts.done);
+        let origin = Origin {
+            contract: self.contract,
+            topic: self.partition.topic.clone(),
+            topic_id,
+            partition: self.partition.number,
+        };
+        self.inbox.start(next);
+        let (source, partition) = (self.route.source.clone(), self.partition.clone());
+        let seek = move || source.start(&partition, next);
+        tokio::task::spawn_blocking(seek).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let inherited = receipts.inherited.len();
+        tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, "lane starts");
+        if let Some(gap) = expired {
+            tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
+        }
+        self.state.attested.store(next, Ordering::Relaxed);
+        let _ = self.state.began.compare_exchange(-1, next, Ordering::Relaxed, Ordering::Relaxed); // of restarts, the first
+        Ok(Start { origin, next, receipts, expired })
+    }
+
+    async fn take_blocks(&self, start: Start) -> End {
+        let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
+        let Start { origin, receipts, expired, next } = start;
+        tracing::debug!(lane = %self.partition, next, "taking");
+        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, expired, judged), self.store_blocks(blocks));
+        end
+    }
+
+    async fn judge_blocks(
+        &self,
+        origin: Origin,
+        receipts: Receipts,
+        mut expired: Option<Gap>,
+        judged: mpsc::Sender<Block>,
+    ) -> End {
+        let receipts = Arc::new(receipts);
+        let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
+        loop {
+            let slab = match self.state.stop.run_until_cancelled(self.inbox.take()).await {
+                None => return End::Stopped,
+                Some(Err(said)) => return End::Restart(said),
+                Some(Ok(slab)) => slab,
+            };
+            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+            match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
+                None => return End::Stopped,
+                Some(Err(end)) => return end,
+                Some(Ok(())) => {}
+            }
+            let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
+                return End::Stopped;
+            };
+            let Ok(_permit) = self.route.judging.acquire().await else { return End::Stopped };
+            let (origin, receipts) = (origin.clone(), receipts.clone());
+            let work = move || {
+                let known = Known { writers: &writers, settled: &receipts.done, inherited: &receipts.inherited };
+                let block = judge(origin, slab, &mut reader, known);
+                (block, reader)
+            };
+            let block = match tokio::task::spawn_blocking(work).await {
+                Ok((Ok(mut block), kept)) => {
+                    reader = kept;
+                    block.gaps.extend(expired.take());
+                    block
+                }
+                Ok((Err(error), _)) => return End::Restart(format!("rows could not be made: {error}")),
+                Err(error) => return End::Restart(format!("judging failed: {error}")),
+            };
+            if judged.send(block).await.is_err() {
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Holds the topic's identity against the one the lane started with: asked after the records came, so that
+    /// records of a topic created anew never get the old one's name.
+    async fn confirm(&self, origin: &Origin) -> Result<(), End> {
+        let mut tries = 0;
+        loop {
+            match self.route.source.identity(&origin.topic).await {
+                Ok(id) if id == origin.topic_id => {
+                    self.stall(false);
+                    return Ok(());
+                }
+                Ok(id) => return Err(End::Restart(format!("the topic was deleted and created again as {id}"))),
+                Err(error) => {
+                    self.stall(true);
+                    tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
+                    self.pause(&mut tries).await;
+                }
+            }
+        }
+    }
+
+    async fn writers(&self, slab: &Slab) -> Arc<tally_schemas::Writers> {
+        let ids: HashSet<_> = slab.values().flatten().filter_map(|v| split(v).ok()).map(|(id, _)| id).collect();
+        let ids: BTreeSet<_> = ids.into_iter().collect();
+        let mut tries = 0;
+        loop {
+            match self.book.resolve(ids.clone()).await {
+                Ok(writers) => {
+                    self.stall(false);
+                    return writers;
+                }
+                Err(error) => {
+                    self.stall(true);
+                    tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
+                    self.pause(&mut tries).await;
+                }
+            }
+        }
+    }
+
+    async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>) {
+        while let Some(mut block) = blocks.recv().await {
+            self.store(&mut block).await;
+            let (next, topic_id) = (block.next(), block.origin.topic_id);
+            self.state.attested.store(next, Ordering::Relaxed);
+            self.route.metrics.attested(&self.partition, &summary(&block));
+            let waiting = self.inbox.waiting_since();
+            *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+            let last = self.state.stop.is_cancelled() && blocks.is_empty();
+            if let Err(error) = self.route.source.commit(&self.partition, next, topic_id, last) {
+                tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the next
+            }
+        }
+    }
+
+    /// Writes and attests one block; returns only when it is done.
+    async fn store(&self, block: &mut Block) {
+        let token = block.token();
+        for step in Step::ALL {
+            let refused = self.until_done(step, block, &token).await;
+            if !refused.is_empty() && let Err(error) = block.refuse(&refused) {
+                tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
+                return std::future::pending().await; // never attest what is not settled
+            }
+        }
+    }
+
+    /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
+    async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
+        let Route { store, dead_topic, metrics, .. } = self.route.as_ref();
+        let mut tries = 0;
+        loop {
+            let began = Instant::now();
+            let error = match step.take(store, dead_topic, block, token).await {
+                Ok(refused) => {
+                    metrics.stored(step.name(), began.elapsed());
+                    self.stall(false);
+                    return refused;
+                }
+                Err(error) => error,
+            };
+            let (class, remedy) = error.retry();
+            self.stall(true);
+            metrics.retried(step.name(), class);
+            if class == Retry::Stop {
+                tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");
+            } else {
+                tracing::warn!(lane = %self.partition, step = step.name(), %error, remedy, "trying again");
+            }
+            let pause = match class {
+                Retry::Soon | Retry::Bisect => PAUSES[tries.min(PAUSES.len() - 1)],
+                Retry::Later => Duration::from_secs(3),
+                Retry::Stop => Duration::from_secs(10),
+            };
+            tries += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A stalled lane is paused at the source, so that it does not take the memory of the others.
+    fn stall(&self, stalled: bool) {
+        if self.state.stalled.swap(stalled, Ordering::Relaxed) == stalled {
+            return;
+        }
+        let source = &self.route.source;
+        let done = if stalled { source.pause(&self.partition) } else { source.resume(&self.partition) };
+        if let Err(error) = done {
+            tracing::warn!(lane = %self.partition, %error, stalled, "pause or resume");
+        }
+    }
+}
+
+/// The first offset to take, and what retention took before us. `known`: there were receipts or a commit before.
+fn first_unsettled(from: i64, low: i64, known: bool, done: &[(i64, i64)]) -> (i64, Option<Gap>) {
+    let beyond = |at: i64| done.iter().fold(at, |at, (first, next)| if *first <= at { at.max(*next) } else { at });
+    let next = beyond(from);
+    if next >= low {
+        return (next, None);
+    }
+    let expired = known.then_some(Gap { first: next, next: low, expired: true });
+    (beyond(low), expired)
+}
+
+fn summary(block: &Block) -> Attested {
+    let distinct: HashSet<_> = block.accepted.digests.iter().collect();
+    let width = |expired: bool| -> u64 {
+        let gaps = block.gaps.iter().filter(|gap| gap.expired == expired);
+        gaps.map(|gap| (gap.next - gap.first).unsigned_abs()).sum()
+    };
+    Attested {
+        accepted: block.accepted.digests.len() as u64,
+        duplicates: (block.accepted.digests.len() - distinct.len()) as u64,
+        dead: block.letters.iter().map(|letter| letter.fault.reason.name()).collect(),
+        bytes: block.bytes() as u64,
+        gap_offsets: [width(false), width(true)],
+        next: block.next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gap, first_unsettled};
+
+    /// Scenario: a lane starts with and without receipts, with retention behind and ahead of them.
+    /// Guarantees: it starts at the first offset without a receipt, and what retention took counts as expired only
+    /// where somebody was there before.
+    #[test]
+    fn where_a_lane_starts() {
+        assert_eq!(first_unsettled(0, 0, false, &[]), (0, None));
+        assert_eq!(first_unsettled(0, 40, false, &[]), (40, None));
+        assert_eq!(first_unsettled(10, 0, true, &[(10, 20), (20, 25), (30, 40)]), (25, None));
+        let expired = |first, next| Some(Gap { first, next, expired: true });
+        assert_eq!(first_unsettled(10, 30, true, &[(10, 20), (30, 40)]), (40, expired(20, 30)));
+    }
+}

@@ -1,0 +1,113 @@
+//! Writing a judged block: five steps in this order, each of which may be the last one before a crash.
+
+use crate::judge::Block;
+use arrow_array::RecordBatch;
+use tally_sinks::{DeadTopic, DeadTopicError, Refused, Retry, Store, StoreError, bisect, rows};
+use thiserror::Error;
+
+/// One step. The last one is the receipt: it attests what the others did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Accepted events into their fact table.
+    Facts,
+    /// Dead letters to `<topic>.dead`, acknowledged.
+    DeadTopic,
+    /// Dead letters into their table.
+    DeadLetters,
+    /// Offsets that hold no record.
+    Gaps,
+    /// One row for every offset taken.
+    Receipts,
+}
+
+/// Why a step is not done.
+#[derive(Debug, Error)]
+pub(crate) enum StepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    DeadTopic(#[from] DeadTopicError),
+}
+
+impl StepError {
+    /// What to do about it, and what an operator can.
+    pub(crate) fn retry(&self) -> (Retry, &'static str) {
+        match self {
+            StepError::Store(error) => error.retry(),
+            StepError::DeadTopic(_) => (Retry::Soon, "see that the dead-letter topic exists and may be written"),
+        }
+    }
+}
+
+impl Step {
+    /// The steps in order.
+    pub(crate) const ALL: [Step; 5] =
+        [Step::Facts, Step::DeadTopic, Step::DeadLetters, Step::Gaps, Step::Receipts];
+
+    /// The name in metrics and logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Step::Facts => "facts",
+            Step::DeadTopic => "dead_topic",
+            Step::DeadLetters => "dead_letters",
+            Step::Gaps => "gaps",
+            Step::Receipts => "audit_log",
+        }
+    }
+
+    /// Takes the step once. Returns the rows that ClickHouse refuses: they must become dead letters before the next.
+    pub(crate) async fn take(
+        self,
+        store: &Store,
+        dead_topic: &DeadTopic,
+        block: &Block,
+        token: &str,
+    ) -> Result<Vec<Refused>, StepError> {
+        let origin = &block.origin;
+        match self {
+            Step::Facts if block.accepted.digests.is_empty() => {}
+            Step::DeadTopic | Step::DeadLetters if block.letters.is_empty() => {}
+            Step::Gaps if block.gaps.is_empty() => {}
+            Step::Facts => return facts(store, block, token).await,
+            Step::DeadTopic => dead_topic.send(origin, &block.letters).await?,
+            Step::DeadLetters => {
+                let letters = rows::dead_letters(origin, &block.letters).map_err(StoreError::from)?;
+                store.insert("dead_letters", token, &[letters]).await?;
+            }
+            Step::Gaps => {
+                let gaps = rows::gaps(origin, &block.gaps).map_err(StoreError::from)?;
+                store.insert("gaps", token, &[gaps]).await?;
+            }
+            Step::Receipts => store.insert("audit_log", token, &receipts(block)?).await?,
+        }
+        Ok(Vec::new())
+    }
+}
+
+async fn facts(store: &Store, block: &Block, token: &str) -> Result<Vec<Refused>, StepError> {
+    let accepted = &block.accepted;
+    let table = block.origin.contract.table();
+    let facts = rows::facts(&block.origin, &accepted.events, &accepted.at, &accepted.digests);
+    let facts = facts.map_err(StoreError::from)?;
+    match store.insert(table, token, std::slice::from_ref(&facts)).await {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) if error.retry().0 == Retry::Bisect => {
+            tracing::warn!(table, %error, "a row is refused, looking for it");
+            Ok(bisect(store, table, token, &facts).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn receipts(block: &Block) -> Result<Vec<RecordBatch>, StoreError> {
+    let mut batches = Vec::with_capacity(2);
+    let accepted = &block.accepted;
+    if !accepted.digests.is_empty() {
+        batches.push(rows::receipts(&block.origin, &accepted.events, &accepted.at, &accepted.digests)?);
+    }
+    if !block.letters.is_empty() {
+        let faults: Vec<_> = block.letters.iter().map(|letter| &letter.fault).collect();
+        batches.push(rows::dead_receipts(&block.origin, &block.dead_at, &faults)?);
+    }
+    Ok(batches)
+}

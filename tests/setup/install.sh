@@ -1,0 +1,101 @@
+#!/bin/sh
+# Installs what the integration tests start: Kafka, a schema registry, kcat, Python clients
+# and the ClickHouse engine. Safe to run at any time; under a second when nothing is missing.
+# Everything but system packages and the engine goes into .cache at the root of the repository.
+set -eu
+
+setup=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$setup/../.." && pwd)
+cache=$root/.cache
+mkdir -p "$cache"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+has() { command -v "$1" > /dev/null 2>&1; }
+sum_of() { cat "$@" | cksum | tr -d ' \t'; }
+
+# --- system packages -------------------------------------------------------------------------
+system_packages() {
+    missing=
+    has kcat || missing="$missing kcat"
+    has cc || missing="$missing gcc"
+    has make || missing="$missing make"
+    has pkg-config || missing="$missing pkg-config"
+    if ! has pkg-config || ! pkg-config --exists openssl; then missing="$missing libssl-dev"; fi
+    if ! has pkg-config || ! pkg-config --exists zlib; then missing="$missing zlib1g-dev"; fi
+    has java || missing="$missing default-jre-headless"
+    has mvn || missing="$missing maven"
+    has npm || missing="$missing npm"
+    if ! has python3; then
+        missing="$missing python3 python3-venv"
+    elif ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
+        missing="$missing python3-venv"
+    fi
+    [ -n "$missing" ] || return 0
+
+    has apt-get || fail "install these with your package manager, then run this again:$missing"
+    [ "$(id -u)" = 0 ] || fail "run this, then try again: sudo apt-get install -y$missing"
+    say "installing$missing"
+    log=$cache/apt.log
+    # shellcheck disable=SC2086  # a list of words on purpose
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } \
+        > "$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get could not install$missing"; }
+}
+
+# --- Java servers ----------------------------------------------------------------------------
+# from_maven NAME GOAL: runs GOAL of Maven's dependency plugin on setup/NAME/pom.xml, which puts
+# its files into `libs` under the folder it is given; then moves that to .cache/NAME. A stamp of
+# the pom tells whether there is anything to do. Where Maven cannot fetch, a file `unavailable`
+# tells the tests so: they would rather fail than fall back without anybody having said it.
+from_maven() {
+    name=$1 goal=$2
+    stamp=$(sum_of "$setup/$name/pom.xml")
+    home=$cache/$name
+    [ "$(cat "$home/stamp" 2> /dev/null)" != "$stamp" ] || return 0
+
+    say "fetching $name through Maven"
+    work=$(mktemp -d "$cache/.$name.XXXXXX")
+    if mvn -B -q -ntp -f "$setup/$name/pom.xml" "dependency:$goal" -DincludeScope=runtime \
+        -DoutputDirectory="$work/libs" > "$work/maven.log" 2>&1 && ls "$work"/libs/*.jar > /dev/null; then
+        printf '%s\n' "$stamp" > "$work/stamp"
+        rm -rf "$home"
+        mv "$work" "$home"
+    else
+        tail -n 15 "$work/maven.log" >&2
+        rm -rf "$work"
+        mkdir -p "$home"
+        [ -e "$home/libs" ] || printf 'Maven could not fetch %s\n' "$name" > "$home/unavailable"
+        say "Maven could not fetch $name: tests that need it are skipped, by name"
+    fi
+}
+
+# A class archive halves the broker's start (JDK 17: 1.1 s less). It belongs to one JVM and one
+# set of jars; should it not fit, Java starts without it, so a failure here is of no weight.
+kafka_archive() {
+    home=$cache/kafka
+    [ -d "$home/libs" ] && [ ! -e "$home/kafka.jsa" ] || return 0
+    say "preparing a fast start of the broker"
+    sh "$setup/kafka/archive.sh" "$home" > "$cache/archive.log" 2>&1 ||
+        say "no class archive: the broker will start a second slower (see .cache/archive.log)"
+}
+
+# --- Python clients --------------------------------------------------------------------------
+python_clients() {
+    stamp=$(sum_of "$setup/requirements.txt")
+    venv=$cache/venv
+    if [ "$(cat "$venv/stamp" 2> /dev/null)" = "$stamp" ] && "$venv/bin/python" -c '' 2> /dev/null; then return 0; fi
+    say "installing the Python clients"
+    rm -rf "$venv"
+    log=$cache/pip.log
+    { python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r "$setup/requirements.txt"; } \
+        > "$log" 2>&1 || { tail -n 20 "$log" >&2; fail "pip could not install setup/requirements.txt"; }
+    printf '%s\n' "$stamp" > "$venv/stamp"
+}
+
+system_packages
+from_maven kafka copy-dependencies
+kafka_archive
+from_maven registry unpack
+python_clients
+sh "$root/sinks/engine/install.sh" > /dev/null
+say "ready"

@@ -1,0 +1,39 @@
+//! The world that the integration tests live in: real servers, started and stopped by the tests.
+//!
+//! | piece | what it starts |
+//! | --- | --- |
+//! | [`Kafka`] | Apache Kafka in KRaft mode, one node; the in-process broker where that cannot be had |
+//! | [`ClickHouse`] | `tally clickhouse`: the real engine behind its HTTP interface |
+//! | [`Registry`] | Apicurio Registry, by its Confluent-compatible API |
+//! | [`Tally`] | the binary under test |
+//! | [`python`], [`kcat`] | clients that share no code with Tally |
+//!
+//! Everything listens on loopback, on ports that were free, and keeps its files in a
+//! [`TempFolder`]. Nothing outlives the test process, however that ends: see [`guard`].
+//! `tests/setup/install.sh` fetches what is started here. `KAFKA_BROKERS` and `CLICKHOUSE_URL`
+//! point the tests at servers of your own; `TALLY_KEEP=1` keeps the folders to look into.
+//!
+//! Start with `tests/tests/integration/world.rs`, which proves each piece.
+//!
+//! The pieces panic with a sentence that says what to do: a test has no better way to go on.
+
+mod clickhouse;
+pub mod guard;
+pub mod kafka;
+pub mod kcat;
+mod need;
+mod place;
+mod process;
+pub mod python;
+mod registry;
+mod tally;
+mod wait;
+
+pub use clickhouse::{ClickHouse, Database, Refused};
+pub use kafka::Kafka;
+pub use need::{Missing, skip_without};
+pub use place::{TempFolder, cache, free_port, repository, unique};
+pub use process::{Ended, Process};
+pub use registry::Registry;
+pub use tally::Tally;
+pub use wait::eventually;

@@ -1,0 +1,96 @@
+//! The binary under test, as a user runs it.
+
+use std::env;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use crate::place::{TempFolder, repository};
+use crate::process::Process;
+
+/// A running `tally`. Its process's methods are its own; dropped, it is killed.
+#[derive(Debug)]
+pub struct Tally {
+    process: Process,
+    // After the process, so that it is deleted after the kill.
+    folder: TempFolder,
+}
+
+impl Tally {
+    /// The binary: `TALLY_BIN`, or the one of the profile that the tests were built with, brought
+    /// up to date first (once per test process; nothing to do takes a fraction of a second).
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn binary() -> &'static Path {
+        static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("TALLY_BIN") {
+            Some(path) => PathBuf::from(path),
+            None => build(),
+        });
+        &BINARY
+    }
+
+    /// Starts `tally <arguments>` with these variables added to an environment from which every
+    /// `TALLY_…` of the developer's shell is removed, in an empty working folder.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Tally {
+        let folder = TempFolder::new("tally");
+        let mut command = Command::new(Tally::binary());
+        command.args(arguments).current_dir(folder.path());
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("TALLY_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(variables.iter().copied());
+        let process = Process::spawn("tally", command, folder.path());
+        Tally { process, folder }
+    }
+
+    /// Its working folder, which holds its output too (`tally.out`, `tally.err`).
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Deref for Tally {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Tally {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// Cargo names the binaries of its own package to a test, but not those of others: so the path is
+/// derived from the test's, `<target>/<profile>/deps/integration-…`.
+fn build() -> PathBuf {
+    let test = env::current_exe().expect("a process knows its executable");
+    let profile = test
+        .ancestors()
+        .find(|folder| folder.ends_with("deps"))
+        .and_then(Path::parent)
+        .expect("tests run from target/<profile>/deps (else set TALLY_BIN)");
+    let name = match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let target = profile.parent().expect("a profile's folder lies in the target folder");
+    let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--package", "tally-pipeline", "--profile", name, "--target-dir"])
+        .arg(target)
+        .current_dir(repository())
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo can be run");
+    assert!(built.status.success(), "tally cannot be built\n{}", String::from_utf8_lossy(&built.stderr));
+    profile.join("tally")
+}

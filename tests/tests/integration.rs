@@ -1,0 +1,7 @@
+//! The one integration binary: one link, one world, many tests.
+//!
+//! Each module is a part of the promise; each test says its scenario and what it guarantees.
+
+mod integration {
+    mod world;
+}
