@@ -93,6 +93,9 @@ struct Fleet {
 pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: CancellationToken) -> Result<Summary, IngestError> {
     let client = config.kafka.client().map_err(IngestError::Config)?;
     let source = Source::open(client.clone(), &config.kafka.group)?;
+    let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| config.kafka.topic(*contract)).collect();
+    topics.sort_unstable();
+    DeadTopic::ensure(&client, &topics).await;
     let dead_topic = DeadTopic::new(client).map_err(IngestError::DeadTopic)?;
     let registry = config.registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
     let books = Topic::ALL.map(|contract| {
@@ -129,8 +132,6 @@ pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: Cance
         let address = serve.await.map_err(|e| IngestError::Listen(listen, e))?;
         tracing::info!(%address, "metrics are served");
     }
-    let mut topics: Vec<String> = fleet.books.keys().cloned().collect();
-    topics.sort_unstable();
     tokio::spawn(helpers.clone().run_until_cancelled_owned(look(fleet.clone())));
     let stop = shutdown.child_token();
     if config.until_caught_up {

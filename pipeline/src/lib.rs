@@ -15,6 +15,7 @@ mod lane;
 mod metrics;
 mod ops;
 pub mod registry;
+pub mod simulate;
 pub mod simulator;
 mod slab;
 mod source;

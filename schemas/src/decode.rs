@@ -53,10 +53,14 @@ pub(crate) struct Decoded {
     pub(crate) faults: Vec<(u32, Fault)>,
 }
 
+/// Decoders that wait for the next block; a topic has few writers at a time, whatever its registry has seen.
+const IDLE_DECODERS_MAX: usize = 16;
+
 /// The decoders of one lane, kept between blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Decoders {
-    idle: BTreeMap<WriterId, Decoder>,
+    /// Each with the writer it was built for, since an id may come to stand for another one. Latest use last.
+    idle: Vec<(Arc<Writer>, Decoder)>,
 }
 
 impl Decoders {
@@ -95,28 +99,28 @@ impl Decoders {
     /// leaves it with half a row: every message is then tried alone, and the good ones decoded anew.
     fn group(
         &mut self,
-        writer: &Writer,
+        writer: &Arc<Writer>,
         places: Vec<u32>,
         values: &[Option<&[u8]>],
         faults: &mut Vec<(u32, Fault)>,
     ) -> Result<(Option<RecordBatch>, Vec<u32>), ArrowError> {
-        let mut decoder = match self.idle.remove(&writer.id()) {
-            Some(decoder) => decoder,
-            None => writer.decoder()?,
-        };
+        let mut decoder = self.take(writer)?;
         let value = |place: &u32| values.get(*place as usize).copied().flatten().unwrap_or_default();
         if places.iter().all(|place| feed(&mut decoder, value(place)).is_ok())
             && let Ok(batch) = decoder.flush()
         {
-            self.idle.insert(writer.id(), decoder);
+            self.put(writer, decoder);
             return Ok((batch, places));
         }
         let mut good = Vec::with_capacity(places.len());
+        let mut alone = writer.decoder()?;
         for place in places {
-            let mut alone = writer.decoder()?;
             match feed(&mut alone, value(&place)).and_then(|()| alone.flush().map_err(|e| e.to_string())) {
                 Ok(_) => good.push(place),
-                Err(said) => faults.push((place, Fault::new(Reason::Body, "", format!("not decoded: {said}")))),
+                Err(said) => {
+                    alone = writer.decoder()?; // the other one holds half a row
+                    faults.push((place, Fault::new(Reason::Body, "", format!("not decoded: {said}"))));
+                }
             }
         }
         let mut decoder = writer.decoder()?;
@@ -124,6 +128,20 @@ impl Decoders {
             feed(&mut decoder, value(place)).map_err(ArrowError::AvroError)?;
         }
         Ok((decoder.flush().map_err(|e| ArrowError::AvroError(e.to_string()))?, good))
+    }
+
+    fn take(&mut self, writer: &Arc<Writer>) -> Result<Decoder, ArrowError> {
+        match self.idle.iter().position(|(of, _)| Arc::ptr_eq(of, writer)) {
+            Some(place) => Ok(self.idle.remove(place).1),
+            None => writer.decoder(),
+        }
+    }
+
+    fn put(&mut self, writer: &Arc<Writer>, decoder: Decoder) {
+        if self.idle.len() >= IDLE_DECODERS_MAX {
+            self.idle.remove(0);
+        }
+        self.idle.push((writer.clone(), decoder));
     }
 }
 

@@ -9,8 +9,15 @@ use crate::reason::{Fault, Reason};
 
 /// Records within records; a recursive schema ends here instead of on the stack.
 const DEPTH_MAX: u32 = 32;
-/// Items of arrays and maps in one message: a block of nothings could claim 2^62 of them in two bytes.
-const ITEMS_MAX: u64 = 1 << 20;
+/// Values in one body, whatever its size; see [`STEPS_PER_BYTE`].
+const STEPS_MIN: u64 = 1 << 12;
+/// Values in one body for each of its bytes. A value may take no byte at all, and a block of such values could
+/// claim 2^62 of them in two bytes: the walk takes no longer than the message is long.
+const STEPS_PER_BYTE: u64 = 64;
+/// Bytes of an integer of 32 bits; what the decoder reads as one has no more.
+const INT_BYTES_MAX: u32 = 5;
+/// Bytes of an integer of 64 bits.
+const LONG_BYTES_MAX: u32 = 10;
 
 /// What the bytes of one value must look like.
 #[derive(Clone, Debug)]
@@ -45,7 +52,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Walks the whole body; `Ok` means that exactly one event stands there and every byte belongs to it.
     pub(crate) fn walk(&self, body: &[u8]) -> Result<(), Fault> {
-        let mut walk = Walk { rest: body, records: &self.records, depth: 0, items: 0 };
+        let steps_left = (body.len() as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN);
+        let mut walk = Walk { rest: body, records: &self.records, depth: 0, steps_left };
         walk.fields(&self.fields)?;
         match walk.rest.len() {
             0 => Ok(()),
@@ -58,7 +66,7 @@ struct Walk<'a> {
     rest: &'a [u8],
     records: &'a [Node],
     depth: u32,
-    items: u64,
+    steps_left: u64,
 }
 
 impl Walk<'_> {
@@ -70,16 +78,17 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, node: &Node) -> Result<(), Fault> {
+        self.steps_left = match self.steps_left.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(body("more values than so few bytes can hold")),
+        };
         match node {
             Node::Null => Ok(()),
             Node::Boolean => match self.byte()? {
                 0 | 1 => Ok(()),
                 other => Err(body(format!("byte {other:02X} for a boolean"))),
             },
-            Node::Int => match i32::try_from(self.long()?) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(body("an int beyond 32 bits")),
-            },
+            Node::Int => self.int().map(|_| ()),
             Node::Long => self.long().map(|_| ()),
             Node::Skip(bytes) => self.take(*bytes).map(|_| ()),
             Node::Bytes => self.bytes().map(|_| ()),
@@ -137,10 +146,6 @@ impl Walk<'_> {
                     true => Some(walk.block_end()?),
                     false => None,
                 };
-                walk.items = walk.items.saturating_add(count.unsigned_abs());
-                if walk.items > ITEMS_MAX {
-                    return Err(body(format!("more than {ITEMS_MAX} items")));
-                }
                 for _ in 0..count.unsigned_abs() {
                     item(walk)?;
                 }
@@ -161,7 +166,7 @@ impl Walk<'_> {
     }
 
     fn index(&mut self, count: usize, what: &str) -> Result<usize, Fault> {
-        let index = self.long()?;
+        let index = self.int()?;
         match usize::try_from(index) {
             Ok(index) if index < count => Ok(index),
             _ => Err(body(format!("{what} index {index}; the schema has {count}"))),
@@ -200,20 +205,29 @@ impl Walk<'_> {
         }
     }
 
-    /// A zigzag variable-length integer of at most 64 bits.
     fn long(&mut self) -> Result<i64, Fault> {
+        self.integer(LONG_BYTES_MAX)?.ok_or_else(|| body("an integer beyond 64 bits"))
+    }
+
+    fn int(&mut self) -> Result<i32, Fault> {
+        let integer = self.integer(INT_BYTES_MAX)?;
+        integer.and_then(|long| i32::try_from(long).ok()).ok_or_else(|| body("an integer beyond 32 bits"))
+    }
+
+    /// A zigzag variable-length integer of at most so many bytes; `None` where it has more.
+    fn integer(&mut self, bytes_max: u32) -> Result<Option<i64>, Fault> {
         let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
+        for place in 0..bytes_max {
             let byte = self.byte()?;
-            if shift == 63 && byte > 1 {
+            if place == LONG_BYTES_MAX - 1 && byte > 1 {
                 break;
             }
-            value |= u64::from(byte & 0x7F) << shift;
+            value |= u64::from(byte & 0x7F) << (7 * place);
             if byte & 0x80 == 0 {
-                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+                return Ok(Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed()));
             }
         }
-        Err(body("an integer beyond 64 bits"))
+        Ok(None)
     }
 }
 

@@ -9,10 +9,19 @@ use apache_avro::schema::{RecordField, RecordSchema, UuidSchema};
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::codec::Tz;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+use arrow_schema::ArrowError;
+use serde_json::Value as Json;
 use std::collections::HashMap;
 
 /// Rows of one decoded batch; a block never has more.
 pub const BATCH_ROWS_MAX: usize = 1 << 20;
+
+/// Types of a writer's fields that the contract does not read, each counted wherever it is named: the decoder
+/// copies a named type to every place that names it, and thirty lines of schema can double one thirty times.
+const SKIPPED_TYPES_MAX: usize = 10_000;
+/// What a sentence repeats of another library's words, which may hold the whole schema; every message of a writer
+/// carries its sentence.
+const SAID_CHARS_MAX: usize = 300;
 
 /// One writer's schema as a topic's contract sees it.
 #[derive(Debug)]
@@ -20,6 +29,7 @@ pub struct Writer {
     id: WriterId,
     topic: Topic,
     json: String,
+    bare: String,
     plan: Plan,
 }
 
@@ -31,7 +41,7 @@ impl Writer {
     pub fn new(topic: Topic, id: WriterId, json: &str) -> Result<Writer, Fault> {
         let reader = contract::latest(topic);
         let incompatible = |sentence: String| Fault::new(Reason::SchemaIncompatible, "", sentence);
-        let schema = contract::parse_schema(&id.to_string(), json).map_err(|e| incompatible(e.to_string()))?;
+        let schema = contract::parse_schema(&id.to_string(), json).map_err(|e| incompatible(shortened(&e)))?;
         let found = contract::record_name(&schema).unwrap_or_else(|| "not a record".to_owned());
         if found != reader.record_name() {
             let other = contract::contracts().iter().find(|c| c.record_name() == found);
@@ -40,8 +50,9 @@ impl Writer {
             return Err(Fault::new(Reason::WrongTopic, "", sentence));
         }
         let plan = compile(&schema, reader)?;
-        let writer = Writer { id, topic, json: json.to_owned(), plan };
-        writer.decoder().map_err(|e| incompatible(format!("schema {id} does not resolve: {e}")))?;
+        let bare = bare(serde_json::to_value(&schema).unwrap_or_default()).to_string();
+        let writer = Writer { id, topic, json: json.to_owned(), bare, plan };
+        writer.decoder().map_err(|e| incompatible(format!("schema {id} does not resolve: {}", shortened(&e))))?;
         Ok(writer)
     }
 
@@ -61,7 +72,7 @@ impl Writer {
     }
 
     /// A fresh decoder of whole framed messages into columns of the newest contract.
-    pub(crate) fn decoder(&self) -> Result<Decoder, arrow_schema::ArrowError> {
+    pub(crate) fn decoder(&self) -> Result<Decoder, ArrowError> {
         let mut store;
         let fingerprint = match self.id {
             WriterId::SingleObject(fingerprint) => {
@@ -73,9 +84,12 @@ impl Writer {
                 Fingerprint::Id(id)
             }
         };
-        store.set(fingerprint, AvroSchema::new(self.json.clone()))?;
+        store.set(fingerprint, AvroSchema::new(self.bare.clone()))?;
+        // Both as apache-avro writes them, names in full: the decoder takes `B` in `a` and `a.B` for two names.
+        let reader = serde_json::to_string(&contract::latest(self.topic).schema)
+            .map_err(|e| ArrowError::SchemaError(e.to_string()))?;
         ReaderBuilder::new()
-            .with_reader_schema(AvroSchema::new(contract::latest(self.topic).json.clone()))
+            .with_reader_schema(AvroSchema::new(reader))
             .with_writer_schema_store(store)
             .with_active_fingerprint(fingerprint)
             .with_batch_size(BATCH_ROWS_MAX)
@@ -87,6 +101,28 @@ impl Writer {
 /// The writers that need no registry: every version of the topic's contract, by fingerprint.
 pub fn local_writers(topic: Topic) -> impl Iterator<Item = Result<Writer, Fault>> {
     contract::versions(topic).map(move |c| Writer::new(topic, WriterId::SingleObject(c.fingerprint), &c.json))
+}
+
+/// A writer's schema less all that must not move the decoder, which would follow the writer's aliases and hold its
+/// defaults, attributes and logical types against it: names, types and the two logical types that are read.
+fn bare(mut schema: Json) -> Json {
+    const KEPT: [&str; 9] =
+        ["type", "name", "namespace", "fields", "symbols", "items", "values", "size", "logicalType"];
+    match &mut schema {
+        Json::Array(parts) => parts.iter_mut().for_each(|part| *part = bare(part.take())),
+        Json::Object(object) => {
+            let logical = (object.get("type").and_then(Json::as_str), object.get("logicalType").and_then(Json::as_str));
+            let read = matches!(logical, (Some("string"), Some("uuid")) | (Some("long"), Some("timestamp-micros")));
+            object.retain(|key, _| KEPT.contains(&key.as_str()) && (read || key != "logicalType"));
+            for key in ["type", "fields", "items", "values"] {
+                if let Some(part) = object.get_mut(key) {
+                    *part = bare(part.take());
+                }
+            }
+        }
+        _ => {}
+    }
+    schema
 }
 
 fn compile(schema: &Schema, reader: &Contract) -> Result<Plan, Fault> {
@@ -119,6 +155,9 @@ struct Names<'s> {
     defined: HashMap<String, &'s Schema>,
     places: HashMap<String, usize>,
     records: Vec<Node>,
+    /// For each of `records`, its types; none until it is compiled.
+    sizes: Vec<usize>,
+    skipped_types: usize,
 }
 
 impl<'s> Names<'s> {
@@ -171,6 +210,7 @@ impl<'s> Names<'s> {
                 Ok(Node::Union(branches?.into()))
             }
             other => match one(other)? {
+                Node::Refused(reason) if tag => Err(Fault::new(reason, "", "always null; the contract requires it")),
                 Node::Refused(_) => Err(incompatible("null where the contract requires a value")),
                 node => Ok(node),
             },
@@ -179,6 +219,7 @@ impl<'s> Names<'s> {
 
     /// A field that the contract does not read: only its extent matters.
     fn any(&mut self, schema: &'s Schema) -> Result<Node, Fault> {
+        self.count(1)?;
         Ok(match self.resolve(schema)? {
             Schema::Null => Node::Null,
             Schema::Boolean => Node::Boolean,
@@ -217,20 +258,35 @@ impl<'s> Names<'s> {
 
     fn record(&mut self, record: &'s RecordSchema) -> Result<Node, Fault> {
         let name = record.name.fullname(None);
-        if let Some(place) = self.places.get(&name) {
-            return Ok(Node::Named(*place));
+        if let Some(place) = self.places.get(&name).copied() {
+            match self.sizes.get(place) {
+                None | Some(0) => return Err(incompatible(format!("{name} contains itself, which is not read"))),
+                Some(size) => self.count(*size)?,
+            }
+            return Ok(Node::Named(place));
         }
         let place = self.records.len();
+        let before = self.skipped_types;
         self.places.insert(name, place);
-        self.records.push(Node::Null); // until its fields, which may refer to it, are compiled
+        self.records.push(Node::Null); // until its fields are compiled
+        self.sizes.push(0);
         let mut fields = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            fields.push((field.name.clone(), self.any(&field.schema)?));
+            fields.push((field.name.clone(), self.any(&field.schema).map_err(|fault| fault.within(&field.name))?));
         }
-        if let Some(slot) = self.records.get_mut(place) {
+        if let (Some(slot), Some(size)) = (self.records.get_mut(place), self.sizes.get_mut(place)) {
             *slot = Node::Record(fields.into());
+            *size = 1 + self.skipped_types - before;
         }
         Ok(Node::Named(place))
+    }
+
+    fn count(&mut self, types: usize) -> Result<(), Fault> {
+        self.skipped_types += types;
+        match self.skipped_types > SKIPPED_TYPES_MAX {
+            true => Err(incompatible(format!("more than {SKIPPED_TYPES_MAX} types that are not read"))),
+            false => Ok(()),
+        }
     }
 }
 
@@ -241,12 +297,25 @@ fn same(from: &Schema, to: &Schema, unknown_symbol: Reason) -> Result<Node, Faul
         (Schema::Long, Schema::Long) | (Schema::TimestampMicros, Schema::TimestampMicros) => Node::Long,
         (Schema::String, Schema::String) => Node::String,
         (Schema::Uuid(UuidSchema::String), Schema::Uuid(UuidSchema::String)) => Node::Uuid,
+        (Schema::Enum(from), Schema::Enum(to)) if from.name != to.name => {
+            let (from, to) = (from.name.fullname(None), to.name.fullname(None));
+            return Err(incompatible(format!("enum {from} cannot be read as enum {to}")));
+        }
         (Schema::Enum(from), Schema::Enum(to)) => {
             let fate = |symbol: &String| (!to.symbols.contains(symbol)).then(|| symbol.clone());
             Node::Enum(from.symbols.iter().map(fate).collect(), unknown_symbol)
         }
         _ => return Err(incompatible(format!("{} cannot be read as {}", kind(from), kind(to)))),
     })
+}
+
+fn shortened(error: &dyn std::error::Error) -> String {
+    let mut said: String = error.to_string();
+    if let Some((end, _)) = said.char_indices().nth(SAID_CHARS_MAX) {
+        said.truncate(end);
+        said.push('…');
+    }
+    said
 }
 
 fn kind(schema: &Schema) -> String {

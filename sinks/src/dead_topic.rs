@@ -3,6 +3,8 @@
 use crate::rows::{DeadLetter, Origin};
 use futures::stream::{FuturesUnordered, TryStreamExt};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -48,6 +50,27 @@ impl DeadTopic {
             .set("queue.buffering.max.kbytes", "65536")
             .set("message.timeout.ms", (ACK_SECONDS_MAX * 1000).to_string());
         Ok(DeadTopic { producer: config.create()? })
+    }
+
+    /// Creates the dead-letter topics that are missing, with the brokers' default replication. Trouble is told, not
+    /// fatal: the credentials may be allowed to write a topic and not to make one.
+    pub async fn ensure(config: &ClientConfig, topics: &[String]) {
+        let made: Result<AdminClient<DefaultClientContext>, _> = config.create();
+        let names: Vec<String> = topics.iter().map(|topic| DeadTopic::name(topic)).collect();
+        let wanted: Vec<_> = names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(-1))).collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let outcome = match made {
+            Ok(admin) => admin.create_topics(&wanted, &options).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) => tracing::warn!(%error, "dead-letter topics could not be looked after"),
+            Ok(outcomes) => outcomes.into_iter().for_each(|outcome| match outcome {
+                Ok(name) => tracing::info!(name, "dead-letter topic created"),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => tracing::warn!(name, %code, "dead-letter topic not created"),
+            }),
+        }
     }
 
     /// The name of a topic's dead-letter topic.

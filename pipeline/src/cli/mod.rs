@@ -7,6 +7,7 @@ mod ingest;
 mod migrate;
 mod publish;
 mod schema;
+mod simulate;
 mod store;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -39,6 +40,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    Simulate(simulate::SimulateArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
 }
@@ -71,6 +73,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Schema(command) => schema::run(command).await,
+        Command::Simulate(args) => simulate::run(args).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }

@@ -38,7 +38,7 @@ impl std::fmt::Display for Partition {
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// A property that librdkafka refuses, or a failed call.
-    #[error("Kafka: {0}")]
+    #[error("Kafka refused or did not answer")]
     Kafka(#[from] KafkaError),
     /// The topic's identity is not known.
     #[error(transparent)]
@@ -69,7 +69,10 @@ impl ConsumerContext for Group {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 partitions.iter().for_each(|p| queue.adopt(&p.topic, p.number));
-                let assigned = consumer.incremental_assign(list).and_then(|()| consumer.pause(list));
+                // an offset of its own, so that the partition can be sought before anything was ever committed
+                let assigned = list.set_all_offsets(Offset::Offset(0));
+                let assigned = assigned.and_then(|()| consumer.incremental_assign(list));
+                let assigned = assigned.and_then(|()| consumer.pause(list));
                 tracing::info!(partitions = partitions.len(), "partitions assigned");
                 lanes.assigned(partitions);
                 assigned
@@ -168,9 +171,16 @@ impl Source {
         Ok(())
     }
 
-    /// Seeks a paused partition to `offset` and resumes it.
+    /// Has a partition fetched from `offset` on.
     pub(crate) fn start(&self, partition: &Partition, offset: i64) -> Result<(), SourceError> {
-        self.consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER)?;
+        if let Err(error) = self.consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER) {
+            // after an offset out of range librdkafka no longer fetches the partition: only assigning it anew helps
+            tracing::debug!(%partition, %error, "cannot seek, assigning anew");
+            let mut list = one(partition);
+            self.consumer.incremental_unassign(&list)?;
+            list.set_all_offsets(Offset::Offset(offset))?;
+            self.consumer.incremental_assign(&list)?;
+        }
         self.resume(partition)
     }
 
@@ -217,7 +227,8 @@ impl Source {
         let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
-            return Err(KafkaError::MetadataFetch(error.into()).into());
+            let said = rdkafka::types::RDKafkaErrorCode::from(error).to_string();
+            return Err(IdentityError::Topic { topic: topic.to_owned(), said }.into());
         }
         let numbers = found.map(|t| t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id));
         let partition = |number| Partition { topic: topic.to_owned(), number };

@@ -53,7 +53,10 @@ pub(super) fn exception(exception: &Exception, server: &Server, labels: &Labels)
     headers.insert("x-clickhouse-exception-code", exception.code.into());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     if exception.code == 194 {
-        headers.insert("www-authenticate", HeaderValue::from_static("Basic realm=\"ClickHouse server HTTP API\""));
+        headers.insert(
+            "www-authenticate",
+            HeaderValue::from_static("Basic realm=\"ClickHouse server HTTP API\""),
+        );
     }
     response
 }
@@ -68,12 +71,9 @@ pub(super) fn result<G: Send + Sync + Unpin + 'static>(
 ) -> Response<Body> {
     let body = match answer.rest {
         None => full(join(answer.first)),
-        Some(rest) => BodyExt::boxed(Pieces {
-            first: answer.first.into_iter(),
-            rest,
-            breaking: None,
-            _guard: guard,
-        }),
+        Some(rest) => {
+            BodyExt::boxed(Pieces { first: answer.first.into_iter(), rest, breaking: None, _guard: guard })
+        }
     };
     let mut response = Response::new(body);
     common(&mut response, server, labels);
@@ -131,10 +131,14 @@ fn summary(progress: Progress, elapsed: Duration) -> String {
 
 fn content_type(format: &str) -> &'static str {
     match format {
-        "TSV" | "TSVRaw" | "TabSeparated" | "TabSeparatedRaw" | "TabSeparatedWithNames"
-        | "TabSeparatedWithNamesAndTypes" | "TSVWithNames" | "TSVWithNamesAndTypes" => {
-            "text/tab-separated-values; charset=UTF-8"
-        }
+        "TSV"
+        | "TSVRaw"
+        | "TabSeparated"
+        | "TabSeparatedRaw"
+        | "TabSeparatedWithNames"
+        | "TabSeparatedWithNamesAndTypes"
+        | "TSVWithNames"
+        | "TSVWithNamesAndTypes" => "text/tab-separated-values; charset=UTF-8",
         "CSV" | "CSVWithNames" | "CSVWithNamesAndTypes" => "text/csv; charset=UTF-8; header=absent",
         "JSONEachRow" | "JSONCompactEachRow" | "JSONStringsEachRow" | "JSONLines" | "NDJSON" => {
             "application/x-ndjson; charset=UTF-8"
@@ -174,7 +178,10 @@ impl<G: Unpin> hyper::body::Body for Pieces<G> {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(piece) = self.first.by_ref().find(|piece| !piece.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }

@@ -23,7 +23,9 @@ pub(super) fn write(data: &[u8], out: &mut Vec<u8>) {
         let mut block = Vec::with_capacity(HEADER_BYTES + compressed.len());
         block.push(LZ4);
         // Both fit: a piece has 1 MiB, and LZ4 adds less than 1 % to it.
-        block.extend_from_slice(&u32::try_from(compressed.len() + HEADER_BYTES).unwrap_or(u32::MAX).to_le_bytes());
+        block.extend_from_slice(
+            &u32::try_from(compressed.len() + HEADER_BYTES).unwrap_or(u32::MAX).to_le_bytes(),
+        );
         block.extend_from_slice(&u32::try_from(piece.len()).unwrap_or(u32::MAX).to_le_bytes());
         block.extend_from_slice(&compressed);
         out.extend_from_slice(&checksum(&block));
@@ -75,7 +77,9 @@ impl<R: Read> Blocks<R> {
         }
         let data = block.get(HEADER_BYTES..).unwrap_or_default();
         match method {
-            LZ4 => lz4_flex::block::decompress(data, plain).map(Some).map_err(|error| invalid(error.to_string())),
+            LZ4 => {
+                lz4_flex::block::decompress(data, plain).map(Some).map_err(|error| invalid(error.to_string()))
+            }
             ZSTD => zstd::bulk::decompress(data, plain).map(Some),
             PLAIN => Ok(Some(data.to_vec())),
             _ => Err(invalid("a compressed block has an unknown method; use LZ4, ZSTD or none")),

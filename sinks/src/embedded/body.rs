@@ -52,7 +52,8 @@ pub(super) async fn pump(mut body: Incoming, pieces: mpsc::Sender<Piece>, bounds
             if total <= bounds.bytes_max {
                 return Ok(data);
             }
-            let message = format_args!("the body is larger than {} bytes; send less at once.", bounds.bytes_max);
+            let message =
+                format_args!("the body is larger than {} bytes; send less at once.", bounds.bytes_max);
             Err(Exception::new(Kind::QueryTooLarge, message))
         });
         let failed = piece.is_err();
@@ -86,7 +87,9 @@ pub(super) async fn whole(body: Incoming, bytes_max: usize, bounds: Bounds) -> R
     let collected = http_body_util::Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(bounds.idle, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) => Err(Exception::new(Kind::BadArguments, format_args!("cannot read the form: {error}."))),
+        Ok(Err(error)) => {
+            Err(Exception::new(Kind::BadArguments, format_args!("cannot read the form: {error}.")))
+        }
         Err(_) => Err(Exception::new(Kind::SocketTimeout, "Timeout exceeded while reading the body.")),
     }
 }
@@ -105,7 +108,11 @@ pub(super) enum Body {
 }
 
 impl Body {
-    pub(super) fn new(pieces: mpsc::Receiver<Piece>, coding: Coding, in_blocks: bool) -> Result<Self, Exception> {
+    pub(super) fn new(
+        pieces: mpsc::Receiver<Piece>,
+        coding: Coding,
+        in_blocks: bool,
+    ) -> Result<Self, Exception> {
         if coding == Coding::Identity && !in_blocks {
             return Ok(Self::Plain(pieces));
         }

@@ -42,10 +42,12 @@ impl Coding {
             header.split(',').any(|item| {
                 let mut parts = item.split(';');
                 let matches = parts.next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case(name));
-                matches && !parts.any(|quality| matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+                matches
+                    && !parts.any(|quality| matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
             })
         };
-        let order = [("lz4", Self::Lz4), ("zstd", Self::Zstd), ("gzip", Self::Gzip), ("deflate", Self::Deflate)];
+        let order =
+            [("lz4", Self::Lz4), ("zstd", Self::Zstd), ("gzip", Self::Gzip), ("deflate", Self::Deflate)];
         order.into_iter().find(|(name, _)| offered(name)).map_or(Self::Identity, |(_, coding)| coding)
     }
 
@@ -145,7 +147,9 @@ mod tests {
     #[test]
     fn every_coding_reads_what_it_writes() {
         let data: Vec<u8> = (0..300_000_u32).flat_map(|n| (n % 1000).to_le_bytes()).collect();
-        for coding in [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Lz4, Coding::Zstd, Coding::Blocks] {
+        for coding in
+            [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Lz4, Coding::Zstd, Coding::Blocks]
+        {
             let mut encoder = Encoder::new(coding).unwrap();
             let mut bytes = Vec::new();
             for piece in data.chunks(70_000) {

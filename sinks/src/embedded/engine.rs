@@ -24,7 +24,8 @@ impl Engine {
     /// `seconds_max` is the `max_execution_time` of statements that ask for none.
     pub(super) fn start(library: &Path, folder: &Path, seconds_max: u64) -> Result<Self, Error> {
         let refused = |reason: String| Error::Start { path: folder.to_owned(), reason };
-        std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let path = folder.to_str().ok_or_else(|| refused("its name is not UTF-8".into()))?;
         let arguments = [
             format!("--path={path}"),
@@ -103,10 +104,9 @@ pub(super) fn rows(
     let chunk = session
         .query(sql.as_bytes(), "JSONCompactStringsEachRow", parameters)
         .map_err(|text| Exception::from_engine(&text))?;
-    serde_json::Deserializer::from_slice(chunk.as_ref())
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(|error| Exception::new(Kind::Engine, format_args!("unreadable answer of the engine: {error}.")))
+    serde_json::Deserializer::from_slice(chunk.as_ref()).into_iter().collect::<Result<_, _>>().map_err(
+        |error| Exception::new(Kind::Engine, format_args!("unreadable answer of the engine: {error}.")),
+    )
 }
 
 fn text(session: &mut Connection, sql: &str) -> Result<String, Exception> {

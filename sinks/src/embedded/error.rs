@@ -33,7 +33,9 @@ pub enum Error {
         holder: String,
     },
     /// The engine refused the data folder.
-    #[error("the ClickHouse engine cannot open {path}; check that the folder is writable and not damaged: {reason}")]
+    #[error(
+        "the ClickHouse engine cannot open {path}; check that the folder is writable and not damaged: {reason}"
+    )]
     Start {
         /// The engine's folder.
         path: PathBuf,
@@ -154,8 +156,8 @@ impl Exception {
         match self.code {
             194 => Status::UNAUTHORIZED,
             192 | 193 | 497 | 512 | 516 => Status::FORBIDDEN,
-            6 | 8 | 15 | 25 | 26 | 27 | 36 | 37 | 38 | 41 | 44 | 53 | 62 | 72 | 117 | 123 | 167 | 168 | 223
-            | 321 | 376 | 427 | 441 | 675 | 676 => Status::BAD_REQUEST,
+            6 | 8 | 15 | 25 | 26 | 27 | 36 | 37 | 38 | 41 | 44 | 53 | 62 | 72 | 117 | 123 | 167 | 168
+            | 223 | 321 | 376 | 427 | 441 | 675 | 676 => Status::BAD_REQUEST,
             46 | 47 | 50 | 56 | 60 | 63 | 73 | 78 | 81 | 115 | 152 | 336 | 511 => Status::NOT_FOUND,
             229 => Status::PAYLOAD_TOO_LARGE,
             48 => Status::NOT_IMPLEMENTED,
@@ -176,7 +178,10 @@ mod tests {
     fn engine_texts_give_their_code_and_one_version() {
         let with = Exception::from_engine("Code: 27. DB::Exception: bad (CANNOT_PARSE) (version 26.7.2.1)");
         assert_eq!(with.code, 27);
-        assert_eq!(with.body("26.7"), "Code: 27. DB::Exception: bad (CANNOT_PARSE) (version 26.7 (official build))\n");
+        assert_eq!(
+            with.body("26.7"),
+            "Code: 27. DB::Exception: bad (CANNOT_PARSE) (version 26.7 (official build))\n"
+        );
         assert_eq!(Exception::from_engine("Invalid insert stream").code, 1002);
         assert_eq!(Exception::from_engine("Code: 99999999. x").code, 1002);
     }

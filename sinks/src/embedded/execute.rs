@@ -70,7 +70,8 @@ impl Job {
                 drop(lease);
                 result
             }
-            None => Session::open(&self.engine, true).and_then(|mut session| self.run_in(&mut session, &mut reply)),
+            None => Session::open(&self.engine, true)
+                .and_then(|mut session| self.run_in(&mut session, &mut reply)),
         };
         self.finished.store(true, Ordering::Release);
         drop(self.permit);
@@ -139,7 +140,12 @@ impl Job {
         Ok((text, false))
     }
 
-    pub(super) fn check_readonly(&self, class: Class, is_set: bool, session: &Session) -> Result<(), Exception> {
+    pub(super) fn check_readonly(
+        &self,
+        class: Class,
+        is_set: bool,
+        session: &Session,
+    ) -> Result<(), Exception> {
         let allowed = match (self.request.readonly, class) {
             (0, _) | (_, Class::ReadOnly) => true,
             (2, Class::Control) => is_set,
@@ -154,7 +160,10 @@ impl Job {
         } else {
             ""
         };
-        Err(Exception::new(Kind::Readonly, format_args!("default: Cannot execute query in readonly mode.{hint}")))
+        Err(Exception::new(
+            Kind::Readonly,
+            format_args!("default: Cannot execute query in readonly mode.{hint}"),
+        ))
     }
 
     fn insert(
@@ -164,7 +173,8 @@ impl Job {
         body: &mut Body,
         started: Instant,
     ) -> Result<Done, Exception> {
-        let format = insert.format.or_else(|| self.request.default_format.clone()).unwrap_or_else(|| "Values".into());
+        let format =
+            insert.format.or_else(|| self.request.default_format.clone()).unwrap_or_else(|| "Values".into());
         self.check_cancelled()?;
         let mut stream = connection
             .insert(&insert.head, &format, &self.request.parameters)
@@ -236,9 +246,10 @@ pub(super) fn cancelled() -> Exception {
 fn forbidden(what: Forbidden) -> Exception {
     match what {
         Forbidden::IntoOutfile => Exception::new(Kind::OutfileNotAllowed, "INTO OUTFILE is not allowed."),
-        Forbidden::FromInfile => {
-            Exception::new(Kind::NotImplemented, "FROM INFILE is not allowed over HTTP; send the data in the body.")
-        }
+        Forbidden::FromInfile => Exception::new(
+            Kind::NotImplemented,
+            "FROM INFILE is not allowed over HTTP; send the data in the body.",
+        ),
         Forbidden::Shutdown => Exception::new(
             Kind::SupportDisabled,
             "SYSTEM SHUTDOWN and KILL are not allowed; stop the process with SIGTERM.",

@@ -182,18 +182,33 @@ impl Connection {
     }
 
     /// Runs a statement and holds its whole result. The error is the engine's text.
-    pub(super) fn query(&mut self, sql: &[u8], format: &str, parameters: &[Parameter]) -> Result<Chunk, String> {
+    pub(super) fn query(
+        &mut self,
+        sql: &[u8],
+        format: &str,
+        parameters: &[Parameter],
+    ) -> Result<Chunk, String> {
         Chunk::checked(self.library, self.run(self.library.query, sql, format, parameters))
     }
 
     /// Starts a statement whose result is fetched in pieces. The error is the engine's text.
-    pub(super) fn select(&mut self, sql: &[u8], format: &str, parameters: &[Parameter]) -> Result<Select<'_>, String> {
+    pub(super) fn select(
+        &mut self,
+        sql: &[u8],
+        format: &str,
+        parameters: &[Parameter],
+    ) -> Result<Select<'_>, String> {
         let stream = Chunk::checked(self.library, self.run(self.library.select, sql, format, parameters))?;
         Ok(Select { connection: self, stream, ended: false })
     }
 
     /// Starts an INSERT whose data follows in `format`; `sql` is the statement without FORMAT.
-    pub(super) fn insert(&mut self, sql: &[u8], format: &str, parameters: &[Parameter]) -> Result<Insert<'_>, String> {
+    pub(super) fn insert(
+        &mut self,
+        sql: &[u8],
+        format: &str,
+        parameters: &[Parameter],
+    ) -> Result<Insert<'_>, String> {
         let stream = self.run(self.library.insert, sql, format, parameters);
         let insert = Insert { connection: self, stream };
         match insert.error() {

@@ -154,12 +154,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// [`Error::LibraryMissing`] with the command that fetches it. A place that is named explicitly is
 /// the only one looked at.
 pub fn find_library(named: Option<&Path>, data_dir: &Path) -> Result<PathBuf, Error> {
-    let explicit = named.map(Path::to_owned).or_else(|| std::env::var_os("TALLY_CHDB_LIB").map(PathBuf::from));
+    let explicit =
+        named.map(Path::to_owned).or_else(|| std::env::var_os("TALLY_CHDB_LIB").map(PathBuf::from));
     let places = match explicit {
         Some(path) => vec![path],
         None => {
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-            let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+            let cache =
+                std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+            let cache =
+                cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
             let cached = cache.map(|cache| cache.join(format!("tally/chdb-{ENGINE_RELEASE}/libchdb.so")));
             std::iter::once(data_dir.join("libchdb.so")).chain(cached).collect()
         }

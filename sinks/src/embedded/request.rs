@@ -60,11 +60,8 @@ impl Request {
     /// # Errors
     /// A ClickHouse exception when a part is malformed or asks for what is not offered.
     pub(super) fn read(parts: &Parts) -> Result<Self, Exception> {
-        let mut request = Self {
-            user: "default".into(),
-            body_coding: coding(&parts.headers)?,
-            ..Self::default()
-        };
+        let mut request =
+            Self { user: "default".into(), body_coding: coding(&parts.headers)?, ..Self::default() };
         request.boundary = header(&parts.headers, CONTENT_TYPE).and_then(multipart::boundary);
         request.default_format = named(&parts.headers, "x-clickhouse-format").map(str::to_owned);
         request.database = named(&parts.headers, "x-clickhouse-database").map(str::to_owned);
@@ -134,9 +131,10 @@ impl Request {
                     return Err(Exception::new(Kind::NotImplemented, message));
                 }
                 "readonly" => {
-                    self.readonly = value.parse().ok().filter(|level| *level <= 2).ok_or_else(|| {
-                        Exception::new(Kind::BadArguments, "`readonly` must be 0, 1 or 2.")
-                    })?;
+                    self.readonly =
+                        value.parse().ok().filter(|level| *level <= 2).ok_or_else(|| {
+                            Exception::new(Kind::BadArguments, "`readonly` must be 0, 1 or 2.")
+                        })?;
                 }
                 setting => self.read_other(setting, value)?,
             }
@@ -185,7 +183,9 @@ impl Request {
 
 /// Whether a text may stand in SQL as a bare name.
 pub(super) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !text.is_empty()
+        && text.len() <= 128
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -238,7 +238,12 @@ mod tests {
 
     #[test]
     fn address_and_headers_are_told_apart() {
-        let request = read("POST", "/?query=SELECT+1&database=d&max_threads=3&param_x=a%27b&session_id=s", &[("accept-encoding", "gzip, zstd;q=0.5")]).unwrap();
+        let request = read(
+            "POST",
+            "/?query=SELECT+1&database=d&max_threads=3&param_x=a%27b&session_id=s",
+            &[("accept-encoding", "gzip, zstd;q=0.5")],
+        )
+        .unwrap();
         assert_eq!(request.query, "SELECT 1");
         assert_eq!(request.database.as_deref(), Some("d"));
         assert_eq!(request.settings, [("max_threads".to_owned(), "3".to_owned())]);

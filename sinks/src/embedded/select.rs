@@ -37,7 +37,10 @@ impl Job {
         }
         let (statements, class) = session.connection.classify(text);
         if statements > 1 {
-            return Err(Exception::new(Kind::SyntaxError, "Syntax error (Multi-statements are not allowed)."));
+            return Err(Exception::new(
+                Kind::SyntaxError,
+                "Syntax error (Multi-statements are not allowed).",
+            ));
         }
         self.check_readonly(class, statement::first_word_is(text, "SET"), session)?;
         let format = format.unwrap_or_else(|| self.output_format());
@@ -49,7 +52,8 @@ impl Job {
             return result;
         }
         if let Some(splice) = Splice::of(&format)
-            && let Some(done) = self.stream(&mut session.connection, (text, &format), splice, started, reply)?
+            && let Some(done) =
+                self.stream(&mut session.connection, (text, &format), splice, started, reply)?
         {
             return Ok(done);
         }
@@ -125,7 +129,8 @@ impl Job {
         };
         let encoder = Encoder::new(self.request.answer_coding).map_err(encoding_failed)?;
         let mut stream = Stream { job: self, select, splice, encoder, progress: Progress::default() };
-        let limit = if self.request.wait_end_of_query { self.bounds.held_answer_bytes_max } else { HELD_BYTES };
+        let limit =
+            if self.request.wait_end_of_query { self.bounds.held_answer_bytes_max } else { HELD_BYTES };
         let (mut held, mut held_bytes, mut first) = (Vec::new(), 0_usize, true);
         while held_bytes <= limit {
             let Some(piece) = stream.fetch()? else {
@@ -142,7 +147,9 @@ impl Job {
         if self.request.wait_end_of_query {
             return Err(Exception::new(
                 Kind::LimitExceeded,
-                format_args!("the result is larger than {limit} bytes; leave out `wait_end_of_query` to stream it."),
+                format_args!(
+                    "the result is larger than {limit} bytes; leave out `wait_end_of_query` to stream it."
+                ),
             ));
         }
         let (pieces, rest) = mpsc::channel(PIECES_MAX);
@@ -196,7 +203,10 @@ impl Stream<'_> {
     }
 
     /// Sends the pieces as they come. A failure is written into the answer, which then breaks off.
-    fn send_rest(mut self, pieces: mpsc::Sender<Result<Bytes, super::execute::Broken>>) -> Result<Tail, Exception> {
+    fn send_rest(
+        mut self,
+        pieces: mpsc::Sender<Result<Bytes, super::execute::Broken>>,
+    ) -> Result<Tail, Exception> {
         let (runtime, idle) = (&self.job.runtime, self.job.bounds.idle);
         let failure = loop {
             let piece = match self.fetch() {

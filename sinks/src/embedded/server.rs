@@ -138,7 +138,9 @@ impl Server {
     async fn route(self: Arc<Self>, request: hyper::Request<Incoming>) -> Answered {
         let has_query = request.uri().query().is_some_and(|query| query.contains("query="));
         match (request.method(), request.uri().path()) {
-            (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => answer::text(StatusCode::OK, "Ok.\n"),
+            (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => {
+                answer::text(StatusCode::OK, "Ok.\n")
+            }
             (&Method::GET | &Method::HEAD, "/") if !has_query => answer::text(StatusCode::OK, "Ok.\n"),
             (&Method::GET | &Method::HEAD | &Method::POST, "/") => self.query(request).await,
             (_, "/") => answer::text(StatusCode::METHOD_NOT_ALLOWED, "Use GET or POST.\n"),
@@ -227,9 +229,14 @@ impl Server {
         let (reply, answer) = oneshot::channel();
         let thread = std::thread::Builder::new().name("clickhouse-query".into()).stack_size(STACK_BYTES);
         thread.spawn(move || job.run(reply)).map_err(|error| {
-            Exception::new(Kind::TooManyQueries, format_args!("cannot start a thread for the query: {error}."))
+            Exception::new(
+                Kind::TooManyQueries,
+                format_args!("cannot start a thread for the query: {error}."),
+            )
         })?;
-        answer.await.unwrap_or_else(|_| Err(Exception::new(Kind::Engine, "the thread of the query has ended.")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Exception::new(Kind::Engine, "the thread of the query has ended.")))
     }
 
     fn authenticate(&self, request: &Request) -> Result<(), Exception> {

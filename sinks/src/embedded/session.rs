@@ -181,8 +181,12 @@ impl Session {
         // A result that cannot be streamed gets a bound of its own.
         before.settings = vec!["max_result_bytes".to_owned()];
         before.settings.extend(request.settings.iter().map(|(name, _)| name.clone()));
-        let unknown: Vec<_> =
-            before.settings.iter().filter(|name| !self.own.contains_key(*name)).map(|name| engine::literal(name)).collect();
+        let unknown: Vec<_> = before
+            .settings
+            .iter()
+            .filter(|name| !self.own.contains_key(*name))
+            .map(|name| engine::literal(name))
+            .collect();
         if !unknown.is_empty() {
             let sql = format!(
                 "SELECT name, value, changed FROM system.settings WHERE name IN ({})",

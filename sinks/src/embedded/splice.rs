@@ -15,10 +15,29 @@ const ARROW_END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 /// whole result for every output format of release 26.7), and in which no row is empty: the engine
 /// takes an empty piece for the end.
 const PLAIN: &[&str] = &[
-    "bsoneachrow", "csv", "jsoncompacteachrow", "jsoncompactstringseachrow", "jsoneachrow", "jsonl",
-    "jsonlines", "jsonstringseachrow", "lineasstring", "msgpack", "native", "ndjson", "prettyjsoneachrow",
-    "prettyjsonlines", "prettyndjson", "protobuf", "raw", "rowbinary", "tabseparated", "tabseparatedraw",
-    "tskv", "tsv", "tsvraw",
+    "bsoneachrow",
+    "csv",
+    "jsoncompacteachrow",
+    "jsoncompactstringseachrow",
+    "jsoneachrow",
+    "jsonl",
+    "jsonlines",
+    "jsonstringseachrow",
+    "lineasstring",
+    "msgpack",
+    "native",
+    "ndjson",
+    "prettyjsoneachrow",
+    "prettyjsonlines",
+    "prettyndjson",
+    "protobuf",
+    "raw",
+    "rowbinary",
+    "tabseparated",
+    "tabseparatedraw",
+    "tskv",
+    "tsv",
+    "tsvraw",
 ];
 
 /// How the pieces of one result are put together.
@@ -71,7 +90,11 @@ impl Splice {
                 Ok(piece.slice(head..))
             }
             Self::ArrowStream { begun } => {
-                let start = if std::mem::replace(begun, true) { arrow_schema(&piece).ok_or_else(malformed)? } else { 0 };
+                let start = if std::mem::replace(begun, true) {
+                    arrow_schema(&piece).ok_or_else(malformed)?
+                } else {
+                    0
+                };
                 let end = piece.len() - if piece.ends_with(ARROW_END) { ARROW_END.len() } else { 0 };
                 Ok(piece.slice(start.min(end)..end))
             }

@@ -24,8 +24,14 @@ fn owned(head: &str, format: &str, data: &str) -> (String, String, String) {
 #[test]
 fn data_begins_after_the_format_and_one_line_end() {
     assert_eq!(parts("INSERT INTO t FORMAT TSV\n1\n2"), owned("INSERT INTO t", "TSV", "1\n2"));
-    assert_eq!(parts("insert into d.t (a, `b)`) format RowBinary \r\n\n\x01"), owned("insert into d.t (a, `b)`)", "RowBinary", "\n\x01"));
-    assert_eq!(parts("INSERT INTO t FORMAT JSONEachRow {\"a\":1}"), owned("INSERT INTO t", "JSONEachRow", "{\"a\":1}"));
+    assert_eq!(
+        parts("insert into d.t (a, `b)`) format RowBinary \r\n\n\x01"),
+        owned("insert into d.t (a, `b)`)", "RowBinary", "\n\x01")
+    );
+    assert_eq!(
+        parts("INSERT INTO t FORMAT JSONEachRow {\"a\":1}"),
+        owned("INSERT INTO t", "JSONEachRow", "{\"a\":1}")
+    );
     assert_eq!(parts("INSERT INTO t FORMAT CSV; rest"), owned("INSERT INTO t", "CSV", ""));
     assert_eq!(parts("INSERT INTO t FORMAT Native"), owned("INSERT INTO t", "Native", ""));
 }
@@ -47,7 +53,10 @@ fn names_that_look_like_keywords_are_names() {
     assert_eq!(parts("INSERT INTO format FORMAT TSV\n1"), owned("INSERT INTO format", "TSV", "1"));
     assert_eq!(parts("INSERT INTO d.values VALUES (1)"), owned("INSERT INTO d.values", "Values", " (1)"));
     assert_eq!(parts("INSERT INTO table.t VALUES (1)"), owned("INSERT INTO table.t", "Values", " (1)"));
-    assert_eq!(parts("INSERT INTO TABLE format FORMAT TSV\n1"), owned("INSERT INTO TABLE format", "TSV", "1"));
+    assert_eq!(
+        parts("INSERT INTO TABLE format FORMAT TSV\n1"),
+        owned("INSERT INTO TABLE format", "TSV", "1")
+    );
     assert_eq!(parts("INSERT t (format) VALUES (1)"), owned("INSERT t (format)", "Values", " (1)"));
     assert_eq!(
         parts("INSERT INTO FUNCTION null('x Int8') FORMAT TSV\n1"),
@@ -59,14 +68,22 @@ fn names_that_look_like_keywords_are_names() {
 
 #[test]
 fn statements_without_data_are_run_as_they_are() {
-    for text in ["INSERT INTO t SELECT 1", "INSERT INTO t (a) SELECT 1 FORMAT TSV", "INSERT INTO t (SELECT 1)", "INSERT INTO t WITH 1 AS x SELECT x"] {
+    for text in [
+        "INSERT INTO t SELECT 1",
+        "INSERT INTO t (a) SELECT 1 FORMAT TSV",
+        "INSERT INTO t (SELECT 1)",
+        "INSERT INTO t WITH 1 AS x SELECT x",
+    ] {
         assert!(matches!(split(text.as_bytes()), Statement::Query { .. }), "{text}");
     }
     assert_eq!(split(b"SELECT 1 FORMAT JSON SETTINGS x=1"), Statement::Query { format: Some("JSON".into()) });
     assert_eq!(split(b"SELECT (SELECT 1 FORMAT x), 'FORMAT JSON'"), Statement::Query { format: None });
     assert_eq!(split(b"SELECT format, x FROM t WHERE format = 1"), Statement::Query { format: None });
     assert_eq!(split(b"SELECT format x FROM t FORMAT CSV;"), Statement::Query { format: Some("CSV".into()) });
-    assert_eq!(split(b"SELECT 1 SETTINGS a = 'x' FORMAT TSV"), Statement::Query { format: Some("TSV".into()) });
+    assert_eq!(
+        split(b"SELECT 1 SETTINGS a = 'x' FORMAT TSV"),
+        Statement::Query { format: Some("TSV".into()) }
+    );
     assert_eq!(insert("INSERT INTO t"), ("INSERT INTO t".into(), None, String::new()));
     assert_eq!(insert("INSERT INTO t;"), ("INSERT INTO t".into(), None, String::new()));
 }
@@ -74,7 +91,10 @@ fn statements_without_data_are_run_as_they_are() {
 #[test]
 fn the_server_files_and_life_are_out_of_reach() {
     assert_eq!(split(b"SELECT 1 INTO/**/OUTFILE 'x'"), Statement::Forbidden(Forbidden::IntoOutfile));
-    assert_eq!(split(b"INSERT INTO t FROM INFILE 'x' FORMAT TSV"), Statement::Forbidden(Forbidden::FromInfile));
+    assert_eq!(
+        split(b"INSERT INTO t FROM INFILE 'x' FORMAT TSV"),
+        Statement::Forbidden(Forbidden::FromInfile)
+    );
     assert_eq!(split(b"system  shutdown"), Statement::Forbidden(Forbidden::Shutdown));
 }
 
