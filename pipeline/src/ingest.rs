@@ -95,7 +95,8 @@ pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: Cance
     let source = Source::open(client.clone(), &config.kafka.group)?;
     let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| config.kafka.topic(*contract)).collect();
     topics.sort_unstable();
-    DeadTopic::ensure(&client, &topics).await;
+    let (admin, dead) = (client.clone(), topics.clone());
+    tokio::spawn(async move { DeadTopic::ensure(&admin, &dead).await });
     let dead_topic = DeadTopic::new(client).map_err(IngestError::DeadTopic)?;
     let registry = config.registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
     let books = Topic::ALL.map(|contract| {

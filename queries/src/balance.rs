@@ -15,6 +15,12 @@ pub struct QueryError {
     source: clickhouse::error::Error,
 }
 
+impl QueryError {
+    pub(crate) fn new(question: &'static str, source: clickhouse::error::Error) -> QueryError {
+        QueryError { question, source }
+    }
+}
+
 /// The offsets [low, high) of a partition that must be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -106,7 +112,7 @@ pub async fn balance(
     facts: &str,
     bounds: &[Bounds],
 ) -> Result<Balance, QueryError> {
-    let failed = |question| move |source| QueryError { question, source };
+    let failed = |question| move |source| QueryError::new(question, source);
     let id = topic_id.to_string();
     let counts: Counts = client
         .query(include_str!("../sql/balance.sql"))

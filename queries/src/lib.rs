@@ -3,5 +3,9 @@
 //! Each question is a `.sql` file with bound parameters and a module that says how its rows become an answer.
 
 mod balance;
+mod live;
+mod reconcile;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
+pub use live::{Live, LiveLetter, LiveReason, LiveTopic, live};
+pub use reconcile::{Published, generations, reconcile};

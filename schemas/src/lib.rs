@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows of Kafka, ClickHouse, HTTP, clocks or the environment. Start at `read.rs`.
 
+mod check_event;
 mod columns;
 mod compat;
 mod contract;
@@ -24,6 +25,7 @@ mod validate;
 mod walk;
 mod writer;
 
+pub use check_event::{Checker, check_event};
 pub use columns::{Column, Kind, arrow_schema, columns};
 pub use compat::{Comparison, Direction, Incompatibility, Notice, check, check_alone};
 pub use contract::{

@@ -9,6 +9,7 @@ import argparse
 import json
 import struct
 import sys
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 
@@ -63,6 +64,8 @@ def native(schema, value, named: dict):
             return {key: native(schema["values"], item, named) for key, item in value.items()}
         case dict() | list() as inner:
             return native(inner, value, named)
+        case "long" if isinstance(value, str) and schema.get("logicalType") == "timestamp-micros":
+            return datetime.fromisoformat(value)
     return value
 
 

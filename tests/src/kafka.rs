@@ -107,7 +107,7 @@ impl Kafka {
         admin::delete_records_before(&self.bootstrap, topic, partition, offset);
     }
 
-    /// The topic's id (Kafka's topic UUID, in its base64 form), as another client sees it.
+    /// The topic's id (Kafka's topic UUID, written as UUIDs are), as another client sees it.
     ///
     /// # Panics
     /// When the topic is not there, or the broker gives topics no id.

@@ -6,6 +6,7 @@
 //! | [`ClickHouse`] | `tally clickhouse`: the real engine behind its HTTP interface |
 //! | [`Registry`] | Apicurio Registry, by its Confluent-compatible API |
 //! | [`Tally`] | the binary under test |
+//! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
@@ -18,6 +19,7 @@
 //! The pieces panic with a sentence that says what to do: a test has no better way to go on.
 
 mod clickhouse;
+pub mod examples;
 pub mod guard;
 pub mod kafka;
 pub mod kcat;
@@ -26,6 +28,7 @@ mod place;
 mod process;
 pub mod python;
 mod registry;
+pub mod stage;
 mod tally;
 mod wait;
 
@@ -35,5 +38,6 @@ pub use need::{Missing, skip_without};
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
 pub use registry::Registry;
+pub use stage::Stage;
 pub use tally::Tally;
 pub use wait::eventually;

@@ -78,22 +78,25 @@ pub(crate) async fn balances(kafka: &Kafka, store: &tally_sinks::Store) -> anyho
     for contract in Topic::ALL {
         let topic = kafka.topic(contract);
         let topic_id = source.identity(&topic).await?;
-        let (asked, name) = (source.clone(), topic.clone());
-        let bounds = tokio::task::spawn_blocking(move || {
-            asked
-                .partitions(&name)?
-                .into_iter()
-                .map(|at| {
-                    let (low, high) = asked.watermarks(&at)?;
-                    Ok(tally_queries::Bounds { partition: at.number, low, high })
-                })
-                .collect::<Result<Vec<_>, tally_pipeline::SourceError>>()
-        });
-        let bounds = bounds.await??;
+        let bounds = bounds(&source, &topic).await?;
         let client = store.client();
         balances.push(tally_queries::balance(client, (&topic, topic_id), contract.table(), &bounds).await?);
     }
     Ok(balances)
+}
+
+/// The first retained offset and the high watermark of every partition of a topic.
+pub(crate) async fn bounds(source: &Source, topic: &str) -> anyhow::Result<Vec<tally_queries::Bounds>> {
+    let (source, topic) = (source.clone(), topic.to_owned());
+    let ask = move || {
+        let partitions = source.partitions(&topic)?;
+        let bounds = partitions.into_iter().map(|at| {
+            let (low, high) = source.watermarks(&at)?;
+            Ok(tally_queries::Bounds { partition: at.number, low, high })
+        });
+        bounds.collect::<Result<Vec<_>, tally_pipeline::SourceError>>()
+    };
+    Ok(tokio::task::spawn_blocking(ask).await??)
 }
 
 /// CPU seconds of this process so far, user and system.

@@ -3,6 +3,7 @@
 mod balance;
 mod clickhouse;
 mod config;
+mod demo;
 mod ingest;
 mod migrate;
 mod publish;
@@ -35,6 +36,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Ingest(ingest::IngestArgs),
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
@@ -69,6 +71,7 @@ fn start() -> anyhow::Result<ExitCode> {
 
 async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => demo::run(args).await,
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,

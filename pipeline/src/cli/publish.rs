@@ -2,22 +2,23 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use super::schema::{subject, topic};
-use tally_pipeline::registry::{Registry, RegistryConfig};
 use anyhow::{Context, bail};
 use deliver::{Delivery, Stopped};
 use indicatif::{ProgressBar, ProgressStyle};
+use input::open;
 use prepare::{Frame, Lines, Preparer, Refused};
-use secrecy::SecretString;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tally_pipeline::config::{Kafka, SchemaRegistry};
 use tally_schemas::{Contract, Topic, latest, versions};
+use tokio_util::sync::CancellationToken;
 
 mod deliver;
+mod input;
 mod prepare;
 
 /// Refused lines that are listed; the others are counted.
@@ -31,30 +32,22 @@ const UNREACHED: u8 = 3;
 /// strings, times RFC 3339 text or microseconds since 1970 UTC. A file is checked as a whole before anything is sent;
 /// standard input is checked line by line, and the first wrong line stops it.
 ///
-/// Exit code 0: all acknowledged. 1: a line was refused. 3: Kafka could not be reached or did not take everything.
+/// The first Ctrl-C stops taking lines, waits for what was sent, and says where to go on.
+///
+/// Exit code 0: all acknowledged. 1: a line was refused. 3: Kafka could not be reached or did not take everything, or
+/// a signal came before the end.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PublishArgs {
-    /// Kafka's bootstrap servers, separated by commas.
-    #[arg(long, env = "KAFKA_BROKERS", required_unless_present = "dry_run")]
-    brokers: Option<String>,
+    #[command(flatten)]
+    kafka: Kafka,
+    #[command(flatten)]
+    registry: SchemaRegistry,
     /// The contract, which is the topic's name without its prefix.
     #[arg(long, value_parser = topic)]
     topic: Topic,
-    /// What stands before the contract's name in the names of topics.
-    #[arg(long, default_value = "")]
-    topic_prefix: String,
-    /// How the schema is named in front of each event.
+    /// How the schema is named in front of each event; confluent needs a registry.
     #[arg(long, value_enum, default_value_t = Framing::SingleObject)]
     framing: Framing,
-    /// The schema registry's address; needed for the Confluent framing.
-    #[arg(long = "registry", value_name = "URL", required_if_eq("framing", "confluent"))]
-    registry: Option<String>,
-    /// User for basic authentication at the registry.
-    #[arg(long, value_name = "USER")]
-    registry_user: Option<String>,
-    /// Password at the registry; better given by the environment.
-    #[arg(long, value_name = "PASSWORD", env = "TALLY_REGISTRY_PASSWORD", hide_env_values = true)]
-    registry_password: Option<SecretString>,
     /// Version of the contract to write; the newest if absent.
     #[arg(long, value_name = "N")]
     contract_version: Option<u32>,
@@ -67,9 +60,6 @@ pub(crate) struct PublishArgs {
     /// Check every line and send nothing.
     #[arg(long)]
     dry_run: bool,
-    /// A property of librdkafka's producer, such as security.protocol=SASL_SSL; may be repeated.
-    #[arg(long = "producer-property", value_name = "KEY=VALUE", value_parser = property)]
-    producer_properties: Vec<(String, String)>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -111,18 +101,22 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
         Framing::Confluent => Frame::Confluent(registered_id(&args, contract).await?),
     };
     let preparer = Preparer::new(contract, frame)?;
-    let json = args.json;
-    let publishing = tokio::task::spawn_blocking(move || publish(&args, &preparer));
+    let (json, stop) = (args.json, super::shutdown()?);
+    let publishing = tokio::task::spawn_blocking(move || publish(&args, &preparer, &stop));
     let (summary, code) = publishing.await.context("publishing was cut off")??;
     print(&summary, json)?;
     Ok(ExitCode::from(code))
 }
 
 /// Checks and sends; gives the summary and the exit code.
-fn publish(args: &PublishArgs, preparer: &Preparer) -> anyhow::Result<(Summary, u8)> {
+fn publish(
+    args: &PublishArgs,
+    preparer: &Preparer,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Summary, u8)> {
     let started = Instant::now();
     let mut summary = Summary {
-        topic: format!("{}{}", args.topic_prefix, args.topic),
+        topic: args.kafka.topic(args.topic),
         contract_version: preparer.contract().version,
         dry_run: args.dry_run,
         valid: 0,
@@ -135,21 +129,32 @@ fn publish(args: &PublishArgs, preparer: &Preparer) -> anyhow::Result<(Summary, 
     };
     let from_file = args.file != Path::new("-");
     if from_file || args.dry_run {
-        check_all(open(&args.file)?, preparer, &mut summary)?;
+        check_all(open(&args.file, stop)?, preparer, stop, &mut summary)?;
     }
     let mut code = u8::from(summary.refused_count > 0);
-    if code == 0 && !args.dry_run {
-        code = send_all(args, preparer, &mut summary)?;
+    if stop.is_cancelled() {
+        summary.stopped = Some(Stopped::Told.to_string());
+        code = UNREACHED;
+    } else if code == 0 && !args.dry_run {
+        code = send_all(args, preparer, stop, &mut summary)?;
     }
     summary.seconds = started.elapsed().as_secs_f64();
     Ok((summary, code))
 }
 
 /// Holds every line against the contract; sends nothing.
-fn check_all(reader: Box<dyn BufRead>, preparer: &Preparer, summary: &mut Summary) -> anyhow::Result<()> {
+fn check_all(
+    reader: Box<dyn BufRead>,
+    preparer: &Preparer,
+    stop: &CancellationToken,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
     let progress = progress("checking", None);
     let mut lines = Lines::new(reader);
     while let Some((number, line)) = lines.next().context("reading the events")? {
+        if stop.is_cancelled() {
+            break; // what was read may be half a line
+        }
         match line.and_then(|line| preparer.prepare(number, line)) {
             Ok(Some(_)) => summary.valid += 1,
             Ok(None) => {}
@@ -162,9 +167,14 @@ fn check_all(reader: Box<dyn BufRead>, preparer: &Preparer, summary: &mut Summar
 }
 
 /// Sends line after line until the end, a refused line, or until Kafka fails. Gives the exit code.
-fn send_all(args: &PublishArgs, preparer: &Preparer, summary: &mut Summary) -> anyhow::Result<u8> {
-    let brokers = args.brokers.as_deref().unwrap_or_default();
-    let mut delivery = Delivery::new(brokers, &summary.topic, &args.producer_properties)?;
+fn send_all(
+    args: &PublishArgs,
+    preparer: &Preparer,
+    stop: &CancellationToken,
+    summary: &mut Summary,
+) -> anyhow::Result<u8> {
+    let config = args.kafka.client().map_err(anyhow::Error::msg)?;
+    let mut delivery = Delivery::new(config, &summary.topic)?;
     if let Err(stopped) = delivery.reach() {
         summary.first_line_not_sent = Some(1);
         summary.stopped = Some(stopped.to_string());
@@ -172,13 +182,18 @@ fn send_all(args: &PublishArgs, preparer: &Preparer, summary: &mut Summary) -> a
     }
     let known = if args.file == Path::new("-") { None } else { Some(summary.valid) };
     let progress = progress("publishing", known);
-    let mut lines = Lines::new(open(&args.file)?);
+    let mut lines = Lines::new(open(&args.file, stop)?);
     let mut pace = Pace::new(args.rate);
     let mut next_line = 1;
     summary.valid = 0;
     let mut stopped: Option<Stopped> = None;
     while stopped.is_none() {
-        let Some((number, line)) = lines.next().context("reading the events")? else { break };
+        let line = lines.next().context("reading the events")?;
+        if stop.is_cancelled() {
+            stopped = Some(Stopped::Told);
+            break; // what was read may be half a line
+        }
+        let Some((number, line)) = line else { break };
         next_line = number;
         match line.and_then(|line| preparer.prepare(number, line)) {
             Ok(Some(event)) => {
@@ -261,30 +276,13 @@ fn contract(topic: Topic, version: Option<u32>) -> anyhow::Result<&'static Contr
 }
 
 async fn registered_id(args: &PublishArgs, contract: &Contract) -> anyhow::Result<u32> {
-    let registry = Registry::new(RegistryConfig {
-        user: args.registry_user.clone(),
-        password: args.registry_password.clone(),
-        ..RegistryConfig::at(args.registry.clone().unwrap_or_default())
-    })?;
-    let subject = subject(&args.topic_prefix, args.topic);
+    let Some(registry) = args.registry.client()? else {
+        bail!("the Confluent framing names schemas by a registry's id: give --registry URL");
+    };
+    let subject = subject(&args.kafka.topic_prefix, args.topic);
     match registry.id_of(&subject, &contract.json).await? {
         Some(id) => Ok(id),
         None => bail!("{subject} has no version {}; run `tally schema register` first", contract.version),
-    }
-}
-
-fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
-    if file == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
-    }
-    let opened = File::open(file).with_context(|| format!("opening {}", file.display()))?;
-    Ok(Box::new(BufReader::with_capacity(1 << 16, opened)))
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 

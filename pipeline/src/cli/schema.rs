@@ -1,12 +1,11 @@
 //! `tally schema`: the contracts, and whether they can stand side by side.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
-use tally_pipeline::registry::{Registry, RegistryConfig};
 use anyhow::{Context, bail};
-use secrecy::SecretString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tally_pipeline::config::{Kafka, SchemaRegistry};
 use tally_schemas::{Contract, Topic, check, check_alone, contracts};
 
 /// The contracts: list them, hold versions against each other, register them.
@@ -46,26 +45,13 @@ pub(crate) struct CheckArgs {
 /// Where to register what.
 #[derive(clap::Args, Debug)]
 pub(crate) struct RegisterArgs {
-    /// The registry's address, such as http://localhost:8081.
-    #[arg(long = "registry", value_name = "URL")]
-    url: String,
-    /// User for basic authentication.
-    #[arg(long = "registry-user", value_name = "USER")]
-    user: Option<String>,
-    /// Password for basic authentication; better given by the environment.
-    #[arg(
-        long = "registry-password",
-        value_name = "PASSWORD",
-        env = "TALLY_REGISTRY_PASSWORD",
-        hide_env_values = true
-    )]
-    password: Option<SecretString>,
+    #[command(flatten)]
+    registry: SchemaRegistry,
+    #[command(flatten)]
+    kafka: Kafka,
     /// Register this topic's contract only.
     #[arg(long, value_parser = topic)]
     topic: Option<Topic>,
-    /// What stands before the contract's name in the names of topics.
-    #[arg(long, default_value = "")]
-    topic_prefix: String,
 }
 
 /// Runs `tally schema`: 0 done or compatible, 1 incompatible. Errors mean that it could not be done.
@@ -208,13 +194,9 @@ fn read_folder(dir: &Path) -> anyhow::Result<Vec<Contract>> {
 }
 
 async fn register(args: RegisterArgs) -> anyhow::Result<ExitCode> {
-    let registry = Registry::new(RegistryConfig {
-        user: args.user,
-        password: args.password,
-        ..RegistryConfig::at(args.url)
-    })?;
+    let Some(registry) = args.registry.client()? else { bail!("which registry? give --registry URL") };
     for topic in Topic::ALL.into_iter().filter(|topic| args.topic.is_none_or(|only| only == *topic)) {
-        let subject = subject(&args.topic_prefix, topic);
+        let subject = subject(&args.kafka.topic_prefix, topic);
         for contract in tally_schemas::versions(topic) {
             let id = registry.register(&subject, &contract.json).await?;
             println!("{subject} version {} id {id}", contract.version);

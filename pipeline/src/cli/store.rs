@@ -12,7 +12,6 @@ use tokio::process::{Child, Command};
 /// An open store, and the engine's process if this command started it.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    pub(crate) url: String,
     engine: Option<Engine>,
 }
 
@@ -38,7 +37,7 @@ pub(crate) async fn open(config: &ClickHouse) -> anyhow::Result<Opened> {
     };
     let store = Store::new(&config.at(&url));
     store.ping().await.with_context(|| format!("ClickHouse at {url}"))?;
-    Ok(Opened { store, url, engine })
+    Ok(Opened { store, engine })
 }
 
 /// Opens the store and brings its tables up to date.

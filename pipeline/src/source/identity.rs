@@ -28,29 +28,35 @@ pub enum IdentityError {
     Unanswered(String),
 }
 
-/// How long the brokers may take.
-const ANSWER_MS_MAX: i32 = 10_000;
+/// How long a broker may take.
+const ANSWER_MS_MAX: i32 = 1_500;
 
-/// Asks Kafka for the ids of topics. Blocks for up to ten seconds.
+/// Asks a broker, or without one the controller, for the ids of topics. Blocks for up to 1.5 s.
 ///
 /// # Errors
 /// [`IdentityError::Unanswered`] for the whole call; the others in their topic's place.
 pub(super) fn describe(
     client: *mut rd::rd_kafka_t,
     topics: &[String],
+    broker: Option<i32>,
 ) -> Result<HashMap<String, Result<Uuid, IdentityError>>, IdentityError> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: the client is live; the collection copies the names; queue, collection and event are given back once,
+    // SAFETY: the client is live; the collection copies the names; queue, options, collection and event are given back once,
     // and nothing borrowed from the event is used after.
     unsafe {
         let queue = rd::rd_kafka_queue_new(client);
         let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        rd::rd_kafka_DescribeTopics(client, collection, ptr::null(), queue);
+        let options = rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        if let Some(broker) = broker {
+            rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+        }
+        rd::rd_kafka_DescribeTopics(client, collection, options, queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
         rd::rd_kafka_TopicCollection_destroy(collection);
         let event = rd::rd_kafka_queue_poll(queue, ANSWER_MS_MAX);
         let answer = if event.is_null() {
-            Err(IdentityError::Unanswered("no answer within 10 s".to_owned()))
+            Err(IdentityError::Unanswered("no answer within 1.5 s".to_owned()))
         } else {
             answer(event)
         };

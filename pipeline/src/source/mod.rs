@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
@@ -254,14 +255,17 @@ async fn answer_identities(
     mut requests: tokio::sync::mpsc::UnboundedReceiver<IdentityRequest>,
 ) {
     let mut waiting = Vec::new();
+    let mut broker = None; // the controller; where it does not answer, the broker that did
     while requests.recv_many(&mut waiting, 1024).await > 0 {
         let Some(consumer) = consumer.upgrade() else { return };
         let mut topics: Vec<String> = waiting.iter().map(|(topic, _)| topic.clone()).collect();
         topics.sort_unstable();
         topics.dedup();
-        let ask = move || identity::describe(consumer.client().native_ptr(), &topics);
-        let answer = tokio::task::spawn_blocking(ask).await;
-        let answer = answer.unwrap_or_else(|e| Err(IdentityError::Unanswered(e.to_string())));
+        let ask = move || describe_by_any(&consumer, &topics, broker);
+        let asked = tokio::task::spawn_blocking(ask).await;
+        let failed = |e: tokio::task::JoinError| (None, Err(IdentityError::Unanswered(e.to_string())));
+        let (answered_by, answer) = asked.unwrap_or_else(failed);
+        broker = answered_by;
         for (topic, reply) in waiting.drain(..) {
             let missing = || IdentityError::Unanswered(format!("nothing was said of {topic}"));
             let id = match &answer {
@@ -271,6 +275,29 @@ async fn answer_identities(
             let _ = reply.send(id); // whoever asked may have gone
         }
     }
+}
+
+type Identities = Result<HashMap<String, Result<Uuid, IdentityError>>, IdentityError>;
+
+/// Asks the broker that answered last, then the others: every broker knows the topics' ids.
+fn describe_by_any(
+    consumer: &BaseConsumer<Group>,
+    topics: &[String],
+    last: Option<i32>,
+) -> (Option<i32>, Identities) {
+    let client = consumer.client().native_ptr();
+    let first = identity::describe(client, topics, last);
+    if !matches!(first, Err(IdentityError::Unanswered(_))) {
+        return (last, first);
+    }
+    let Ok(metadata) = consumer.fetch_metadata(topics.first().map(String::as_str), ANSWER) else { return (None, first) };
+    for broker in metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id) {
+        let answer = identity::describe(client, topics, Some(broker));
+        if answer.is_ok() {
+            return (Some(broker), answer);
+        }
+    }
+    (None, first)
 }
 
 fn one(partition: &Partition) -> TopicPartitionList {

@@ -1,10 +1,9 @@
 //! Every cut and every flipped bit of every example, between good neighbours.
 
 use crate::world::{
-    Apache, Event, VALUE_BYTES_MAX, body, confluent, message, read_with, registry_id, row, single, valid,
+    Apache, Event, VALUE_BYTES_MAX, body, confluent, field_ends, message, read_with, registry_id, row, single, valid,
     writers,
 };
-use apache_avro::Schema;
 use tally_schemas::{Contract, Read, Reader, Reason, Topic, versions};
 
 const SINGLE_HEADER: usize = 10;
@@ -19,7 +18,7 @@ fn framed(contract: &Contract, body: &[u8]) -> [(Vec<u8>, usize); 2] {
 }
 
 /// Reads hostile messages, each between two good ones, and holds the good rows against the good ones read alone.
-fn between_neighbours(topic: Topic, hostile: &[Vec<u8>]) -> Read {
+pub(crate) fn between_neighbours(topic: Topic, hostile: &[Vec<u8>]) -> Read {
     let good: Vec<Vec<u8>> = valid(topic).iter().map(|(_, event)| message(topic, event)).collect();
     let neighbour = |place: usize| Some(good[place % good.len()].as_slice());
     let mut mixed = vec![neighbour(0)];
@@ -37,20 +36,6 @@ fn between_neighbours(topic: Topic, hostile: &[Vec<u8>]) -> Read {
     let kept = arrow_select::take::take_record_batch(&mixed.events, &rows).expect("rows");
     assert_eq!(kept, alone.events, "a neighbour's row changed");
     mixed
-}
-
-/// Where in the body each field ends, by writing the fields one by one.
-fn field_ends(schema: &Schema, event: &Event) -> Vec<(String, usize)> {
-    let Schema::Record(record) = schema else { panic!("a record") };
-    let mut ends = Vec::new();
-    for count in 1..=record.fields.len() {
-        let mut json: serde_json::Value = serde_json::from_str(&serde_json::to_string(schema).expect("JSON")).expect("JSON");
-        let fields = json["fields"].as_array_mut().expect("fields");
-        fields.truncate(count);
-        let prefix = Schema::parse(&json).expect("a schema");
-        ends.push((record.fields[count - 1].name.clone(), body(&prefix, event).len()));
-    }
-    ends
 }
 
 /// Scenario: a producer dies, or a proxy cuts, after any byte of any example, under any version and framing.

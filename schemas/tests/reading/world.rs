@@ -82,7 +82,11 @@ pub(crate) fn body(schema: &Schema, event: &Event) -> Vec<u8> {
     let Schema::Record(record) = schema else { panic!("a record") };
     let mut event = event.clone();
     for field in &record.fields {
-        if field.default.is_none() && matches!(&field.schema, Schema::Union(union) if union.is_nullable()) {
+        let nullable = match &field.schema {
+            Schema::Union(union) => union.is_nullable(),
+            other => *other == Schema::Null,
+        };
+        if nullable && field.default.is_none() {
             event.entry(&field.name).or_insert(Json::Null);
         }
     }
@@ -262,6 +266,31 @@ fn json(value: Value) -> Option<Json> {
         Value::Boolean(flag) => flag.into(),
         other => panic!("{other:?} in an event"),
     })
+}
+
+/// Where in the body each field ends, by writing the fields up to it.
+pub(crate) fn field_ends(schema: &Schema, event: &Event) -> Vec<(String, usize)> {
+    let whole = serde_json::to_value(schema).expect("JSON");
+    let count = whole["fields"].as_array().expect("fields").len();
+    let end = |count: usize| {
+        let mut prefix = whole.clone();
+        prefix["fields"].as_array_mut().expect("fields").truncate(count);
+        let name = prefix["fields"][count - 1]["name"].as_str().expect("a name").to_owned();
+        (name, body(&Schema::parse(&prefix).expect("a schema"), event).len())
+    };
+    (1..=count).map(end).collect()
+}
+
+/// A zigzag variable-length integer.
+pub(crate) fn varint(value: i64) -> Vec<u8> {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    let mut bytes = Vec::new();
+    while rest >= 0x80 {
+        bytes.push((rest & 0x7F) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
 }
 
 /// The event with its defaults, as a row has it.

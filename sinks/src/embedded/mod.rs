@@ -115,6 +115,7 @@ impl Config {
 /// # Errors
 /// When the library is missing or unfit, another process serves the folder, the engine refuses the
 /// folder, or the port is taken. Errors of single queries go to their clients.
+#[expect(clippy::print_stdout, reason = "the ready line is what the command prints")]
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let data_dir = config.data_dir.clone();
     let claim = blocking(move || folder::Claim::take(&data_dir)).await?;

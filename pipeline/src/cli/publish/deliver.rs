@@ -16,8 +16,16 @@ use thiserror::Error;
 const REACH: Duration = Duration::from_secs(10);
 /// Longest wait for a topic that is only now being created.
 const TOPIC: Duration = Duration::from_secs(5);
-/// Longest wait for the acknowledgement of one event, unless `message.timeout.ms` says otherwise.
-const MESSAGE_TIMEOUT_MS: &str = "30000";
+/// What holds unless it is configured otherwise.
+const DEFAULTS: [(&str, &str); 7] = [
+    ("client.id", "tally-publish"),
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("compression.type", "lz4"),
+    ("linger.ms", "20"),
+    ("queue.buffering.max.kbytes", "65536"),
+    ("message.timeout.ms", "30000"), // the longest wait for the acknowledgement of one event
+];
 /// Longest wait for room in the producer's queue or for news of an event, before looking again.
 const NEWS: Duration = Duration::from_millis(100);
 
@@ -33,6 +41,9 @@ pub(super) enum Stopped {
     /// Kafka did not take an event.
     #[error("Kafka did not take the event of line {line}: {said}")]
     NotTaken { line: u64, said: String },
+    /// Somebody said stop.
+    #[error("stopped by a signal")]
+    Told,
 }
 
 impl Stopped {
@@ -40,7 +51,7 @@ impl Stopped {
     pub(super) fn line(&self) -> Option<u64> {
         match self {
             Stopped::NotTaken { line, .. } => Some(*line),
-            Stopped::Unreachable { .. } | Stopped::NoTopic { .. } => None,
+            Stopped::Unreachable { .. } | Stopped::NoTopic { .. } | Stopped::Told => None,
         }
     }
 }
@@ -99,27 +110,16 @@ impl ProducerContext for Counts {
 }
 
 impl Delivery {
-    /// Makes a producer; nothing is sent. Properties given by hand come last.
-    pub(super) fn new(
-        brokers: &str,
-        topic: &str,
-        properties: &[(String, String)],
-    ) -> anyhow::Result<Delivery> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "tally-publish")
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("compression.type", "lz4")
-            .set("linger.ms", "20")
-            .set("queue.buffering.max.kbytes", "65536")
-            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS);
-        for (key, value) in properties {
-            config.set(key, value);
+    /// Makes a producer; nothing is sent. Properties that are configured stand above the defaults.
+    pub(super) fn new(mut config: ClientConfig, topic: &str) -> anyhow::Result<Delivery> {
+        for (key, default) in DEFAULTS {
+            if config.get(key).is_none() {
+                config.set(key, default);
+            }
         }
+        let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
         let producer = config.create_with_context(Counts::default()).context("configuring the producer")?;
-        Ok(Delivery { producer, brokers: brokers.to_owned(), topic: topic.to_owned() })
+        Ok(Delivery { producer, brokers, topic: topic.to_owned() })
     }
 
     /// Waits until a broker answers and has the topic.

@@ -3,10 +3,13 @@
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value as Json;
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tally_schemas::{Contract, Encoder, FieldError, Topic, frame_confluent, frame_single_object};
+use tally_schemas::{
+    Checker, Contract, Encoder, FieldError, WriterId, frame_confluent, frame_single_object,
+};
 
 /// Longest line that is read; Kafka's own default bound of a message is 1 MB.
 const LINE_BYTES_MAX: u64 = 4 << 20;
@@ -51,11 +54,17 @@ pub(super) struct Prepared {
 pub(super) struct Preparer {
     encoder: Encoder<'static>,
     frame: Frame,
+    checker: RefCell<Checker>,
 }
 
 impl Preparer {
     pub(super) fn new(contract: &'static Contract, frame: Frame) -> anyhow::Result<Preparer> {
-        Ok(Preparer { encoder: Encoder::new(contract).context("planning the contract's fields")?, frame })
+        let encoder = Encoder::new(contract).context("planning the contract's fields")?;
+        let mut checker = Checker::new(contract.topic);
+        if let Frame::Confluent(id) = frame {
+            checker.know(contract.topic, WriterId::Confluent(id), &contract.json);
+        }
+        Ok(Preparer { encoder, frame, checker: RefCell::new(checker) })
     }
 
     pub(super) fn contract(&self) -> &'static Contract {
@@ -75,7 +84,7 @@ impl Preparer {
             Frame::SingleObject => frame_single_object(contract, &body),
             Frame::Confluent(id) => frame_confluent(id, &body),
         };
-        hold_against_rules(contract.topic, &value).map_err(refuse)?;
+        self.hold_against_rules(&value).map_err(refuse)?;
         let key_field = contract.topic.key_field();
         match event.get(key_field).and_then(Json::as_str) {
             Some(key) if !key.is_empty() => Ok(Some(Prepared { line, key: key.to_owned(), value })),
@@ -85,13 +94,13 @@ impl Preparer {
             }
         }
     }
-}
 
-/// What the contract's rules have against an event that encodes. The one place where publishing meets them.
-#[expect(clippy::unnecessary_wraps, reason = "the rules of the contract join here")]
-fn hold_against_rules(_topic: Topic, _framed: &[u8]) -> Result<(), FieldError> {
-    let _now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    Ok(())
+    /// What the contract's rules have against an event that encodes: what the route would say of it now.
+    fn hold_against_rules(&self, framed: &[u8]) -> Result<(), FieldError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let judged = self.checker.borrow_mut().check(framed, i64::try_from(now).unwrap_or(i64::MAX));
+        judged.map_err(|fault| FieldError { path: fault.path, problem: fault.sentence })
+    }
 }
 
 fn not_json(line: u64, error: &serde_json::Error) -> Refused {

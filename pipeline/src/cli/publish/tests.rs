@@ -1,5 +1,6 @@
 use super::prepare::{Frame, Lines, Preparer};
-use super::{Framing, Pace, PublishArgs, Summary, property, publish};
+use super::{Pace, PublishArgs, Summary, publish};
+use clap::Parser;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
@@ -11,6 +12,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 use tally_schemas::{Topic, explain, latest};
+use tokio_util::sync::CancellationToken;
 
 fn event(task: &str, version: i64) -> Json {
     json!({
@@ -33,24 +35,24 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     cluster
 }
 
+#[derive(clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    args: PublishArgs,
+}
+
 fn run(brokers: &str, file: &Path) -> (Summary, u8) {
-    let args = PublishArgs {
-        brokers: Some(brokers.to_owned()),
-        topic: Topic::Task,
-        topic_prefix: "test.".to_owned(),
-        framing: Framing::SingleObject,
-        registry: None,
-        registry_user: None,
-        registry_password: None,
-        contract_version: None,
-        rate: None,
-        file: file.to_owned(),
-        dry_run: false,
-        producer_properties: vec![("message.timeout.ms".to_owned(), "5000".to_owned())],
-        json: false,
-    };
+    run_until(brokers, file, &CancellationToken::new())
+}
+
+fn run_until(brokers: &str, file: &Path, stop: &CancellationToken) -> (Summary, u8) {
+    let file = file.to_str().expect("a path in UTF-8");
+    let properties = "message.timeout.ms=5000";
+    let flags = ["--brokers", brokers, "--topic-prefix", "test.", "--kafka-property", properties, "--file", file];
+    let command = ["publish", "--topic", "task-events"].into_iter().chain(flags);
+    let args = Command::parse_from(command).args;
     let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject).expect("a plan");
-    publish(&args, &preparer).expect("it can begin")
+    publish(&args, &preparer, stop).expect("it can begin")
 }
 
 /// Every message of the topic: key and value.
@@ -167,10 +169,29 @@ fn events_are_spread_by_the_rate() {
     assert_eq!(Pace::new(None).until_next(), Duration::ZERO);
 }
 
-/// Scenario: properties on the command line.
-/// Guarantees: the first equals sign separates; a property without a key is refused.
+/// Scenario: an event that encodes and breaks a rule of its contract.
+/// Guarantees: it is refused here, with its field, as the route would refuse it.
 #[test]
-fn properties() {
-    assert_eq!(property("sasl.password=a=b"), Ok(("sasl.password".to_owned(), "a=b".to_owned())));
-    assert!(property("=x").is_err() && property("x").is_err());
+fn rules_are_held_before_publishing() {
+    let cluster = cluster();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut failed = event("task-1", 1);
+    failed["kind"] = json!("FAILED");
+    std::fs::write(file.path(), failed.to_string()).expect("written");
+    let (summary, code) = run(&cluster.bootstrap_servers(), file.path());
+    assert_eq!((code, summary.acknowledged), (1, 0));
+    assert_eq!(summary.refused[0].field, "error_code");
+}
+
+/// Scenario: a signal came already.
+/// Guarantees: exit 3, nothing is sent, and it is said.
+#[test]
+fn a_signal_stops_it() {
+    let cluster = cluster();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), event("task-1", 1).to_string()).expect("written");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let (summary, code) = run_until(&cluster.bootstrap_servers(), file.path(), &stop);
+    assert_eq!((code, summary.acknowledged, summary.stopped.as_deref()), (3, 0, Some("stopped by a signal")));
 }

@@ -1,0 +1,187 @@
+//! `tally demo`: the whole on one machine, with nothing to install, and its balance at the end.
+#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
+
+use super::ingest::bounds;
+use super::store;
+use anyhow::Context;
+use clap::Parser;
+use rdkafka::mocking::MockCluster;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tally_pipeline::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::ingest::{Config, run as ingest};
+use tally_pipeline::simulate::{Pace, Sent, now_micros, simulate};
+use tally_pipeline::simulator::{Config as Platform, Expect, Simulator};
+use tally_pipeline::{Metrics, Source};
+use tally_queries::{Balance, Published, balance, generations, reconcile};
+use tally_schemas::Topic;
+use tally_sinks::{DeadTopic, Store};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Run everything here: an in-process broker, the embedded ClickHouse, a simulated platform, the pipeline, a page.
+///
+/// Exit code 0: the balance holds, that is, nothing is missing, nothing is extra, nothing is both. 1: it does not.
+#[derive(clap::Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// How long the platform publishes; without it, until Ctrl-C.
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Folder of the embedded ClickHouse, kept; a second run in it goes on. Without it, a temporary one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Port of the page on loopback; 0 takes a free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    port: u16,
+    /// About how many events per second the platform publishes.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=50_000), value_name = "N")]
+    rate: u32,
+    /// Same seed, same platform.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Write the balance to a file too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What the platform did before the demo began; published at once, so that the page starts with whole lives.
+const HISTORY_MICROS: i64 = 60_000_000;
+/// Partitions of each topic.
+const PARTITIONS: i32 = 3;
+/// Longest wait for the last events to be attested.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Tasks live so many times faster than in the simulator's defaults, so that a minute shows whole lives.
+const LIFE_PERMILLE: u32 = 20;
+/// Cases are worked through faster still.
+const CASE_PERMILLE: u32 = 1;
+/// Events that one visit brings in the long run; measured over 200,000 events of the default configuration.
+const EVENTS_PER_VISIT: i64 = 13;
+
+/// The defaults of the sections that the demo sets itself.
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    kafka: Kafka,
+    #[command(flatten)]
+    clickhouse: ClickHouse,
+    #[command(flatten)]
+    registry: SchemaRegistry,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = super::shutdown()?;
+    let temporary = match args.data {
+        None => Some(tempfile::Builder::new().prefix("tally-demo-").tempdir()?),
+        Some(_) => None,
+    };
+    let data = args.data.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned()));
+    let mut config = Defaults::try_parse_from(["tally"])?;
+    config.clickhouse.data = data;
+    config.clickhouse.url = None;
+    let opened = store::open_migrated(&config.clickhouse).await?;
+    let earlier = generations(opened.store.client()).await?;
+    let cluster = MockCluster::new(1).context("the in-process broker")?;
+    for contract in Topic::ALL {
+        let topic = config.kafka.topic(contract);
+        cluster.create_topic(&topic, PARTITIONS, 1)?;
+        cluster.create_topic(&DeadTopic::name(&topic), 1, 1)?;
+    }
+    config.kafka.brokers = cluster.bootstrap_servers();
+    let source = Source::open(config.kafka.client().map_err(anyhow::Error::msg)?, "demo-balance")?;
+    for contract in Topic::ALL {
+        let id = source.identity(&config.kafka.topic(contract)).await?;
+        anyhow::ensure!(!earlier.contains(&id), "the broker gave a topic an identity of an earlier run; run again");
+    }
+    let client = opened.store.client().clone();
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let page = tally_dashboards::serve(listen, client, CancellationToken::new()).await?;
+    println!("page: http://{page}/   (Ctrl-C ends the demo and prints the balance)");
+    let metrics = Metrics::default();
+    let stop_lanes = CancellationToken::new();
+    let route = Config {
+        kafka: config.kafka.clone(),
+        clickhouse: config.clickhouse.clone(),
+        registry: config.registry,
+        bounds: config.bounds,
+        listen: None,
+        until_caught_up: false,
+    };
+    let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics, stop_lanes.clone()));
+    let sent = publish(&args, earlier.len(), &config.kafka, &shutdown).await?;
+    println!("{} events published and acknowledged; waiting for the last receipts", sent.len());
+    let balances = settle(&source, &config.kafka, &opened.store, &sent, &lanes).await?;
+    stop_lanes.cancel();
+    lanes.await??;
+    super::balance::print(&balances);
+    let holds = balances.iter().all(Balance::holds);
+    if let Some(path) = &args.json {
+        let report = serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });
+        std::fs::write(path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
+    }
+    opened.close().await?;
+    drop(cluster);
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+async fn publish(
+    args: &DemoArgs,
+    earlier: usize,
+    kafka: &Kafka,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Vec<Sent>> {
+    let platform = Platform {
+        start: now_micros() - HISTORY_MICROS,
+        visit_gap_micros: (EVENTS_PER_VISIT * 1_000_000 / i64::from(args.rate)).max(1),
+        life_permille: LIFE_PERMILLE,
+        case_permille: CASE_PERMILLE,
+        ..Platform::seeded(args.seed.wrapping_add(earlier as u64)) // a second run in a folder has tasks of its own
+    };
+    let stop = shutdown.child_token();
+    if let Some(seconds) = args.seconds {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            stop.cancel();
+        });
+    }
+    let kafka = kafka.clone();
+    let work = move || simulate(&kafka, &mut Simulator::new(platform), Pace::RealTime, &stop);
+    Ok(tokio::task::spawn_blocking(work).await??)
+}
+
+/// Waits until every published record has a receipt, and balances.
+async fn settle(
+    source: &Source,
+    kafka: &Kafka,
+    store: &Store,
+    sent: &[Sent],
+    lanes: &tokio::task::JoinHandle<Result<tally_pipeline::ingest::Summary, tally_pipeline::ingest::IngestError>>,
+) -> anyhow::Result<Vec<Balance>> {
+    let mut published: HashMap<Topic, Vec<Published>> = HashMap::new();
+    for one in sent {
+        let valid = !matches!(one.expect, Expect::Dead(_));
+        let record = Published { partition: one.partition, offset: one.offset, event_id: one.event_id, valid };
+        published.entry(one.topic).or_default().push(record);
+    }
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let mut balances = Vec::new();
+        for contract in Topic::ALL {
+            let topic = kafka.topic(contract);
+            let topic_id: Uuid = source.identity(&topic).await?;
+            let bounds = bounds(source, &topic).await?;
+            let counted = balance(store.client(), (&topic, topic_id), contract.table(), &bounds).await?;
+            let sent = published.get(&contract).map_or(&[][..], Vec::as_slice);
+            balances.push(reconcile(store.client(), topic_id, contract.table(), sent, counted).await?);
+        }
+        if balances.iter().all(Balance::holds) || Instant::now() > deadline || lanes.is_finished() {
+            return Ok(balances);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
