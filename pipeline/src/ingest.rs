@@ -57,7 +57,7 @@ pub enum IngestError {
     Source(#[from] SourceError),
     /// The dead-letter producer was refused.
     #[error("dead-letter producer: {0}")]
-    DeadTopic(rdkafka::error::KafkaError),
+    DeadTopic(String),
     /// The metrics' address is taken.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -97,7 +97,7 @@ pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: Cance
     topics.sort_unstable();
     let (admin, dead) = (client.clone(), topics.clone());
     tokio::spawn(async move { DeadTopic::ensure(&admin, &dead).await });
-    let dead_topic = DeadTopic::new(client).map_err(IngestError::DeadTopic)?;
+    let dead_topic = DeadTopic::new(client).map_err(|e| IngestError::DeadTopic(e.to_string()))?;
     let registry = config.registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
     let books = Topic::ALL.map(|contract| {
         (config.kafka.topic(contract), (contract, Arc::new(Book::new(contract, registry.clone()))))
@@ -111,7 +111,7 @@ pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: Cance
             dead_topic,
             metrics,
             value_bytes_max: bounds.value_bytes_max as usize,
-            judging: Semaphore::new(cores),
+            in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer
         }),
         books: HashMap::from(books),
         running: Mutex::default(),

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic, split};
-use tally_sinks::rows::{Gap, Origin};
+use tally_sinks::rows::{self, Gap, Origin};
 use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// What all lanes share.
@@ -26,8 +26,8 @@ pub(crate) struct Route {
     pub(crate) dead_topic: DeadTopic,
     pub(crate) metrics: Metrics,
     pub(crate) value_bytes_max: usize,
-    /// Blocks judged at once: as many as there are cores.
-    pub(crate) judging: Semaphore,
+    /// Blocks between judging and receipt, all lanes together: what bounds the memory of a full drain.
+    pub(crate) in_hand: Arc<Semaphore>,
 }
 
 /// One partition's worker.
@@ -79,12 +79,17 @@ enum End {
     Restart(String),
 }
 
+/// A judged block on its way to its receipt.
+struct InHand {
+    block: Block,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
 /// Where a lane starts.
 struct Start {
     origin: Origin,
     next: i64,
     receipts: Receipts,
-    expired: Option<Gap>,
 }
 
 const PAUSES: [Duration; 4] = [
@@ -163,17 +168,36 @@ impl Lane {
         tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, "lane starts");
         if let Some(gap) = expired {
             tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
+            self.record_expired(&origin, gap, next).await?;
+        }
+        // a crash between receipt and commit, or a log that ends here, must not leave the group behind for good
+        if next > 0
+            && committed.is_none_or(|committed| committed < next)
+            && let Err(error) = self.route.source.commit(&self.partition, next, topic_id, false)
+        {
+            tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.attested.store(next, Ordering::Relaxed);
         let _ = self.state.began.compare_exchange(-1, next, Ordering::Relaxed, Ordering::Relaxed); // of restarts, the first
-        Ok(Start { origin, next, receipts, expired })
+        Ok(Start { origin, next, receipts })
+    }
+
+    /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
+    async fn record_expired(&self, origin: &Origin, gap: Gap, next: i64) -> Result<(), String> {
+        let Origin { topic_id, partition, .. } = origin;
+        let token = format!("{topic_id}/{partition}/expired/{}-{}", gap.first, gap.next);
+        let gaps = rows::gaps(origin, &[gap]).map_err(|e| e.to_string())?;
+        self.route.store.insert("gaps", &token, &[gaps]).await.map_err(|e| e.to_string())?;
+        let gap_offsets = [0, (gap.next - gap.first).unsigned_abs()];
+        self.route.metrics.attested(&self.partition, &Attested { gap_offsets, next, ..Attested::default() });
+        Ok(())
     }
 
     async fn take_blocks(&self, start: Start) -> End {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
-        let Start { origin, receipts, expired, next } = start;
+        let Start { origin, receipts, next } = start;
         tracing::debug!(lane = %self.partition, next, "taking");
-        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, expired, judged), self.store_blocks(blocks));
+        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, judged), self.store_blocks(blocks));
         end
     }
 
@@ -181,8 +205,7 @@ impl Lane {
         &self,
         origin: Origin,
         receipts: Receipts,
-        mut expired: Option<Gap>,
-        judged: mpsc::Sender<Block>,
+        judged: mpsc::Sender<InHand>,
     ) -> End {
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
@@ -201,7 +224,8 @@ impl Lane {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
-            let Ok(_permit) = self.route.judging.acquire().await else { return End::Stopped };
+            let permit = self.state.stop.run_until_cancelled(self.route.in_hand.clone().acquire_owned()).await;
+            let Some(Ok(permit)) = permit else { return End::Stopped };
             let (origin, receipts) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known = Known { writers: &writers, settled: &receipts.done, inherited: &receipts.inherited };
@@ -209,15 +233,14 @@ impl Lane {
                 (block, reader)
             };
             let block = match tokio::task::spawn_blocking(work).await {
-                Ok((Ok(mut block), kept)) => {
+                Ok((Ok(block), kept)) => {
                     reader = kept;
-                    block.gaps.extend(expired.take());
                     block
                 }
                 Ok((Err(error), _)) => return End::Restart(format!("rows could not be made: {error}")),
                 Err(error) => return End::Restart(format!("judging failed: {error}")),
             };
-            if judged.send(block).await.is_err() {
+            if judged.send(InHand { block, permit: Some(permit) }).await.is_err() {
                 return End::Stopped;
             }
         }
@@ -262,9 +285,10 @@ impl Lane {
         }
     }
 
-    async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>) {
-        while let Some(mut block) = blocks.recv().await {
-            self.store(&mut block).await;
+    async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>) {
+        while let Some(mut in_hand) = blocks.recv().await {
+            self.store(&mut in_hand).await;
+            let InHand { block, permit: _held } = in_hand;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.attested.store(next, Ordering::Relaxed);
             self.route.metrics.attested(&self.partition, &summary(&block));
@@ -278,11 +302,11 @@ impl Lane {
     }
 
     /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, block: &mut Block) {
-        let token = block.token();
+    async fn store(&self, in_hand: &mut InHand) {
+        let token = in_hand.block.token();
         for step in Step::ALL {
-            let refused = self.until_done(step, block, &token).await;
-            if !refused.is_empty() && let Err(error) = block.refuse(&refused) {
+            let refused = self.until_done(step, in_hand, &token).await;
+            if !refused.is_empty() && let Err(error) = in_hand.block.refuse(&refused) {
                 tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                 return std::future::pending().await; // never attest what is not settled
             }
@@ -290,12 +314,12 @@ impl Lane {
     }
 
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
-    async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
+    async fn until_done(&self, step: Step, in_hand: &mut InHand, token: &str) -> Vec<Refused> {
         let Route { store, dead_topic, metrics, .. } = self.route.as_ref();
         let mut tries = 0;
         loop {
             let began = Instant::now();
-            let error = match step.take(store, dead_topic, block, token).await {
+            let error = match step.take(store, dead_topic, &in_hand.block, token).await {
                 Ok(refused) => {
                     metrics.stored(step.name(), began.elapsed());
                     self.stall(false);
@@ -305,6 +329,7 @@ impl Lane {
             };
             let (class, remedy) = error.retry();
             self.stall(true);
+            in_hand.permit = None; // a lane that waits must not hold up the others; it has one block and takes no more
             metrics.retried(step.name(), class);
             if class == Retry::Stop {
                 tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");

@@ -1,7 +1,10 @@
 //! kcat: raw bytes in, raw bytes out, through a client that is not ours.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 use crate::place::TempFolder;
 
@@ -25,6 +28,20 @@ pub struct Record {
 /// # Panics
 /// When kcat cannot be run or does not deliver.
 pub fn produce(bootstrap: &str, topic: &str, partition: i32, key: Option<&str>, value: &[u8]) {
+    produce_with(bootstrap, (topic, partition), key, &[], value);
+}
+
+/// The same with headers, each `name=value`. A value of no bytes is a null one, a tombstone.
+///
+/// # Panics
+/// When kcat cannot be run or does not deliver.
+pub fn produce_with(
+    bootstrap: &str,
+    (topic, partition): (&str, i32),
+    key: Option<&str>,
+    headers: &[&str],
+    value: &[u8],
+) {
     let folder = TempFolder::new("kcat");
     // From a file: kcat takes one whole as one record, while its standard input is lines to it.
     let path = folder.path().join("value");
@@ -34,7 +51,36 @@ pub fn produce(bootstrap: &str, topic: &str, partition: i32, key: Option<&str>, 
     if let Some(key) = key {
         kcat.args(["-k", key]);
     }
+    for header in headers {
+        kcat.args(["-H", header]);
+    }
+    if value.is_empty() {
+        // An empty file is no record to kcat, an empty line is one.
+        fs::write(&path, "\n").expect("the value can be written");
+        kcat.args(["-Z", "-l"]);
+    }
     run(kcat.arg(path), "produce");
+}
+
+/// The headers of every record of the topic, by partition and offset. Values must be text.
+///
+/// # Panics
+/// When kcat cannot be run or the topic cannot be read.
+pub fn headers(bootstrap: &str, topic: &str) -> BTreeMap<(i64, i64), Vec<(String, String)>> {
+    let mut kcat = kcat(bootstrap);
+    kcat.args(["-C", "-t", topic, "-o", "beginning", "-e", "-J"]);
+    let output = run(&mut kcat, "consume");
+    // Payloads are bytes, which kcat puts into its JSON as they are.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let place = |record: &Value, name: &str| record[name].as_i64().expect("kcat prints numbers where asked");
+    let mut all = BTreeMap::new();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        let flat: Vec<String> = serde_json::from_value(record["headers"].clone()).unwrap_or_default();
+        let pairs = flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        all.insert((place(&record, "partition"), place(&record, "offset")), pairs);
+    }
+    all
 }
 
 /// All records of the topic that were there when it was called, aborted ones included, by

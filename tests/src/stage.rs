@@ -148,6 +148,12 @@ impl<'a> Stage<'a> {
         counted.ok().and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// Dead letters by reason, for the message of a failure.
+    pub fn reasons(&self) -> String {
+        let sql = "SELECT reason, path, any(sentence), count() FROM dead_letters_final GROUP BY ALL ORDER BY 4 DESC";
+        self.database.try_query(sql).unwrap_or_else(|refused| refused.to_string())
+    }
+
     /// One number.
     ///
     /// # Panics

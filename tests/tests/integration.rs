@@ -3,5 +3,11 @@
 //! Each module is a part of the promise; each test says its scenario and what it guarantees.
 
 mod integration {
+    mod encoders;
+    mod gaps;
+    mod house;
+    mod identity;
+    mod kill;
+    mod poison;
     mod world;
 }

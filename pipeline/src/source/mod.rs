@@ -333,9 +333,9 @@ fn stray(lanes: &dyn Lanes, message: &rdkafka::message::BorrowedMessage<'_>) {
 /// What an operator may override.
 const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "tally"),
-    ("fetch.message.max.bytes", "4194304"),
+    ("fetch.message.max.bytes", "1048576"),
     ("fetch.wait.max.ms", "100"),
-    ("queued.max.messages.kbytes", "32768"), // over all partitions: their queues are forwarded into one
+    ("queued.max.messages.kbytes", "16384"), // over all partitions: their queues are forwarded into one
     ("queued.min.messages", "50000"),
     ("max.poll.interval.ms", "300000"),
     ("session.timeout.ms", "30000"),
