@@ -36,7 +36,11 @@ struct Page {
 ///
 /// # Errors
 /// Where the address is taken.
-pub async fn serve(listen: SocketAddr, client: Client, stop: CancellationToken) -> Result<SocketAddr, ServeError> {
+pub async fn serve(
+    listen: SocketAddr,
+    client: Client,
+    stop: CancellationToken,
+) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -57,7 +61,10 @@ pub async fn serve(listen: SocketAddr, client: Client, stop: CancellationToken) 
 }
 
 const SAFE: [(HeaderName, &str); 4] = [
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),

@@ -13,16 +13,40 @@ use tally_sinks::StoreConfig;
 #[command(next_help_heading = "Kafka")]
 pub struct Kafka {
     /// Kafka brokers, host:port with commas between.
-    #[arg(id = "kafka.brokers", long = "brokers", env = "TALLY_KAFKA_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT,…")]
+    #[arg(
+        id = "kafka.brokers",
+        long = "brokers",
+        env = "TALLY_KAFKA_BROKERS",
+        default_value = "127.0.0.1:9092",
+        value_name = "HOST:PORT,…"
+    )]
     pub brokers: String,
     /// Consumer group; instances of one group share the partitions.
-    #[arg(id = "kafka.group", long = "group", env = "TALLY_KAFKA_GROUP", default_value = "tally", value_name = "NAME")]
+    #[arg(
+        id = "kafka.group",
+        long = "group",
+        env = "TALLY_KAFKA_GROUP",
+        default_value = "tally",
+        value_name = "NAME"
+    )]
     pub group: String,
     /// Prefix of the Kafka topics' names: with `eu.`, the contract task-events is read from eu.task-events.
-    #[arg(id = "kafka.topic_prefix", long = "topic-prefix", env = "TALLY_KAFKA_TOPIC_PREFIX", default_value = "", value_name = "PREFIX")]
+    #[arg(
+        id = "kafka.topic_prefix",
+        long = "topic-prefix",
+        env = "TALLY_KAFKA_TOPIC_PREFIX",
+        default_value = "",
+        value_name = "PREFIX"
+    )]
     pub topic_prefix: String,
     /// Any property of librdkafka, such as security.protocol=SASL_SSL; may be given more than once. In the file: the table [kafka.properties].
-    #[arg(id = "kafka.properties", long = "kafka-property", env = "TALLY_KAFKA_PROPERTIES", value_delimiter = ';', value_name = "KEY=VALUE")]
+    #[arg(
+        id = "kafka.properties",
+        long = "kafka-property",
+        env = "TALLY_KAFKA_PROPERTIES",
+        value_delimiter = ';',
+        value_name = "KEY=VALUE"
+    )]
     pub properties: Vec<String>,
 }
 
@@ -57,19 +81,50 @@ pub struct ClickHouse {
     #[arg(id = "clickhouse.url", long = "clickhouse", env = "TALLY_CLICKHOUSE_URL", value_name = "URL")]
     pub url: Option<String>,
     /// Folder of the embedded ClickHouse: joined if one is serving it, else started for as long as the command runs.
-    #[arg(id = "clickhouse.data", long = "data", env = "TALLY_CLICKHOUSE_DATA", value_name = "DIR", conflicts_with = "clickhouse.url")]
+    #[arg(
+        id = "clickhouse.data",
+        long = "data",
+        env = "TALLY_CLICKHOUSE_DATA",
+        value_name = "DIR",
+        conflicts_with = "clickhouse.url"
+    )]
     pub data: Option<PathBuf>,
     /// Database; `tally migrate` creates it.
-    #[arg(id = "clickhouse.database", long = "database", env = "TALLY_CLICKHOUSE_DATABASE", default_value = "tally", value_name = "NAME")]
+    #[arg(
+        id = "clickhouse.database",
+        long = "database",
+        env = "TALLY_CLICKHOUSE_DATABASE",
+        default_value = "tally",
+        value_name = "NAME"
+    )]
     pub database: String,
     /// User.
-    #[arg(id = "clickhouse.user", long = "clickhouse-user", env = "TALLY_CLICKHOUSE_USER", default_value = "", value_name = "NAME")]
+    #[arg(
+        id = "clickhouse.user",
+        long = "clickhouse-user",
+        env = "TALLY_CLICKHOUSE_USER",
+        default_value = "",
+        value_name = "NAME"
+    )]
     pub user: String,
     /// Password; better given in the environment than as a flag.
-    #[arg(id = "clickhouse.password", long = "clickhouse-password", env = "TALLY_CLICKHOUSE_PASSWORD", default_value = "", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        id = "clickhouse.password",
+        long = "clickhouse-password",
+        env = "TALLY_CLICKHOUSE_PASSWORD",
+        default_value = "",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub password: SecretString,
     /// Cluster over which the tables are replicated and distributed; empty for a single server.
-    #[arg(id = "clickhouse.cluster", long = "cluster", env = "TALLY_CLICKHOUSE_CLUSTER", default_value = "", value_name = "NAME")]
+    #[arg(
+        id = "clickhouse.cluster",
+        long = "cluster",
+        env = "TALLY_CLICKHOUSE_CLUSTER",
+        default_value = "",
+        value_name = "NAME"
+    )]
     pub cluster: String,
 }
 
@@ -97,7 +152,13 @@ pub struct SchemaRegistry {
     #[arg(id = "registry.user", long = "registry-user", env = "TALLY_REGISTRY_USER", value_name = "NAME")]
     pub user: Option<String>,
     /// Password for basic authentication.
-    #[arg(id = "registry.password", long = "registry-password", env = "TALLY_REGISTRY_PASSWORD", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        id = "registry.password",
+        long = "registry-password",
+        env = "TALLY_REGISTRY_PASSWORD",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub password: Option<SecretString>,
 }
 
@@ -130,7 +191,14 @@ pub struct Bounds {
 #[command(next_help_heading = "Logging")]
 pub struct Logging {
     /// What to log, in the syntax of tracing's EnvFilter, such as info or tally_pipeline=debug.
-    #[arg(id = "log.filter", long = "log", env = "TALLY_LOG", default_value = "info,librdkafka=warn", global = true, value_name = "FILTER")]
+    #[arg(
+        id = "log.filter",
+        long = "log",
+        env = "TALLY_LOG",
+        default_value = "info,librdkafka=warn",
+        global = true,
+        value_name = "FILTER"
+    )]
     pub filter: String,
     /// Form of a log line.
     #[arg(id = "log.format", long = "log-format", env = "TALLY_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true, value_name = "FORM")]
@@ -152,7 +220,11 @@ pub fn read_file(text: &str, known: &[String]) -> Result<BTreeMap<String, Vec<St
         for (key, value) in entries {
             let key = format!("{section}.{key}");
             if !known.contains(&key) {
-                let near = known.iter().filter(|k| k.starts_with(&format!("{section}."))).cloned().collect::<Vec<_>>();
+                let near = known
+                    .iter()
+                    .filter(|k| k.starts_with(&format!("{section}.")))
+                    .cloned()
+                    .collect::<Vec<_>>();
                 let hint = if near.is_empty() { known.join(", ") } else { near.join(", ") };
                 mistakes.push(format!("unknown key {key}; known here: {hint}"));
                 continue;
@@ -181,7 +253,8 @@ fn scalars(value: toml::Value) -> Option<Vec<String>> {
 
 /// What may be shown of a value: nothing of a password, a secret or a key.
 pub fn redacted(key: &str, value: &str) -> String {
-    let secret = |name: &str| ["password", "secret", "token", "key.pem", "sasl.jaas"].iter().any(|s| name.contains(s));
+    let secret =
+        |name: &str| ["password", "secret", "token", "key.pem", "sasl.jaas"].iter().any(|s| name.contains(s));
     match value.split_once('=') {
         _ if secret(key) && !value.is_empty() => "***".to_owned(),
         Some((name, _)) if secret(name) => format!("{name}=***"),
@@ -218,7 +291,8 @@ mod tests {
         let text = "loose = 1\n[kafka]\nbrokers = 'a:1'\nbroker = 'b'\n[other]\nx = 1\n";
         let mistakes = read_file(text, &known).expect_err("mistakes");
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-        let good = read_file("[kafka]\nbrokers='a:1'\n[kafka.properties]\n'sasl.password'='x'", &known).expect("good");
+        let good = read_file("[kafka]\nbrokers='a:1'\n[kafka.properties]\n'sasl.password'='x'", &known)
+            .expect("good");
         assert_eq!(good["kafka.properties"], ["sasl.password=x"]);
         assert_eq!(redacted("kafka.properties", "sasl.password=x"), "sasl.password=***");
         assert_eq!(redacted("clickhouse.password", "x"), "***");

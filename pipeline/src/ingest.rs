@@ -90,7 +90,12 @@ struct Fleet {
 ///
 /// # Errors
 /// Where nothing could be started. Trouble on the way is waited out and told in the log.
-pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: CancellationToken) -> Result<Summary, IngestError> {
+pub async fn run(
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<Summary, IngestError> {
     let client = config.kafka.client().map_err(IngestError::Config)?;
     let source = Source::open(client.clone(), &config.kafka.group)?;
     let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| config.kafka.topic(*contract)).collect();
@@ -150,7 +155,11 @@ pub async fn run(config: Config, store: Store, metrics: Metrics, shutdown: Cance
     let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
     helpers.cancel();
     ran?;
-    let elapsed = fleet.first_assigned.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |at| at.elapsed());
+    let elapsed = fleet
+        .first_assigned
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .map_or(Duration::ZERO, |at| at.elapsed());
     Ok(Summary { offsets: fleet.attested.load(Ordering::Relaxed), elapsed })
 }
 
@@ -206,7 +215,8 @@ impl Lanes for Fleet {
     fn revoked(&self, partitions: Vec<Partition>, lost: bool) {
         let mut lanes = Vec::new();
         for partition in partitions {
-            let lane = self.lock().get_mut(&partition.topic).and_then(|lanes| lanes.remove(&partition.number));
+            let lane =
+                self.lock().get_mut(&partition.topic).and_then(|lanes| lanes.remove(&partition.number));
             lanes.extend(lane.map(|lane| (partition, lane)));
         }
         for (_, lane) in &lanes {
@@ -233,7 +243,9 @@ impl Shown for Fleet {
             return Some("an assignment from the group".to_owned());
         }
         let lanes = self.lock();
-        let all = lanes.iter().flat_map(|(topic, lanes)| lanes.iter().map(move |(number, lane)| (topic, number, lane)));
+        let all = lanes
+            .iter()
+            .flat_map(|(topic, lanes)| lanes.iter().map(move |(number, lane)| (topic, number, lane)));
         let stalled: Vec<String> = all
             .filter(|(_, _, lane)| lane.state.stalled.load(Ordering::Relaxed))
             .map(|(topic, number, _)| format!("{topic}/{number}"))
@@ -259,8 +271,16 @@ async fn look(fleet: Arc<Fleet>) {
             let (source, at) = (fleet.route.source.clone(), partition.clone());
             let high = tokio::task::spawn_blocking(move || source.watermarks(&at)).await;
             let attested = state.attested.load(Ordering::Relaxed);
-            let lag = high.ok().and_then(Result::ok).filter(|_| attested >= 0).map(|(_, high)| (high - attested).max(0));
-            let oldest = state.oldest.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |at| at.elapsed());
+            let lag = high
+                .ok()
+                .and_then(Result::ok)
+                .filter(|_| attested >= 0)
+                .map(|(_, high)| (high - attested).max(0));
+            let oldest = state
+                .oldest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .map_or(Duration::ZERO, |at| at.elapsed());
             fleet.route.metrics.looked_at(&partition, lag, oldest, state.stalled.load(Ordering::Relaxed));
         }
     }

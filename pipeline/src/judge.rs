@@ -54,7 +54,12 @@ pub(crate) struct Known<'a> {
 ///
 /// # Errors
 /// Only where Arrow itself fails: nothing that stands in a record makes it fail.
-pub(crate) fn judge(origin: Origin, mut slab: Slab, reader: &mut Reader, known: Known<'_>) -> Result<Block, ArrowError> {
+pub(crate) fn judge(
+    origin: Origin,
+    mut slab: Slab,
+    reader: &mut Reader,
+    known: Known<'_>,
+) -> Result<Block, ArrowError> {
     slab.pass_over(known.settled);
     let gap = |(first, next)| Gap { first, next, expired: false };
     let gaps = slab.absent(known.settled).into_iter().map(gap).collect();
@@ -63,7 +68,9 @@ pub(crate) fn judge(origin: Origin, mut slab: Slab, reader: &mut Reader, known: 
     let values: Vec<Option<&[u8]>> = slab.values().collect();
     let shown: Vec<Option<&[u8]>> = match known.inherited.is_empty() {
         true => values.clone(),
-        false => offsets.iter().zip(&values).map(|(o, v)| v.filter(|_| !known.inherited.contains_key(o))).collect(),
+        false => {
+            offsets.iter().zip(&values).map(|(o, v)| v.filter(|_| !known.inherited.contains_key(o))).collect()
+        }
     };
     let read = reader.read(Messages { values: &shown, appended_at_ms: &appended_at_ms }, known.writers)?;
     let Read { events, places, digests, mut faults } = read;
@@ -122,7 +129,8 @@ impl Block {
             let Some(offset) = self.accepted.at.offsets.get(*row) else { continue };
             let Ok(place) = places.binary_search(offset) else { continue };
             move_row(&self.accepted.at, *row, &mut self.dead_at);
-            let (Some(record), Some(raw)) = (self.slab.record(place), self.accepted.at.raw_sha256.get(*row)) else {
+            let (Some(record), Some(raw)) = (self.slab.record(place), self.accepted.at.raw_sha256.get(*row))
+            else {
                 continue;
             };
             self.letters.push(letter(record, *raw, Fault::rejected_by_store(&refused.said)));
@@ -189,7 +197,8 @@ impl Ledger<'_> {
 }
 
 fn letter(record: Record<'_>, raw_sha256: Sha256Digest, fault: Fault) -> DeadLetter {
-    let schema = record.value.and_then(|value| split(value).ok()).map_or(String::new(), |(id, _)| id.to_string());
+    let schema =
+        record.value.and_then(|value| split(value).ok()).map_or(String::new(), |(id, _)| id.to_string());
     DeadLetter {
         offset: record.offset,
         appended_at_ms: record.appended_at_ms,

@@ -92,12 +92,8 @@ struct Start {
     receipts: Receipts,
 }
 
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-];
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
 impl Lane {
     /// Works until told to stop.
@@ -144,7 +140,9 @@ impl Lane {
     async fn start(&self) -> Result<Start, String> {
         let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
         let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let ask = move || -> Result<_, SourceError> { Ok((source.watermarks(&partition)?, source.committed(&partition)?)) };
+        let ask = move || -> Result<_, SourceError> {
+            Ok((source.watermarks(&partition)?, source.committed(&partition)?))
+        };
         let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| e.to_string())?;
         let ((low, _), committed) = asked.map_err(|e| e.to_string())?;
         // an offset committed for another identity says nothing of this topic
@@ -201,12 +199,7 @@ impl Lane {
         end
     }
 
-    async fn judge_blocks(
-        &self,
-        origin: Origin,
-        receipts: Receipts,
-        judged: mpsc::Sender<InHand>,
-    ) -> End {
+    async fn judge_blocks(&self, origin: Origin, receipts: Receipts, judged: mpsc::Sender<InHand>) -> End {
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
@@ -224,11 +217,13 @@ impl Lane {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
-            let permit = self.state.stop.run_until_cancelled(self.route.in_hand.clone().acquire_owned()).await;
+            let permit =
+                self.state.stop.run_until_cancelled(self.route.in_hand.clone().acquire_owned()).await;
             let Some(Ok(permit)) = permit else { return End::Stopped };
             let (origin, receipts) = (origin.clone(), receipts.clone());
             let work = move || {
-                let known = Known { writers: &writers, settled: &receipts.done, inherited: &receipts.inherited };
+                let known =
+                    Known { writers: &writers, settled: &receipts.done, inherited: &receipts.inherited };
                 let block = judge(origin, slab, &mut reader, known);
                 (block, reader)
             };
@@ -256,7 +251,9 @@ impl Lane {
                     self.stall(false);
                     return Ok(());
                 }
-                Ok(id) => return Err(End::Restart(format!("the topic was deleted and created again as {id}"))),
+                Ok(id) => {
+                    return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
+                }
                 Err(error) => {
                     self.stall(true);
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
@@ -267,7 +264,8 @@ impl Lane {
     }
 
     async fn writers(&self, slab: &Slab) -> Arc<tally_schemas::Writers> {
-        let ids: HashSet<_> = slab.values().flatten().filter_map(|v| split(v).ok()).map(|(id, _)| id).collect();
+        let ids: HashSet<_> =
+            slab.values().flatten().filter_map(|v| split(v).ok()).map(|(id, _)| id).collect();
         let ids: BTreeSet<_> = ids.into_iter().collect();
         let mut tries = 0;
         loop {
@@ -306,7 +304,9 @@ impl Lane {
         let token = in_hand.block.token();
         for step in Step::ALL {
             let refused = self.until_done(step, in_hand, &token).await;
-            if !refused.is_empty() && let Err(error) = in_hand.block.refuse(&refused) {
+            if !refused.is_empty()
+                && let Err(error) = in_hand.block.refuse(&refused)
+            {
                 tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                 return std::future::pending().await; // never attest what is not settled
             }
@@ -361,7 +361,8 @@ impl Lane {
 
 /// The first offset to take, and what retention took before us. `known`: there were receipts or a commit before.
 fn first_unsettled(from: i64, low: i64, known: bool, done: &[(i64, i64)]) -> (i64, Option<Gap>) {
-    let beyond = |at: i64| done.iter().fold(at, |at, (first, next)| if *first <= at { at.max(*next) } else { at });
+    let beyond =
+        |at: i64| done.iter().fold(at, |at, (first, next)| if *first <= at { at.max(*next) } else { at });
     let next = beyond(from);
     if next >= low {
         return (next, None);

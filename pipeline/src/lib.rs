@@ -8,6 +8,7 @@
 //! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
 
 pub mod config;
+pub mod dead;
 mod inbox;
 pub mod ingest;
 mod judge;

@@ -1,7 +1,9 @@
 //! Every metric of the route, and the only place that names one.
 
 use crate::source::Partition;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use std::time::Duration;
 use tally_sinks::Retry;
 
@@ -43,23 +45,49 @@ impl Default for Metrics {
         Metrics {
             taken: counter("tally_records_taken_total", "Records taken from Kafka and attested.", &LANE),
             accepted: counter("tally_events_accepted_total", "Records accepted as events.", &LANE),
-            dead: counter("tally_dead_letters_total", "Records refused, by reason.", &["topic", "partition", "reason"]),
+            dead: counter(
+                "tally_dead_letters_total",
+                "Records refused, by reason.",
+                &["topic", "partition", "reason"],
+            ),
             duplicates: counter(
                 "tally_block_duplicates_total",
                 "Accepted events whose content stood earlier in the same block; the audit counts all duplicates.",
                 &LANE,
             ),
             bytes: counter("tally_value_bytes_total", "Bytes of keys and values attested.", &LANE),
-            retries: counter("tally_retries_total", "Steps tried again, by step and class.", &["step", "class"]),
-            gap_offsets: counter("tally_gap_offsets_total", "Offsets that hold no record, by kind.", &["topic", "partition", "kind"]),
+            retries: counter(
+                "tally_retries_total",
+                "Steps tried again, by step and class.",
+                &["step", "class"],
+            ),
+            gap_offsets: counter(
+                "tally_gap_offsets_total",
+                "Offsets that hold no record, by kind.",
+                &["topic", "partition", "kind"],
+            ),
             lag: gauge("tally_lag_records", "Offsets between the log's end and what is attested.", &LANE),
             committed: gauge("tally_committed_offset", "The offset after the last attested one.", &LANE),
-            unattested: gauge("tally_unattested_age_milliseconds", "Age of the oldest record that is not attested.", &LANE),
-            stalled: gauge("tally_lane_stalled", "1 while a lane waits for a store, a registry or Kafka.", &LANE),
+            unattested: gauge(
+                "tally_unattested_age_milliseconds",
+                "Age of the oldest record that is not attested.",
+                &LANE,
+            ),
+            stalled: gauge(
+                "tally_lane_stalled",
+                "1 while a lane waits for a store, a registry or Kafka.",
+                &LANE,
+            ),
             block_rows: histogram("tally_block_rows", "Records of a block.", &["topic"], 1.0),
-            insert_seconds: histogram("tally_insert_seconds", "Seconds of one step of the store.", &["step"], 0.001),
+            insert_seconds: histogram(
+                "tally_insert_seconds",
+                "Seconds of one step of the store.",
+                &["step"],
+                0.001,
+            ),
             held: {
-                let gauge = prometheus::IntGauge::new("tally_buffer_bytes", "Bytes of records held in memory.");
+                let gauge =
+                    prometheus::IntGauge::new("tally_buffer_bytes", "Bytes of records held in memory.");
                 register(&registry, gauge)
             },
             registry,
@@ -67,7 +95,10 @@ impl Default for Metrics {
     }
 }
 
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
     let registered = made.and_then(|c| registry.register(Box::new(c.clone())).map(|()| c));
     registered.unwrap_or_else(|e| panic!("a metric of this file: {e}"))
 }

@@ -69,7 +69,9 @@ impl ProducerContext for Acks {
         let mut acks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (topic, event_id, expect) = *opaque;
         match result {
-            Ok(m) => acks.0.push(Sent { topic, partition: m.partition(), offset: m.offset(), event_id, expect }),
+            Ok(m) => {
+                acks.0.push(Sent { topic, partition: m.partition(), offset: m.offset(), event_id, expect })
+            }
             Err((error, _)) => acks.1.push(error.to_string()),
         }
     }
@@ -122,7 +124,10 @@ pub fn simulate(
     let unacknowledged = usize::try_from(sent).unwrap_or(usize::MAX).saturating_sub(acknowledged.len());
     match unacknowledged {
         0 => Ok(acknowledged),
-        _ => Err(SimulateError::Unacknowledged { unacknowledged, first: failed.into_iter().next().unwrap_or_default() }),
+        _ => Err(SimulateError::Unacknowledged {
+            unacknowledged,
+            first: failed.into_iter().next().unwrap_or_default(),
+        }),
     }
 }
 
@@ -134,8 +139,9 @@ fn publish(
 ) -> Result<(), SimulateError> {
     let topic = kafka.topic(emission.topic);
     let opaque = Box::new((emission.topic, emission.event_id, emission.expect));
-    let mut record =
-        BaseRecord::with_opaque_to(&topic, opaque).key(emission.key.as_str()).payload(emission.value.as_slice());
+    let mut record = BaseRecord::with_opaque_to(&topic, opaque)
+        .key(emission.key.as_str())
+        .payload(emission.value.as_slice());
     if simulated_time {
         record = record.timestamp(emission.occurred_at / 1000);
     }

@@ -204,7 +204,8 @@ mod tests {
     use super::{Budget, Record, Slab};
 
     fn record(offset: i64, named: bool) -> Record<'static> {
-        let headers = if named { vec![("h".to_owned(), Some(offset.to_string().into_bytes()))] } else { vec![] };
+        let headers =
+            if named { vec![("h".to_owned(), Some(offset.to_string().into_bytes()))] } else { vec![] };
         Record { offset, appended_at_ms: 7, key: Some(b"key"), value: Some(b"value"), headers }
     }
 

@@ -34,7 +34,9 @@ impl StepError {
     pub(crate) fn retry(&self) -> (Retry, &'static str) {
         match self {
             StepError::Store(error) => error.retry(),
-            StepError::DeadTopic(_) => (Retry::Soon, "see that the dead-letter topic exists and may be written"),
+            StepError::DeadTopic(_) => {
+                (Retry::Soon, "see that the dead-letter topic exists and may be written")
+            }
         }
     }
 }

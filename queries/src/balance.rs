@@ -132,7 +132,11 @@ pub async fn balance(
         let question = client.query(include_str!("../sql/holes.sql")).param("topic_id", &id);
         let question = question.param("partition", partition).param("low", low).param("high", high);
         let ranges: Vec<Range> = question.fetch_all().await.map_err(failed("holes"))?;
-        holes.extend(ranges.into_iter().map(|r| Hole { partition: *partition, first: r.first, next: r.next }));
+        holes.extend(ranges.into_iter().map(|r| Hole {
+            partition: *partition,
+            first: r.first,
+            next: r.next,
+        }));
     }
     let absent: u64 = holes.iter().map(|hole| hole.next.abs_diff(hole.first)).sum();
     Ok(Balance {

@@ -3,9 +3,11 @@
 //! Each question is a `.sql` file with bound parameters and a module that says how its rows become an answer.
 
 mod balance;
+mod dead;
 mod live;
 mod reconcile;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
+pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};
 pub use live::{Live, LiveLetter, LiveReason, LiveTopic, live};
 pub use reconcile::{Published, generations, reconcile};

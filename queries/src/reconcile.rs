@@ -47,7 +47,8 @@ pub async fn reconcile(
     mut balance: Balance,
 ) -> Result<Balance, QueryError> {
     let failed = |question| move |source| QueryError::new(question, source);
-    let mut open: HashMap<(i32, i64), &Published> = published.iter().map(|p| ((p.partition, p.offset), p)).collect();
+    let mut open: HashMap<(i32, i64), &Published> =
+        published.iter().map(|p| ((p.partition, p.offset), p)).collect();
     balance.published = published.len() as u64;
     balance.missing -= balance.holes.iter().map(|h| h.next.abs_diff(h.first)).sum::<u64>(); // counted below, by record
     let question = client.query(include_str!("../sql/receipts.sql")).param("topic_id", topic_id.to_string());

@@ -90,7 +90,8 @@ mod tests {
     fn the_judgement_to_come() {
         let contract = latest(Topic::Task);
         let framed = |kind| frame_single_object(contract, &body(&event(kind)));
-        let reason = |outcome: Result<(), crate::Fault>| outcome.err().map(|fault| (fault.reason, fault.path));
+        let reason =
+            |outcome: Result<(), crate::Fault>| outcome.err().map(|fault| (fault.reason, fault.path));
         assert_eq!(reason(check_event(Topic::Task, &framed("STARTED"), NOW_MS)), None);
         let failed = reason(check_event(Topic::Task, &framed("FAILED"), NOW_MS));
         assert_eq!(failed, Some((Reason::MissingReference, "error_code".to_owned())));

@@ -86,7 +86,9 @@ fn columns_of(topic: Topic) -> Vec<Column> {
         };
         Column {
             name: field.name.clone(),
-            field_id: id.and_then(|id| u8::try_from(id).ok()).unwrap_or_else(|| panic!("{}: field_id", field.name)),
+            field_id: id
+                .and_then(|id| u8::try_from(id).ok())
+                .unwrap_or_else(|| panic!("{}: field_id", field.name)),
             kind: kind.unwrap_or_else(|| panic!("{topic}: {} has a type that rows do not have", field.name)),
             nullable,
             default_code: place.map_or(0, code),
@@ -120,7 +122,9 @@ fn schema_of(topic: Topic) -> SchemaRef {
             Kind::Long => (DataType::Int64, column.nullable),
             Kind::Int => (DataType::Int32, column.nullable),
             Kind::Boolean => (DataType::Boolean, column.nullable),
-            Kind::Timestamp => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), column.nullable),
+            Kind::Timestamp => {
+                (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), column.nullable)
+            }
             Kind::Uuid => (DataType::FixedSizeBinary(16), column.nullable),
             Kind::Enum(_) => (DataType::Int8, false),
         };
@@ -133,9 +137,9 @@ fn schema_of(topic: Topic) -> SchemaRef {
 pub(crate) fn shape(topic: Topic, decoded: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns(topic).len());
     for column in columns(topic) {
-        let array = decoded.column_by_name(&column.name).ok_or_else(|| {
-            ArrowError::SchemaError(format!("the decoder made no column {}", column.name))
-        })?;
+        let array = decoded
+            .column_by_name(&column.name)
+            .ok_or_else(|| ArrowError::SchemaError(format!("the decoder made no column {}", column.name)))?;
         arrays.push(match &column.kind {
             Kind::Enum(_) => Arc::new(codes(array)?),
             _ => array.clone(),

@@ -38,8 +38,11 @@ struct Part<'a> {
 
 /// The content digest of every row of a batch in the topic's shape.
 pub(crate) fn contents(topic: Topic, rows: &RecordBatch) -> Vec<Sha256Digest> {
-    let mut parts: Vec<Part<'_>> =
-        columns(topic).iter().zip(rows.columns()).map(|(column, array)| part(column, array.as_ref())).collect();
+    let mut parts: Vec<Part<'_>> = columns(topic)
+        .iter()
+        .zip(rows.columns())
+        .map(|(column, array)| part(column, array.as_ref()))
+        .collect();
     parts.sort_by_key(|part| part.field_id);
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(b"tally content 1\n");

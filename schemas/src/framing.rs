@@ -27,7 +27,9 @@ impl fmt::Display for WriterId {
 /// Splits a message into its writer's id and the Avro body.
 pub fn split(value: &[u8]) -> Result<(WriterId, &[u8]), Fault> {
     if let Some(rest) = value.strip_prefix(&[0xC3, 0x01]) {
-        let Some((fingerprint, body)) = rest.split_first_chunk() else { return Err(short("C3 01", 10, value)) };
+        let Some((fingerprint, body)) = rest.split_first_chunk() else {
+            return Err(short("C3 01", 10, value));
+        };
         return Ok((WriterId::SingleObject(u64::from_le_bytes(*fingerprint)), body));
     }
     if let Some(rest) = value.strip_prefix(&[0x00]) {

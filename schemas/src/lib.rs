@@ -10,12 +10,12 @@ mod check_event;
 mod columns;
 mod compat;
 mod contract;
+mod decode;
+mod digest;
 mod encode;
 #[cfg(test)]
 mod examples;
 mod explain;
-mod decode;
-mod digest;
 mod framing;
 mod policy;
 mod read;
@@ -33,9 +33,9 @@ pub use contract::{
 };
 pub use decode::Writers;
 pub use digest::{Sha256Digest, sha256};
-pub use framing::{WriterId, split};
 pub use encode::{Encoder, FieldError, frame_confluent, frame_single_object};
 pub use explain::{Explained, Stopped, explain};
+pub use framing::{WriterId, split};
 pub use policy::{PolicyTag, policy_tags};
 pub use read::{Messages, Read, Reader};
 pub use reason::{Fault, Reason};

@@ -52,8 +52,12 @@ mod tests {
             let field = json["fields"].as_array().and_then(|f| f.iter().find(|f| f["name"] == "policy_tag"));
             let field = field.expect("every contract has policy_tag");
             assert!(field.get("default").is_none() && field["type"].get("default").is_none());
-            let avro: Vec<&str> =
-                field["type"]["symbols"].as_array().expect("enum").iter().filter_map(|s| s.as_str()).collect();
+            let avro: Vec<&str> = field["type"]["symbols"]
+                .as_array()
+                .expect("enum")
+                .iter()
+                .filter_map(|s| s.as_str())
+                .collect();
             assert!(symbols.starts_with(&avro), "{}: {avro:?}", contract.topic);
             assert!(!latest || avro == symbols, "{} v{}", contract.topic, contract.version);
         }

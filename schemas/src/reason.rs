@@ -100,8 +100,12 @@ impl Reason {
             }
             Reason::WrongTopic => "publish the event to the topic of its contract",
             Reason::SchemaIncompatible => "hold the schema against the contract with `tally schema check`",
-            Reason::Body | Reason::TrailingBytes => "encode one event with the schema its frame names, no more",
-            Reason::PolicyTagUnknown => "use a tag of the dictionary, or roll out the new tag here and replay",
+            Reason::Body | Reason::TrailingBytes => {
+                "encode one event with the schema its frame names, no more"
+            }
+            Reason::PolicyTagUnknown => {
+                "use a tag of the dictionary, or roll out the new tag here and replay"
+            }
             Reason::PolicyTagMissing => "set policy_tag",
             Reason::TimeOutOfRange => "set occurred_at in microseconds since 1970 UTC, and check the clock",
             Reason::Amount => "send micros or minor units within bounds, and an ISO 4217 code",
@@ -142,8 +146,7 @@ impl Fault {
 
     /// The same fault one record further out.
     pub(crate) fn within(mut self, field: &str) -> Fault {
-        self.path =
-            if self.path.is_empty() { field.to_owned() } else { format!("{field}.{}", self.path) };
+        self.path = if self.path.is_empty() { field.to_owned() } else { format!("{field}.{}", self.path) };
         self
     }
 }

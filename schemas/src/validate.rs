@@ -3,7 +3,9 @@
 use crate::columns::{Column, Kind, columns};
 use crate::contract::Topic;
 use crate::reason::{Fault, Reason};
-use crate::rules::{AHEAD_MICROS_MAX, BOUNDS, CALL, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TEXT_BYTES_MAX, required};
+use crate::rules::{
+    AHEAD_MICROS_MAX, BOUNDS, CALL, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TEXT_BYTES_MAX, required,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -47,7 +49,11 @@ fn occurred_at(table: &Table<'_>, appended_at_ms: &[i64], faults: &mut Faults) {
             _ => OCCURRED_AT_MAX,
         };
         if *time < OCCURRED_AT_MIN || *time > latest {
-            let found = if *time < OCCURRED_AT_MIN { "before 2020" } else { "more than 24 h after the Kafka timestamp" };
+            let found = if *time < OCCURRED_AT_MIN {
+                "before 2020"
+            } else {
+                "more than 24 h after the Kafka timestamp"
+            };
             let sentence = format!("{found}; expected microseconds since 1970-01-01 UTC");
             faults.push((row, Fault::new(Reason::TimeOutOfRange, "occurred_at", sentence)));
         }

@@ -6,8 +6,8 @@ use crate::reason::{Fault, Reason};
 use crate::walk::{Node, Plan};
 use apache_avro::Schema;
 use apache_avro::schema::{RecordField, RecordSchema, UuidSchema};
-use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::codec::Tz;
+use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use arrow_schema::ArrowError;
 use serde_json::Value as Json;
@@ -41,7 +41,8 @@ impl Writer {
     pub fn new(topic: Topic, id: WriterId, json: &str) -> Result<Writer, Fault> {
         let reader = contract::latest(topic);
         let incompatible = |sentence: String| Fault::new(Reason::SchemaIncompatible, "", sentence);
-        let schema = contract::parse_schema(&id.to_string(), json).map_err(|e| incompatible(shortened(&e)))?;
+        let schema =
+            contract::parse_schema(&id.to_string(), json).map_err(|e| incompatible(shortened(&e)))?;
         let found = contract::record_name(&schema).unwrap_or_else(|| "not a record".to_owned());
         if found != reader.record_name() {
             let other = contract::contracts().iter().find(|c| c.record_name() == found);
@@ -52,7 +53,9 @@ impl Writer {
         let plan = compile(&schema, reader)?;
         let bare = bare(serde_json::to_value(&schema).unwrap_or_default()).to_string();
         let writer = Writer { id, topic, json: json.to_owned(), bare, plan };
-        writer.decoder().map_err(|e| incompatible(format!("schema {id} does not resolve: {}", shortened(&e))))?;
+        writer
+            .decoder()
+            .map_err(|e| incompatible(format!("schema {id} does not resolve: {}", shortened(&e))))?;
         Ok(writer)
     }
 
@@ -111,8 +114,10 @@ fn bare(mut schema: Json) -> Json {
     match &mut schema {
         Json::Array(parts) => parts.iter_mut().for_each(|part| *part = bare(part.take())),
         Json::Object(object) => {
-            let logical = (object.get("type").and_then(Json::as_str), object.get("logicalType").and_then(Json::as_str));
-            let read = matches!(logical, (Some("string"), Some("uuid")) | (Some("long"), Some("timestamp-micros")));
+            let logical =
+                (object.get("type").and_then(Json::as_str), object.get("logicalType").and_then(Json::as_str));
+            let read =
+                matches!(logical, (Some("string"), Some("uuid")) | (Some("long"), Some("timestamp-micros")));
             object.retain(|key, _| KEPT.contains(&key.as_str()) && (read || key != "logicalType"));
             for key in ["type", "fields", "items", "values"] {
                 if let Some(part) = object.get_mut(key) {
@@ -129,10 +134,15 @@ fn compile(schema: &Schema, reader: &Contract) -> Result<Plan, Fault> {
     let (Schema::Record(writer), Schema::Record(contract)) = (schema, &reader.schema) else {
         return Err(Fault::new(Reason::SchemaIncompatible, "", "the schema is not a record"));
     };
-    let reads = |to: &RecordField, from: &RecordField| to.name == from.name || to.aliases.contains(&from.name);
+    let reads =
+        |to: &RecordField, from: &RecordField| to.name == from.name || to.aliases.contains(&from.name);
     for field in &contract.fields {
         if field.default.is_none() && !writer.fields.iter().any(|from| reads(field, from)) {
-            let reason = if field.name == "policy_tag" { Reason::PolicyTagMissing } else { Reason::SchemaIncompatible };
+            let reason = if field.name == "policy_tag" {
+                Reason::PolicyTagMissing
+            } else {
+                Reason::SchemaIncompatible
+            };
             return Err(Fault::new(reason, &*field.name, "the writer's schema has no such field"));
         }
     }
@@ -181,7 +191,9 @@ impl<'s> Names<'s> {
         match schema {
             Schema::Ref { name } => match self.defined.get(&name.fullname(None)) {
                 Some(defined) => Ok(defined),
-                None => Err(incompatible(format!("refers to {}, which it does not define", name.fullname(None)))),
+                None => {
+                    Err(incompatible(format!("refers to {}, which it does not define", name.fullname(None))))
+                }
             },
             other => Ok(other),
         }
@@ -210,7 +222,9 @@ impl<'s> Names<'s> {
                 Ok(Node::Union(branches?.into()))
             }
             other => match one(other)? {
-                Node::Refused(reason) if tag => Err(Fault::new(reason, "", "always null; the contract requires it")),
+                Node::Refused(reason) if tag => {
+                    Err(Fault::new(reason, "", "always null; the contract requires it"))
+                }
                 Node::Refused(_) => Err(incompatible("null where the contract requires a value")),
                 node => Ok(node),
             },
@@ -260,7 +274,9 @@ impl<'s> Names<'s> {
         let name = record.name.fullname(None);
         if let Some(place) = self.places.get(&name).copied() {
             match self.sizes.get(place) {
-                None | Some(0) => return Err(incompatible(format!("{name} contains itself, which is not read"))),
+                None | Some(0) => {
+                    return Err(incompatible(format!("{name} contains itself, which is not read")));
+                }
                 Some(size) => self.count(*size)?,
             }
             return Ok(Node::Named(place));
@@ -272,7 +288,10 @@ impl<'s> Names<'s> {
         self.sizes.push(0);
         let mut fields = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            fields.push((field.name.clone(), self.any(&field.schema).map_err(|fault| fault.within(&field.name))?));
+            fields.push((
+                field.name.clone(),
+                self.any(&field.schema).map_err(|fault| fault.within(&field.name))?,
+            ));
         }
         if let (Some(slot), Some(size)) = (self.records.get_mut(place), self.sizes.get_mut(place)) {
             *slot = Node::Record(fields.into());

@@ -21,7 +21,12 @@ const ALL_REFUSED_ROWS: usize = 64;
 ///
 /// # Errors
 /// Any error that is not about a row; what went in by then is met again by token and key.
-pub async fn bisect(store: &Store, table: &str, token: &str, batch: &RecordBatch) -> Result<Vec<Refused>, StoreError> {
+pub async fn bisect(
+    store: &Store,
+    table: &str,
+    token: &str,
+    batch: &RecordBatch,
+) -> Result<Vec<Refused>, StoreError> {
     let mut refused = Vec::new();
     let mut accepted = false;
     let mut pending = vec![(0, batch.num_rows())];

@@ -57,7 +57,8 @@ impl DeadTopic {
     pub async fn ensure(config: &ClientConfig, topics: &[String]) {
         let made: Result<AdminClient<DefaultClientContext>, _> = config.create();
         let names: Vec<String> = topics.iter().map(|topic| DeadTopic::name(topic)).collect();
-        let wanted: Vec<_> = names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(-1))).collect();
+        let wanted: Vec<_> =
+            names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(-1))).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         let outcome = match made {
             Ok(admin) => admin.create_topics(&wanted, &options).await,
@@ -84,7 +85,8 @@ impl DeadTopic {
     /// The first failure; letters before it may be there, and are sent again under the same key.
     pub async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), DeadTopicError> {
         let topic = DeadTopic::name(&origin.topic);
-        let acks: FuturesUnordered<_> = letters.iter().map(|letter| self.one(&topic, origin, letter)).collect();
+        let acks: FuturesUnordered<_> =
+            letters.iter().map(|letter| self.one(&topic, origin, letter)).collect();
         let sent: Result<Vec<()>, KafkaError> = acks.try_collect().await;
         sent.map(drop).map_err(|source| DeadTopicError { topic, source })
     }
@@ -93,7 +95,10 @@ impl DeadTopic {
         let key = format!("{}/{}/{}", origin.topic_id, origin.partition, letter.offset);
         match self.produce(topic, &key, letter.value.as_deref(), headers(origin, letter)).await {
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                let note = Header { key: "tally-value", value: Some("too large for this topic; see table dead_letters") };
+                let note = Header {
+                    key: "tally-value",
+                    value: Some("too large for this topic; see table dead_letters"),
+                };
                 self.produce(topic, &key, None, headers(origin, letter).insert(note)).await
             }
             other => other,

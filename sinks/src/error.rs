@@ -74,7 +74,9 @@ impl StoreError {
     pub fn retry(&self) -> (Retry, &'static str) {
         match self {
             StoreError::Unanswered(_) => (Retry::Soon, "see that ClickHouse runs and can be reached"),
-            StoreError::NothingFits(_) => (Retry::Stop, "the table does not fit the contract: run `tally migrate`"),
+            StoreError::NothingFits(_) => {
+                (Retry::Stop, "the table does not fit the contract: run `tally migrate`")
+            }
             StoreError::Encode(_) => (Retry::Stop, "report this: rows that were accepted must encode"),
             StoreError::Exception { code, .. } => of_code(*code),
         }
@@ -97,7 +99,9 @@ fn of_code(code: u32) -> (Retry, &'static str) {
         // SYNTAX_ERROR, UNKNOWN_FORMAT, UNKNOWN_SETTING, UNKNOWN_TYPE
         62 | 73 | 115 | 50 => (Retry::Stop, "this ClickHouse is too old for these tables, or this is a bug"),
         // UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, AUTHENTICATION_FAILED, ACCESS_DENIED, IP_ADDRESS_NOT_ALLOWED
-        192 | 193 | 194 | 516 | 497 | 195 => (Retry::Stop, "check clickhouse.user, its password and its grants"),
+        192 | 193 | 194 | 516 | 497 | 195 => {
+            (Retry::Stop, "check clickhouse.user, its password and its grants")
+        }
         // TOO_MANY_PARTS, MEMORY_LIMIT_EXCEEDED, NOT_ENOUGH_SPACE, TABLE_IS_READ_ONLY, READONLY, QUOTA_EXCEEDED, TOO_SLOW
         252 | 241 | 243 | 242 | 164 | 201 | 160 => {
             (Retry::Later, "free space or memory, let merges catch up, or make the server writable")
@@ -118,7 +122,10 @@ mod tests {
         assert_eq!(exception_code("Code: 60. DB::Exception: Unknown table"), Some(60));
         assert_eq!(exception_code("upstream hung up"), None);
         let class = |code| StoreError::Exception { code, message: String::new() }.retry().0;
-        assert_eq!([class(202), class(252), class(691), class(60)], [Retry::Soon, Retry::Later, Retry::Bisect, Retry::Stop]);
+        assert_eq!(
+            [class(202), class(252), class(691), class(60)],
+            [Retry::Soon, Retry::Later, Retry::Bisect, Retry::Stop]
+        );
         assert_eq!(StoreError::Unanswered(String::new()).retry().0, Retry::Soon);
     }
 }

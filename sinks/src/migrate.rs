@@ -112,7 +112,12 @@ impl Store {
     }
 
     async fn execute(&self, statement: &str) -> Result<(), StoreError> {
-        self.client.query_raw(statement).with_setting("async_insert", "0").execute().await.map_err(StoreError::from)
+        self.client
+            .query_raw(statement)
+            .with_setting("async_insert", "0")
+            .execute()
+            .await
+            .map_err(StoreError::from)
     }
 
     async fn applied(&self) -> Result<Vec<Applied>, StoreError> {
@@ -126,7 +131,10 @@ impl Store {
 
     /// The statements of a migration for this store.
     fn render(&self, sql: &str) -> Vec<String> {
-        let statements = sql.split(";\n").map(str::trim).filter(|s| s.lines().any(|l| !l.starts_with("--") && !l.is_empty()));
+        let statements = sql
+            .split(";\n")
+            .map(str::trim)
+            .filter(|s| s.lines().any(|l| !l.starts_with("--") && !l.is_empty()));
         match &self.cluster {
             None => statements.map(str::to_owned).collect(),
             Some(cluster) => statements.flat_map(|s| distributed(s, cluster)).collect(),
@@ -139,7 +147,8 @@ fn distributed(statement: &str, cluster: &str) -> Vec<String> {
     let key = statement.lines().find_map(|line| line.strip_prefix("-- shard by "));
     let body: Vec<&str> = statement.lines().filter(|line| !line.starts_with("--")).collect();
     let body = body.join("\n").trim().to_owned();
-    let table = body.strip_prefix("CREATE TABLE IF NOT EXISTS ").and_then(|rest| rest.split_whitespace().next());
+    let table =
+        body.strip_prefix("CREATE TABLE IF NOT EXISTS ").and_then(|rest| rest.split_whitespace().next());
     let (Some(key), Some(table)) = (key, table) else {
         return vec![body.replacen(" AS SELECT", &format!(" ON CLUSTER {cluster} AS SELECT"), 1)];
     };
@@ -152,7 +161,11 @@ fn distributed(statement: &str, cluster: &str) -> Vec<String> {
             1,
         )
         .replacen("ReplacingMergeTree(", &format!("ReplicatedReplacingMergeTree({path}, "), 1)
-        .replacen("ENGINE = ReplacingMergeTree\n", &format!("ENGINE = ReplicatedReplacingMergeTree({path})\n"), 1)
+        .replacen(
+            "ENGINE = ReplacingMergeTree\n",
+            &format!("ENGINE = ReplicatedReplacingMergeTree({path})\n"),
+            1,
+        )
         .replacen("non_replicated_deduplication_window", "replicated_deduplication_window", 1);
     let over = format!(
         "CREATE TABLE IF NOT EXISTS {table} ON CLUSTER {cluster} AS {local}\n\
@@ -215,11 +228,22 @@ mod tests {
     /// Guarantees: every table becomes replicated and distributed with a sharding key that keeps equal keys together.
     #[test]
     fn cluster_rendering() {
-        for statement in MIGRATIONS.iter().flat_map(|m| m.sql.split(";\n")).filter(|s| s.contains("CREATE TABLE")) {
+        for statement in
+            MIGRATIONS.iter().flat_map(|m| m.sql.split(";\n")).filter(|s| s.contains("CREATE TABLE"))
+        {
             let made = distributed(statement.trim(), "main");
             assert_eq!(made.len(), 2, "{statement}");
-            assert!(made[0].contains("_local ON CLUSTER main") && made[0].contains("ENGINE = ReplicatedReplacingMergeTree('"), "{}", made[0]);
-            assert!(made[1].contains("Distributed(main, currentDatabase(), ") && made[1].contains("cityHash64("), "{}", made[1]);
+            assert!(
+                made[0].contains("_local ON CLUSTER main")
+                    && made[0].contains("ENGINE = ReplicatedReplacingMergeTree('"),
+                "{}",
+                made[0]
+            );
+            assert!(
+                made[1].contains("Distributed(main, currentDatabase(), ") && made[1].contains("cityHash64("),
+                "{}",
+                made[1]
+            );
         }
     }
 }

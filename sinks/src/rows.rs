@@ -3,8 +3,8 @@
 use arrow_array::builder::{BinaryBuilder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
+    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use std::sync::Arc;
@@ -187,7 +187,11 @@ const SUBJECT: [&str; 13] = [
 ///
 /// # Errors
 /// Where lengths differ.
-pub fn dead_receipts(origin: &Origin, at: &Coordinates, faults: &[&Fault]) -> Result<RecordBatch, ArrowError> {
+pub fn dead_receipts(
+    origin: &Origin,
+    at: &Coordinates,
+    faults: &[&Fault],
+) -> Result<RecordBatch, ArrowError> {
     let rows = faults.len();
     let mut out = Columns::of(origin, rows);
     ledger_columns(&mut out, at)?;
@@ -261,7 +265,8 @@ fn headers(letters: &[DeadLetter]) -> impl Array + use<> {
         Field::new("name", DataType::Utf8, false),
         Field::new("value", DataType::Binary, true),
     ]);
-    let pairs = StructBuilder::new(fields, vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())]);
+    let pairs =
+        StructBuilder::new(fields, vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())]);
     let mut list = ListBuilder::new(pairs);
     for letter in letters {
         for (name, value) in &letter.headers {

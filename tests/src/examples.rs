@@ -38,7 +38,10 @@ pub fn schema(contract: Topic, version: u32) -> PathBuf {
 
 /// The newest version of a contract.
 pub fn newest(contract: Topic) -> u32 {
-    (1..).take_while(|version| schema(contract, *version).exists()).last().expect("every contract has version 1")
+    (1..)
+        .take_while(|version| schema(contract, *version).exists())
+        .last()
+        .expect("every contract has version 1")
 }
 
 /// `number` events like the first valid one of a contract, each with an id of its own; `field` tells them
@@ -91,7 +94,9 @@ pub fn assert_row(row: &Map<String, Value>, event: &Value, contract: Topic) {
 fn expected(field: &Value, value: Option<&Value>) -> Value {
     let value = value.filter(|value| !value.is_null()).or_else(|| field.get("default"));
     let kind = match &field["type"] {
-        Value::Array(branches) => branches.iter().find(|branch| *branch != "null").expect("a union has a type"),
+        Value::Array(branches) => {
+            branches.iter().find(|branch| *branch != "null").expect("a union has a type")
+        }
         plain => plain,
     };
     let is_time = kind["logicalType"] == "timestamp-micros";
@@ -105,6 +110,7 @@ fn expected(field: &Value, value: Option<&Value>) -> Value {
 
 /// `2025-03-03T09:15:04.120Z` as a DateTime64(6) prints.
 fn clickhouse_time(time: &str) -> String {
-    let (seconds, fraction) = time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    let (seconds, fraction) =
+        time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
     format!("{}.{fraction:0<6}", seconds.replace('T', " "))
 }

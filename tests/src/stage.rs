@@ -193,7 +193,8 @@ pub fn pages(ingest: &mut Tally) -> String {
 /// # Panics
 /// When nobody answers.
 pub fn get(url: &str) -> (u16, String) {
-    let request = ureq::get(url).config().timeout_global(Some(ANSWER)).http_status_as_error(false).proxy(None);
+    let request =
+        ureq::get(url).config().timeout_global(Some(ANSWER)).http_status_as_error(false).proxy(None);
     let mut response = request.build().call().unwrap_or_else(|error| panic!("{url}: {error}"));
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"));

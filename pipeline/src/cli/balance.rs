@@ -21,7 +21,13 @@ pub(crate) fn print(balances: &[Balance]) {
             println!("{} dead letters: {}", b.topic, reasons.join(", "));
         }
         for hole in b.holes.iter().take(20) {
-            println!("{} MISSING partition {} offsets {} to {}", b.topic, hole.partition, hole.first, hole.next - 1);
+            println!(
+                "{} MISSING partition {} offsets {} to {}",
+                b.topic,
+                hole.partition,
+                hole.first,
+                hole.next - 1
+            );
         }
     }
     let holds = balances.iter().all(Balance::holds);

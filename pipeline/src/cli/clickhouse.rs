@@ -22,7 +22,13 @@ pub(crate) struct ClickhouseArgs {
     #[arg(long, default_value = "default", value_name = "NAME")]
     user: String,
     /// Password of the user; empty means none is needed. Better given in the environment.
-    #[arg(long, env = "TALLY_CLICKHOUSE_PASSWORD", default_value = "", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "TALLY_CLICKHOUSE_PASSWORD",
+        default_value = "",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     password: SecretString,
     /// Stop when standard input ends, that is, when the process that started this one is gone.
     #[arg(long, hide = true)]

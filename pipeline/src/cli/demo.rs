@@ -95,7 +95,10 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let source = Source::open(config.kafka.client().map_err(anyhow::Error::msg)?, "demo-balance")?;
     for contract in Topic::ALL {
         let id = source.identity(&config.kafka.topic(contract)).await?;
-        anyhow::ensure!(!earlier.contains(&id), "the broker gave a topic an identity of an earlier run; run again");
+        anyhow::ensure!(
+            !earlier.contains(&id),
+            "the broker gave a topic an identity of an earlier run; run again"
+        );
     }
     let client = opened.store.client().clone();
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
@@ -120,7 +123,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     super::balance::print(&balances);
     let holds = balances.iter().all(Balance::holds);
     if let Some(path) = &args.json {
-        let report = serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });
+        let report =
+            serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });
         std::fs::write(path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
     }
     opened.close().await?;
@@ -160,12 +164,15 @@ async fn settle(
     kafka: &Kafka,
     store: &Store,
     sent: &[Sent],
-    lanes: &tokio::task::JoinHandle<Result<tally_pipeline::ingest::Summary, tally_pipeline::ingest::IngestError>>,
+    lanes: &tokio::task::JoinHandle<
+        Result<tally_pipeline::ingest::Summary, tally_pipeline::ingest::IngestError>,
+    >,
 ) -> anyhow::Result<Vec<Balance>> {
     let mut published: HashMap<Topic, Vec<Published>> = HashMap::new();
     for one in sent {
         let valid = !matches!(one.expect, Expect::Dead(_));
-        let record = Published { partition: one.partition, offset: one.offset, event_id: one.event_id, valid };
+        let record =
+            Published { partition: one.partition, offset: one.offset, event_id: one.event_id, valid };
         published.entry(one.topic).or_default().push(record);
     }
     let deadline = Instant::now() + SETTLE;

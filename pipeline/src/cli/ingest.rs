@@ -24,7 +24,13 @@ pub(crate) struct IngestArgs {
     #[command(flatten)]
     bounds: Bounds,
     /// Address of /metrics, /livez and /readyz.
-    #[arg(id = "ingest.listen", long = "listen", env = "TALLY_INGEST_LISTEN", default_value = "127.0.0.1:9464", value_name = "HOST:PORT")]
+    #[arg(
+        id = "ingest.listen",
+        long = "listen",
+        env = "TALLY_INGEST_LISTEN",
+        default_value = "127.0.0.1:9464",
+        value_name = "HOST:PORT"
+    )]
     listen: SocketAddr,
     /// Stop when the high watermarks seen at the start are stored and committed, and print the balance.
     #[arg(long)]
@@ -53,7 +59,10 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
         let balances = balances(&args.kafka, &opened.store).await?;
         holds = balances.iter().all(Balance::holds);
         if args.json {
-            println!("{}", serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances }));
+            println!(
+                "{}",
+                serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances })
+            );
         } else {
             super::balance::print(&balances);
             #[expect(clippy::cast_precision_loss, reason = "figures for people")]

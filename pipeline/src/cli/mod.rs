@@ -95,7 +95,8 @@ fn with_file(command: clap::Command) -> anyhow::Result<clap::Command> {
     keys(&command, &mut known);
     known.sort_unstable();
     known.dedup();
-    let values = read_file(&text, &known).map_err(|all| anyhow::anyhow!("{}: {}", path.display(), all.join("; ")))?;
+    let values =
+        read_file(&text, &known).map_err(|all| anyhow::anyhow!("{}: {}", path.display(), all.join("; ")))?;
     Ok(apply(command, &values))
 }
 

@@ -45,7 +45,8 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         ..Config::seeded(args.seed)
     };
     let began = Instant::now();
-    let publish = move || simulate(&args.kafka, &mut Simulator::new(config), Pace::Count(args.events), &shutdown);
+    let publish =
+        move || simulate(&args.kafka, &mut Simulator::new(config), Pace::Count(args.events), &shutdown);
     let sent = tokio::task::spawn_blocking(publish).await??;
     let seconds = began.elapsed().as_secs_f64();
     if let Some(path) = args.record {

@@ -33,7 +33,9 @@ pub(crate) async fn open(config: &ClickHouse) -> anyhow::Result<Opened> {
             let (url, engine) = join_or_start(data).await?;
             (url, engine)
         }
-        (None, None) => bail!("where is ClickHouse? give --clickhouse URL, or --data DIR for the embedded one"),
+        (None, None) => {
+            bail!("where is ClickHouse? give --clickhouse URL, or --data DIR for the embedded one")
+        }
     };
     let store = Store::new(&config.at(&url));
     store.ping().await.with_context(|| format!("ClickHouse at {url}"))?;
@@ -97,7 +99,9 @@ impl Engine {
         match ended {
             Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => Ok(()),
             Ok(status) => bail!("the embedded ClickHouse ended with {}", status?),
-            Err(_) => bail!("the embedded ClickHouse did not stop within {STOP_SECONDS_MAX} s and was killed"),
+            Err(_) => {
+                bail!("the embedded ClickHouse did not stop within {STOP_SECONDS_MAX} s and was killed")
+            }
         }
     }
 }

@@ -55,7 +55,11 @@ impl FetchQueue {
 
     /// Waits up to `wait` for records and hands them over run by run: `visit` gets a topic, a partition and the
     /// deliveries that stand there in a row. Returns how many there were.
-    pub(super) fn fetch(&self, wait: Duration, mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>)) -> usize {
+    pub(super) fn fetch(
+        &self,
+        wait: Duration,
+        mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+    ) -> usize {
         let mut batch: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); BATCH_ROWS_MAX];
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer has room for as many messages as it is said to have.
@@ -114,10 +118,11 @@ unsafe fn delivery(message: &rd::rd_kafka_message_t) -> Delivery<'_> {
         }
         Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(message.offset),
         code => {
-            // SAFETY: the message is live; its error text is a C string or null.
-            let text = unsafe { rd::rd_kafka_message_errstr(message) };
-            // SAFETY: as above.
-            let text = if text.is_null() { "".into() } else { unsafe { CStr::from_ptr(text) }.to_string_lossy() };
+            // SAFETY: the message is live; its error text is null or a C string that lives as long.
+            let text = unsafe {
+                let text = rd::rd_kafka_message_errstr(message);
+                if text.is_null() { "".into() } else { CStr::from_ptr(text).to_string_lossy() }
+            };
             Delivery::Error(code, text.into_owned())
         }
     }
@@ -144,7 +149,8 @@ unsafe fn headers(message: &rd::rd_kafka_message_t) -> Vec<Header> {
         return headers;
     }
     loop {
-        let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+        let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
+            (ptr::null(), ptr::null(), 0);
         // SAFETY: the list is live and the three places are ours.
         let next = unsafe {
             rd::rd_kafka_header_get_all(list, headers.len(), &raw mut name, &raw mut value, &raw mut length)

@@ -47,7 +47,8 @@ pub(super) fn describe(
     unsafe {
         let queue = rd::rd_kafka_queue_new(client);
         let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let options =
+            rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         if let Some(broker) = broker {
             rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
         }
@@ -85,9 +86,11 @@ unsafe fn answer(
         let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         for place in 0..count {
             let topic = *topics.add(place);
-            let name = CStr::from_ptr(rd::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+            let name =
+                CStr::from_ptr(rd::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
             let error = rd::rd_kafka_TopicDescription_error(topic);
-            let id = if rd::rd_kafka_error_code(error) == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let id = if rd::rd_kafka_error_code(error) == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
                 let id = rd::rd_kafka_TopicDescription_topic_id(topic);
                 let high = rd::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
                 let low = rd::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();

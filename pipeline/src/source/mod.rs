@@ -174,7 +174,9 @@ impl Source {
 
     /// Has a partition fetched from `offset` on.
     pub(crate) fn start(&self, partition: &Partition, offset: i64) -> Result<(), SourceError> {
-        if let Err(error) = self.consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER) {
+        if let Err(error) =
+            self.consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER)
+        {
             // after an offset out of range librdkafka no longer fetches the partition: only assigning it anew helps
             tracing::debug!(%partition, %error, "cannot seek, assigning anew");
             let mut list = one(partition);
@@ -194,7 +196,13 @@ impl Source {
     }
 
     /// Commits `next` together with the identity it is an offset of.
-    pub(crate) fn commit(&self, partition: &Partition, next: i64, topic_id: Uuid, wait: bool) -> Result<(), SourceError> {
+    pub(crate) fn commit(
+        &self,
+        partition: &Partition,
+        next: i64,
+        topic_id: Uuid,
+        wait: bool,
+    ) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(&partition.topic, partition.number);
         element.set_offset(Offset::Offset(next))?;
@@ -204,7 +212,10 @@ impl Source {
     }
 
     /// The group's committed offset and the topic identity it was committed for. Blocks.
-    pub(crate) fn committed(&self, partition: &Partition) -> Result<Option<(i64, Option<Uuid>)>, SourceError> {
+    pub(crate) fn committed(
+        &self,
+        partition: &Partition,
+    ) -> Result<Option<(i64, Option<Uuid>)>, SourceError> {
         let list = self.consumer.committed_offsets(one(partition), ANSWER)?;
         Ok(list.elements().first().and_then(|e| match e.offset() {
             Offset::Offset(offset) => Some((offset, Uuid::parse_str(e.metadata()).ok())),
@@ -290,7 +301,9 @@ fn describe_by_any(
     if !matches!(first, Err(IdentityError::Unanswered(_))) {
         return (last, first);
     }
-    let Ok(metadata) = consumer.fetch_metadata(topics.first().map(String::as_str), ANSWER) else { return (None, first) };
+    let Ok(metadata) = consumer.fetch_metadata(topics.first().map(String::as_str), ANSWER) else {
+        return (None, first);
+    };
     for broker in metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id) {
         let answer = identity::describe(client, topics, Some(broker));
         if answer.is_ok() {
@@ -317,9 +330,9 @@ fn received(delivery: Delivery<'_>) -> Put<'_> {
 /// A record that came over the consumer's own queue, before its partition's queue was forwarded: it is one of ours.
 fn stray(lanes: &dyn Lanes, message: &rdkafka::message::BorrowedMessage<'_>) {
     let Some(inbox) = lanes.inbox(message.topic(), message.partition()) else { return };
-    let headers = message.headers().map(|all| {
-        all.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
-    });
+    let headers = message
+        .headers()
+        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
     let record = crate::slab::Record {
         offset: message.offset(),
         appended_at_ms: message.timestamp().to_millis().unwrap_or(-1),

@@ -11,7 +11,9 @@ use tally_schemas::{Topic, latest};
 fn decoder(configure: impl FnOnce(ReaderBuilder) -> ReaderBuilder) -> Decoder {
     let contract = latest(Topic::Task);
     let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Rabin);
-    store.set(Fingerprint::Rabin(contract.fingerprint), AvroSchema::new(contract.json.clone())).expect("a schema");
+    store
+        .set(Fingerprint::Rabin(contract.fingerprint), AvroSchema::new(contract.json.clone()))
+        .expect("a schema");
     let builder = ReaderBuilder::new().with_writer_schema_store(store).with_batch_size(16);
     configure(builder).build_decoder().expect("a decoder")
 }

@@ -1,8 +1,8 @@
 //! Many messages in one batch: of many writers, in any order, with one among them that is broken.
 
 use crate::world::{
-    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, body, confluent, example, insert, message, read, read_with, registry_id, row,
-    single, valid, with_defaults, writers,
+    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, body, confluent, example, insert, message, read, read_with,
+    registry_id, row, single, valid, with_defaults, writers,
 };
 use apache_avro::Schema;
 use proptest::prelude::*;
@@ -84,7 +84,8 @@ fn one_truncated_message_among_ten_thousand() {
             let mut mixed = alone.clone();
             mixed.insert(at, Some(&good[at % 7][..good[at % 7].len() - 3]));
             let read = read_with(&mut reader, &known, &mixed);
-            let faults: Vec<_> = read.faults.iter().map(|(place, fault)| (*place as usize, fault.reason)).collect();
+            let faults: Vec<_> =
+                read.faults.iter().map(|(place, fault)| (*place as usize, fault.reason)).collect();
             assert_eq!(faults, [(at, Reason::Body)]);
             assert_eq!(read.events, expected.events);
             assert_eq!(read.digests, expected.digests);
@@ -109,7 +110,8 @@ fn messages_without_a_kafka_timestamp() {
     let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_slice())).collect();
     for appended_at_ms in [&[-1; 6][..], &[i64::MIN; 6], &[i64::MAX; 6], &[]] {
         let mut reader = Reader::new(topic, VALUE_BYTES_MAX);
-        let read = reader.read(Messages { values: &values, appended_at_ms }, &writers(topic)).expect("a reading");
+        let read =
+            reader.read(Messages { values: &values, appended_at_ms }, &writers(topic)).expect("a reading");
         assert_eq!(read.places, [1, 2], "{appended_at_ms:?}");
         assert!(read.faults.iter().all(|(_, fault)| fault.reason == Reason::TimeOutOfRange));
         assert!(read.faults.iter().all(|(_, fault)| fault.path == "occurred_at"));

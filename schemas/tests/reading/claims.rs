@@ -2,8 +2,8 @@
 
 use crate::hostile::between_neighbours;
 use crate::world::{
-    VALUE_BYTES_MAX, body, confluent, example, field_ends, insert, message, read, read_one, read_with, single, valid, varint,
-    writers,
+    VALUE_BYTES_MAX, body, confluent, example, field_ends, insert, message, read, read_one, read_with,
+    single, valid, varint, writers,
 };
 use apache_avro::Schema;
 use serde_json::{Value as Json, json};
@@ -26,7 +26,12 @@ fn refused(topic: Topic, field: &str, reason: Reason, all: &[Vec<u8>]) {
     let read = between_neighbours(topic, &hostile);
     assert_eq!(read.faults.len(), all.len(), "{topic} {field}");
     for ((_, fault), bytes) in read.faults.iter().zip(all) {
-        assert_eq!((fault.reason, fault.path.as_str()), (reason, field), "{topic}: {bytes:02X?}: {}", fault.sentence);
+        assert_eq!(
+            (fault.reason, fault.path.as_str()),
+            (reason, field),
+            "{topic}: {bytes:02X?}: {}",
+            fault.sentence
+        );
     }
 }
 
@@ -49,7 +54,8 @@ fn lengths_that_cannot_be() {
 #[test]
 fn indexes_and_integers_that_cannot_be() {
     let indexes = [-1, 127, 128, 1 << 31, 1 << 32, (1 << 32) + 1, 1 << 62, i64::MIN].map(varint);
-    let endless = [vec![0xFF; 9], vec![0xFF; 10], vec![0xFF; 11], vec![0xFF; 300], vec![0x80; 10], vec![0x80; 300]];
+    let endless =
+        [vec![0xFF; 9], vec![0xFF; 10], vec![0xFF; 11], vec![0xFF; 300], vec![0x80; 10], vec![0x80; 300]];
     let beyond = [[&[0xFF; 9][..], &[0x02]].concat(), [&[0x80; 9][..], &[0x7E]].concat()];
     for topic in Topic::ALL {
         let tags = [&indexes[..], &[varint(16)]].concat();
@@ -64,7 +70,8 @@ fn indexes_and_integers_that_cannot_be() {
         refused(topic, "policy_tag", Reason::Body, &[vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x00]]);
         refused(topic, "trace_id", Reason::Body, &[vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x00]]);
     }
-    let ints = [i64::from(i32::MAX) + 1, i64::from(i32::MIN) - 1, 1 << 62, i64::MIN].map(|i| [varint(1), varint(i)].concat());
+    let ints = [i64::from(i32::MAX) + 1, i64::from(i32::MIN) - 1, 1 << 62, i64::MIN]
+        .map(|i| [varint(1), varint(i)].concat());
     refused(Topic::Credit, "http_status", Reason::Body, &ints);
     refused(Topic::Credit, "gift", Reason::Body, &[vec![2, 2], vec![2, 0xFF]]);
 }
@@ -73,9 +80,15 @@ fn indexes_and_integers_that_cannot_be() {
 /// Guarantees: `body`, by name; and an id that is no UUID likewise.
 #[test]
 fn texts_that_are_none() {
-    let texts: [&[u8]; 6] = [b"\x80", b"\xC3\x28", b"\xC0\xAF", b"\xED\xA0\x80", b"\xF5\x80\x80\x80", b"ok \xE2\x82"];
+    let texts: [&[u8]; 6] =
+        [b"\x80", b"\xC3\x28", b"\xC0\xAF", b"\xED\xA0\x80", b"\xF5\x80\x80\x80", b"ok \xE2\x82"];
     let sized = |text: &[u8]| [varint(i64::try_from(text.len()).expect("short")), text.to_vec()].concat();
-    let ids = [&b"not a UUID"[..], b"", b"01955b49-9a20-7538-96ad-005e01b384dg", b"01955b49-9a20-7538-96ad-005e01b384d"];
+    let ids = [
+        &b"not a UUID"[..],
+        b"",
+        b"01955b49-9a20-7538-96ad-005e01b384dg",
+        b"01955b49-9a20-7538-96ad-005e01b384d",
+    ];
     for topic in Topic::ALL {
         refused(topic, "source", Reason::Body, &texts.map(sized));
         refused(topic, "trace_id", Reason::Body, &texts.map(|text| [varint(1), sized(text)].concat()));
@@ -120,8 +133,14 @@ fn block_counts_without_end() {
         (array(nulls), vec![endless(1 << 62)]),
         (array(nothing), vec![endless(1 << 62)]),
         (nested, vec![endless(1 << 62), many]),
-        (array(json!("long")), vec![varint(1 << 62), varint(1 << 20), [varint(-1), varint(1 << 62)].concat()]),
-        (array(json!("long")), vec![[varint(-1), varint(-1), varint(0)].concat(), [varint(-2), varint(1)].concat()]),
+        (
+            array(json!("long")),
+            vec![varint(1 << 62), varint(1 << 20), [varint(-1), varint(1 << 62)].concat()],
+        ),
+        (
+            array(json!("long")),
+            vec![[varint(-1), varint(-1), varint(0)].concat(), [varint(-2), varint(1)].concat()],
+        ),
         (array(json!("long")), vec![[varint(-1), varint(2), varint(0), varint(0), varint(0)].concat()]),
         (map, vec![varint(1 << 62), [varint(1), varint(1 << 62)].concat(), [varint(1), varint(-1)].concat()]),
     ];
@@ -137,7 +156,9 @@ fn block_counts_without_end() {
                 assert_eq!(read.places, [500], "{topic} {first} {prefix:02X?}");
                 let sound = |reason| matches!(reason, Reason::Body | Reason::TrailingBytes);
                 assert!(read.faults.iter().all(|(_, fault)| sound(fault.reason)), "{:?}", read.faults[0]);
-                assert!(read.faults.iter().all(|(_, fault)| fault.path.is_empty() || fault.path.starts_with('x')));
+                assert!(
+                    read.faults.iter().all(|(_, fault)| fault.path.is_empty() || fault.path.starts_with('x'))
+                );
                 assert!(read.faults.iter().all(|(_, fault)| !fault.sentence.starts_with("not decoded")));
             }
         }
@@ -183,7 +204,9 @@ fn a_message_of_one_byte_too_many() {
         let mut event = example(topic, "SUBMITTED");
         let spare = bytes - message(topic, &event).len();
         let length = |event: &crate::world::Event| message(topic, event).len();
-        for text in [spare - 8, spare, spare + 8].into_iter().flat_map(|near| near.saturating_sub(64)..near + 64) {
+        for text in
+            [spare - 8, spare, spare + 8].into_iter().flat_map(|near| near.saturating_sub(64)..near + 64)
+        {
             event.insert("trace_id".to_owned(), "x".repeat(text).into());
             if length(&event) == bytes {
                 return message(topic, &event);

@@ -2,8 +2,8 @@
 
 use crate::properties::event_of_any_topic;
 use crate::world::{
-    Event, VALUE_BYTES_MAX, body, confluent, example, fields, insert, message, plain_type, read, read_with, registry_id,
-    single, valid, writers,
+    Event, VALUE_BYTES_MAX, body, confluent, example, fields, insert, message, plain_type, read, read_with,
+    registry_id, single, valid, writers,
 };
 use apache_avro::Schema;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! Every cut and every flipped bit of every example, between good neighbours.
 
 use crate::world::{
-    Apache, Event, VALUE_BYTES_MAX, body, confluent, field_ends, message, read_with, registry_id, row, single, valid,
-    writers,
+    Apache, Event, VALUE_BYTES_MAX, body, confluent, field_ends, message, read_with, registry_id, row,
+    single, valid, writers,
 };
 use tally_schemas::{Contract, Read, Reader, Reason, Topic, versions};
 
@@ -31,7 +31,8 @@ pub(crate) fn between_neighbours(topic: Topic, hostile: &[Vec<u8>]) -> Read {
     let alone = read_with(&mut reader, &writers, &neighbours);
     assert_eq!(alone.faults, []);
     assert!(mixed.faults.iter().all(|(place, _)| place % 2 == 1), "a neighbour was refused");
-    let rows: Vec<u32> = (0_u32..).zip(&mixed.places).filter(|(_, place)| *place % 2 == 0).map(|(row, _)| row).collect();
+    let rows: Vec<u32> =
+        (0_u32..).zip(&mixed.places).filter(|(_, place)| *place % 2 == 0).map(|(row, _)| row).collect();
     let rows = arrow_array::UInt32Array::from(rows);
     let kept = arrow_select::take::take_record_batch(&mixed.events, &rows).expect("rows");
     assert_eq!(kept, alone.events, "a neighbour's row changed");
@@ -61,7 +62,11 @@ fn truncated_at_every_byte() {
                                 (Reason::Body, field.as_str())
                             }
                         };
-                        assert_eq!((fault.reason, fault.path.as_str()), (reason, path), "{topic} cut at {cut}");
+                        assert_eq!(
+                            (fault.reason, fault.path.as_str()),
+                            (reason, path),
+                            "{topic} cut at {cut}"
+                        );
                     }
                 }
             }
@@ -100,9 +105,16 @@ fn one_bit_flipped_at_every_bit() {
                     let bit = hostile(*place).expect("a flipped one");
                     let refused = matches!(fault.reason, Reason::Body | Reason::TrailingBytes);
                     if refused && bit / 8 >= header {
-                        assert_eq!(newest.reads(&flipped[bit][header..]), None, "{topic} {name}: bit {bit}: {fault:?}");
+                        assert_eq!(
+                            newest.reads(&flipped[bit][header..]),
+                            None,
+                            "{topic} {name}: bit {bit}: {fault:?}"
+                        );
                     }
-                    assert!(!fault.sentence.starts_with("not decoded"), "the walk is as strict as the decoder");
+                    assert!(
+                        !fault.sentence.starts_with("not decoded"),
+                        "the walk is as strict as the decoder"
+                    );
                 }
             }
         }
@@ -142,7 +154,8 @@ fn right_bytes_under_the_wrong_topic() {
                 for (_, event) in valid(other) {
                     let body = body(&contract.schema, &event);
                     let values = [single(contract, &body), confluent(200 + contract.version, &body)];
-                    let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_slice())).collect();
+                    let values: Vec<Option<&[u8]>> =
+                        values.iter().map(|value| Some(value.as_slice())).collect();
                     let read = read_with(&mut Reader::new(topic, VALUE_BYTES_MAX), &known, &values);
                     let reasons: Vec<Reason> = read.faults.iter().map(|(_, fault)| fault.reason).collect();
                     assert_eq!(reasons, [Reason::UnknownSchema, Reason::WrongTopic]);

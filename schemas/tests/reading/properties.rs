@@ -1,7 +1,8 @@
 //! Any events in any batches with any corruptions.
 
 use crate::world::{
-    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, confluent, fields, message, plain_type, registry_id, single, valid, writers,
+    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, confluent, fields, message, plain_type, registry_id, single,
+    valid, writers,
 };
 use arrow_select::concat::concat_batches;
 use proptest::prelude::*;
@@ -109,7 +110,8 @@ fn meet(topic: Topic, event: &Event, fate: &Fate) -> Option<Vec<u8>> {
 }
 
 fn batch() -> impl Strategy<Value = (Topic, Vec<Option<Vec<u8>>>)> {
-    let batch = |topic| prop::collection::vec((event(topic), fate()), 0..40).prop_map(move |events| (topic, events));
+    let batch =
+        |topic| prop::collection::vec((event(topic), fate()), 0..40).prop_map(move |events| (topic, events));
     prop::sample::select(&Topic::ALL[..]).prop_flat_map(batch).prop_map(|(topic, events)| {
         (topic, events.iter().map(|(event, fate)| meet(topic, event, fate)).collect())
     })

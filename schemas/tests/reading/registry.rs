@@ -1,8 +1,8 @@
 //! Writers that a registry knows and the repository does not.
 
 use crate::world::{
-    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, body, confluent, example, fields, insert, message, read_one, read_with, valid,
-    with_defaults, writers,
+    APPENDED_AT_MS, Event, VALUE_BYTES_MAX, body, confluent, example, fields, insert, message, read_one,
+    read_with, valid, with_defaults, writers,
 };
 use apache_avro::Schema;
 use serde_json::{Value as Json, json};
@@ -117,7 +117,8 @@ fn an_int_is_read_as_a_long() {
     });
     for (amount, latency) in [(0, 0), (1, i32::MAX), (i32::MAX, 61)] {
         let mut event = example(topic, "HELD");
-        event.extend([("amount_micros".to_owned(), amount.into()), ("latency_ms".to_owned(), latency.into())]);
+        event
+            .extend([("amount_micros".to_owned(), amount.into()), ("latency_ms".to_owned(), latency.into())]);
         assert_eq!(outcome(topic, &schema, &event), Ok(event));
     }
     let mut event = example(topic, "HELD");
@@ -152,7 +153,9 @@ fn unions_of_another_shape() {
             event.insert("actor_id".to_owned(), Json::Null);
             assert_eq!(outcome(topic, &widened, &event), refused("missing_reference", "actor_id"));
         }
-        let trace_of = |other: &str| changed(topic, |fields| *field(fields, "trace_id") = json!({"name": "trace_id", "type": other}));
+        let trace_of = |other: &str| {
+            changed(topic, |fields| *field(fields, "trace_id") = json!({"name": "trace_id", "type": other}))
+        };
         let narrowed = trace_of("string");
         for (_, mut event) in valid(topic) {
             event.insert("trace_id".to_owned(), json!("4bf92f3577b34da6a3ce929d0e0e4736"));
@@ -186,7 +189,8 @@ fn an_additional_policy_tag() {
                 unknown.insert("policy_tag".to_owned(), json!("DEEPFAKE"));
                 let values = [&event, &unknown, &event].map(|event| written(&schema, event));
                 let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_slice())).collect();
-                let read = read_with(&mut Reader::new(topic, VALUE_BYTES_MAX), &known(topic, &schema), &values);
+                let read =
+                    read_with(&mut Reader::new(topic, VALUE_BYTES_MAX), &known(topic, &schema), &values);
                 assert_eq!(read.places, [0, 2]);
                 let (_, fault) = &read.faults[0];
                 assert_eq!((fault.reason.name(), fault.path.as_str()), ("policy_tag_unknown", "policy_tag"));
@@ -283,7 +287,11 @@ fn incompatible_types() {
             let read = read_with(&mut Reader::new(topic, VALUE_BYTES_MAX), &writers, &values);
             assert_eq!(read.places, [0, 2], "{topic} {name}");
             let fault = &read.faults[0].1;
-            assert_eq!((fault.reason.name(), fault.path.as_str()), ("schema_incompatible", *name), "{topic}: {other}");
+            assert_eq!(
+                (fault.reason.name(), fault.path.as_str()),
+                ("schema_incompatible", *name),
+                "{topic}: {other}"
+            );
         }
     }
 }
@@ -295,7 +303,8 @@ fn incompatible_types() {
 fn a_schema_in_canonical_form() {
     for topic in Topic::ALL {
         // The canonical form drops the logical types, which the contract needs, so only the names are taken from it.
-        let full = latest(topic).json.replace("\"name\": \"PolicyTag\"", "\"name\": \"tally.events.PolicyTag\"");
+        let full =
+            latest(topic).json.replace("\"name\": \"PolicyTag\"", "\"name\": \"tally.events.PolicyTag\"");
         let full = full.replace("\"namespace\": \"tally.events\",", "");
         let full = full.replacen("\"name\": \"", "\"name\": \"tally.events.", 1);
         let schema: Json = serde_json::from_str(&full).expect("JSON");
@@ -342,7 +351,8 @@ fn many_writers_in_one_topic() {
     let mut reader = Reader::new(topic, VALUE_BYTES_MAX);
     let times = vec![APPENDED_AT_MS; values.len()];
     for _ in 0..3 {
-        let read = reader.read(Messages { values: &values, appended_at_ms: &times }, &writers).expect("a reading");
+        let read =
+            reader.read(Messages { values: &values, appended_at_ms: &times }, &writers).expect("a reading");
         assert_eq!(read.places.len(), values.len());
         assert!(read.digests.iter().all(|digest| *digest == read.digests[0]));
     }

@@ -1,6 +1,8 @@
 //! The rules that Avro cannot state, held by examples and by every combination of kind and field.
 
-use crate::world::{Event, body, example, fields, invalid, message, read, row, symbols, valid, with_defaults};
+use crate::world::{
+    Event, body, example, fields, invalid, message, read, row, symbols, valid, with_defaults,
+};
 use serde_json::{Value as Json, json};
 use tally_schemas::{Topic, latest};
 
@@ -28,7 +30,11 @@ fn the_examples() {
             values.push(message(topic, event));
         }
         for (name, example) in &bad {
-            assert_eq!(outcome(topic, &example.event), fault(&example.reason, &example.path), "{topic} {name}");
+            assert_eq!(
+                outcome(topic, &example.event),
+                fault(&example.reason, &example.path),
+                "{topic} {name}"
+            );
             values.push(message(topic, &example.event));
         }
         let read = read(topic, &values);
@@ -37,7 +43,11 @@ fn the_examples() {
             assert_eq!(row(topic, &read.events, at), with_defaults(topic, event), "{topic} {name}");
         }
         for ((_, fault), (name, example)) in read.faults.iter().zip(&bad) {
-            assert_eq!((fault.reason.name(), &fault.path), (example.reason.as_str(), &example.path), "{topic} {name}");
+            assert_eq!(
+                (fault.reason.name(), &fault.path),
+                (example.reason.as_str(), &example.path),
+                "{topic} {name}"
+            );
         }
     }
 }
@@ -47,7 +57,9 @@ fn required(topic: Topic, kind: &str) -> &'static [&'static str] {
     match (topic, kind) {
         (Topic::Credit, "ESTIMATED") => &["estimate_id"],
         (Topic::Credit, "HELD" | "HOLD_FAILED" | "CHARGED" | "ROLLED_BACK") => &["task_id"],
-        (Topic::Credit, "SUPPLEMENT_REQUESTED" | "SUPPLEMENT_CHARGED" | "SUPPLEMENT_DECLINED") => &["task_id"],
+        (Topic::Credit, "SUPPLEMENT_REQUESTED" | "SUPPLEMENT_CHARGED" | "SUPPLEMENT_DECLINED") => {
+            &["task_id"]
+        }
         (Topic::Credit, "REFUNDED") => &["refund_reason"],
         (Topic::Credit, "PURCHASED") => &["price_minor", "currency", "order_id"],
         (Topic::Credit | Topic::License, "ATTEMPTED") => &["endpoint"],
@@ -83,13 +95,16 @@ fn each_kind_without_each_field() {
                 let part_of_a_call = ["outcome", "latency_ms", "attempt"].contains(&field.as_str());
                 let expected = match field.as_str() {
                     name if needed.contains(&name) => fault("missing_reference", name),
-                    name if part_of_a_call && event.contains_key("endpoint") => fault("call_incomplete", name),
+                    name if part_of_a_call && event.contains_key("endpoint") => {
+                        fault("call_incomplete", name)
+                    }
                     _ => None,
                 };
                 assert_eq!(outcome(topic, &less), expected, "{topic} {kind} without {field}");
             }
             let mut least = event.clone();
-            let call: &[&str] = if needed.contains(&"endpoint") { &["outcome", "latency_ms", "attempt"] } else { &[] };
+            let call: &[&str] =
+                if needed.contains(&"endpoint") { &["outcome", "latency_ms", "attempt"] } else { &[] };
             least.retain(|name, _| {
                 !nullable.contains(name) || needed.contains(&name.as_str()) || call.contains(&name.as_str())
             });

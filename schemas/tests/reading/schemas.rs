@@ -1,6 +1,8 @@
 //! Schemas that a registry could hold and that must not stop, drown or blow up the reader.
 
-use crate::world::{VALUE_BYTES_MAX, body, confluent, example, insert, message, read_one, read_with, valid, writers};
+use crate::world::{
+    VALUE_BYTES_MAX, body, confluent, example, insert, message, read_one, read_with, valid, writers,
+};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use tally_schemas::{Fault, Reader, Reason, Topic, Writer, WriterId, latest};
@@ -23,8 +25,10 @@ fn judged(json: &str) -> Result<Writer, Fault> {
 /// such a field, and the walk must not follow it.
 #[test]
 fn records_without_end() {
-    let record = |again: Json| json!({"type": "record", "name": "Again", "fields": [{"name": "next", "type": again}]});
-    let through = record(json!({"type": "record", "name": "Other", "fields": [{"name": "back", "type": "Again"}]}));
+    let record =
+        |again: Json| json!({"type": "record", "name": "Again", "fields": [{"name": "next", "type": again}]});
+    let through =
+        record(json!({"type": "record", "name": "Other", "fields": [{"name": "back", "type": "Again"}]}));
     let cases = [
         (record(json!("Again")), "x.next"),
         (record(json!(["null", "Again"])), "x.next"),

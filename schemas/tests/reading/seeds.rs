@@ -30,7 +30,9 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
             batch.extend(part(control, &body));
             if turn % 3 == 2 {
                 // Cut short; a null; an unknown id; a writer with other fields.
-                batch.extend([part(control, &body[..body.len() / 2]), part(0x80, &[]), part(6, &body)].concat());
+                batch.extend(
+                    [part(control, &body[..body.len() / 2]), part(0x80, &[]), part(6, &body)].concat(),
+                );
                 batch.extend(part(0x44, &body));
             }
         }

@@ -18,7 +18,11 @@ fn the_columns_of_every_topic() {
                 _ => String::new(),
             };
             let null = if field.is_nullable() { "?" } else { "" };
-            let default = if column.default_code == 0 { String::new() } else { format!(" default {}", column.default_code) };
+            let default = if column.default_code == 0 {
+                String::new()
+            } else {
+                format!(" default {}", column.default_code)
+            };
             let (id, name, kind) = (column.field_id, &column.name, field.data_type());
             writeln!(text, "  {id:>2} {name}: {kind}{null}{default}{symbols}").expect("text");
         }

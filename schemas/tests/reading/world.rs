@@ -106,13 +106,20 @@ fn avro(json: &Json) -> Value {
         }
         Json::String(text) => Value::String(text.clone()),
         Json::Array(items) => Value::Array(items.iter().map(avro).collect()),
-        Json::Object(fields) => Value::Map(fields.iter().map(|(name, json)| (name.clone(), avro(json))).collect()),
+        Json::Object(fields) => {
+            Value::Map(fields.iter().map(|(name, json)| (name.clone(), avro(json))).collect())
+        }
     }
 }
 
 /// Puts a body into Avro single-object encoding.
 pub(crate) fn single(contract: &Contract, body: &[u8]) -> Vec<u8> {
-    [&[0xC3, 0x01][..], &crc_64_avro(&contract.schema.canonical_form()).to_le_bytes(), body].concat()
+    // `apache-avro` leaves primitives that had a logical type as objects; the specification makes them names.
+    let primitives = ["int", "long", "string", "bytes"];
+    let canonical = primitives.iter().fold(contract.schema.canonical_form(), |text, name| {
+        text.replace(&format!(r#"{{"type":"{name}"}}"#), &format!(r#""{name}""#))
+    });
+    [&[0xC3, 0x01][..], &crc_64_avro(&canonical).to_le_bytes(), body].concat()
 }
 
 /// Puts a body into the Confluent wire format.
@@ -219,9 +226,10 @@ pub(crate) fn row(topic: Topic, rows: &RecordBatch, row: usize) -> Event {
             DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
             DataType::Timestamp(..) => array.as_primitive::<TimestampMicrosecondType>().value(row).into(),
             DataType::Boolean => array.as_boolean().value(row).into(),
-            DataType::FixedSizeBinary(16) => {
-                uuid::Uuid::from_slice(array.as_fixed_size_binary().value(row)).expect("16 bytes").to_string().into()
-            }
+            DataType::FixedSizeBinary(16) => uuid::Uuid::from_slice(array.as_fixed_size_binary().value(row))
+                .expect("16 bytes")
+                .to_string()
+                .into(),
             DataType::Int8 => match array.as_primitive::<Int8Type>().value(row) {
                 0 => continue,
                 code => symbols(field).expect("an enum")[usize::try_from(code - 1).expect("a place")].into(),

@@ -7,9 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tally_schemas::{
-    Checker, Contract, Encoder, FieldError, WriterId, frame_confluent, frame_single_object,
-};
+use tally_schemas::{Checker, Contract, Encoder, FieldError, WriterId, frame_confluent, frame_single_object};
 
 /// Longest line that is read; Kafka's own default bound of a message is 1 MB.
 const LINE_BYTES_MAX: u64 = 4 << 20;

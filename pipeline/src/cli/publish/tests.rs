@@ -48,7 +48,8 @@ fn run(brokers: &str, file: &Path) -> (Summary, u8) {
 fn run_until(brokers: &str, file: &Path, stop: &CancellationToken) -> (Summary, u8) {
     let file = file.to_str().expect("a path in UTF-8");
     let properties = "message.timeout.ms=5000";
-    let flags = ["--brokers", brokers, "--topic-prefix", "test.", "--kafka-property", properties, "--file", file];
+    let flags =
+        ["--brokers", brokers, "--topic-prefix", "test.", "--kafka-property", properties, "--file", file];
     let command = ["publish", "--topic", "task-events"].into_iter().chain(flags);
     let args = Command::parse_from(command).args;
     let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject).expect("a plan");

@@ -1,0 +1,177 @@
+//! Two instances of one group, killed again and again in the middle of their work.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use tally_schemas::Topic;
+use tally_tests::{Kafka, Stage, TempFolder, eventually, kcat, skip_without};
+
+const EVENTS: u64 = 200_000;
+const KILLS: usize = 10;
+/// Small blocks, so that many are under way; a short session, so that the group soon notices a death.
+const IMPATIENT: [&str; 8] = [
+    "--block-rows-max",
+    "2000",
+    "--linger-ms",
+    "50",
+    "--kafka-property",
+    "session.timeout.ms=1500",
+    "--kafka-property",
+    "heartbeat.interval.ms=300",
+];
+
+/// What the publisher remembers of an event.
+#[derive(Debug, Deserialize)]
+struct Published {
+    topic: String,
+    partition: i64,
+    offset: i64,
+    event_id: String,
+    expect: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Receipt {
+    partition: i64,
+    offset: i64,
+    disposition: String,
+    reason: String,
+    event_id: String,
+    accounts: u64,
+}
+
+/// A splitmix64: the moments of a run, from its seed.
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// Scenario: a simulated platform publishes 200,000 events, valid, invalid and repeated ones, while two instances
+/// take them; ten times one of the two is killed at a random moment and started again.
+/// Guarantees: held against what Kafka acknowledged, id by id: every offset has one disposition, every valid event
+/// one fact, every invalid one its dead letter for the expected reason, in the table and in the topic, none both.
+#[test]
+fn kills_at_random_moments_lose_and_double_nothing() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let seed = std::env::var("TALLY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()))
+    });
+    println!("TALLY_TEST_SEED={seed} repeats these moments");
+    let stage = Stage::shared("kill");
+    let folder = TempFolder::new("kill");
+    let record = folder.path().join("record");
+    let mut moments = Moments(seed);
+    let mut thresholds: Vec<u64> = (0..KILLS).map(|_| moments.below(EVENTS * 9 / 10)).collect();
+    thresholds.sort_unstable();
+
+    let mut instances = [stage.ingest(&IMPATIENT), stage.ingest(&IMPATIENT)];
+    // `simulate` knows nothing of ClickHouse.
+    let (events, numbered) = (EVENTS.to_string(), seed.to_string());
+    let publish = ["--events", &events, "--seed", &numbered, "--invalid-permille", "20", "--record"];
+    let arguments =
+        [&["simulate"][..], &stage.at_kafka(), &publish, &[record.to_str().expect("paths are text")]]
+            .concat();
+    let mut simulate = tally_tests::Tally::spawn(&arguments, &[]);
+    let began = Instant::now();
+    for threshold in thresholds {
+        eventually(Duration::from_secs(60), "progress between two kills", || {
+            (stage.receipts() >= threshold).then_some(())
+        });
+        thread::sleep(Duration::from_millis(moments.below(80)));
+        let victim = &mut instances[usize::from(moments.below(2) == 1)];
+        assert!(victim.is_running(), "an instance ended by itself\n{}", victim.log_tail());
+        victim.sigkill();
+        println!("killed beyond {threshold} receipts, {:.1} s", began.elapsed().as_secs_f64());
+        *victim = stage.ingest(&IMPATIENT);
+    }
+    simulate.expect_success(Duration::from_secs(120));
+    instances.iter_mut().for_each(|instance| instance.sigkill());
+    let unattested = EVENTS - stage.receipts().min(EVENTS);
+    println!("{unattested} events left at {:.1} s", began.elapsed().as_secs_f64());
+    stage.catch_up(&IMPATIENT);
+    println!("caught up at {:.1} s", began.elapsed().as_secs_f64());
+
+    let published = read(&record);
+    assert_eq!(published.len() as u64, EVENTS);
+    for contract in Topic::ALL {
+        let published: Vec<_> = published.iter().filter(|one| one.topic == contract.name()).collect();
+        compare(&stage, contract, &published);
+    }
+}
+
+fn read(record: &Path) -> Vec<Published> {
+    let text = fs::read_to_string(record).expect("the record can be read");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of the record")).collect()
+}
+
+/// One contract's tables and dead-letter topic, held against what was published to it.
+fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) {
+    let topic_id = stage.topic_id(contract);
+    // Not deduplicated by the engine: repeats of a receipt must agree in everything.
+    let receipts: Vec<Receipt> = stage.database.rows(&format!(
+        "SELECT partition, offset, any(toString(disposition)) AS disposition, any(reason) AS reason, \
+         any(toString(event_id)) AS event_id, uniqExact(disposition, reason, event_id, digest, raw_sha256) AS accounts \
+         FROM audit_log WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
+    ));
+    let by_place: HashMap<_, _> = receipts.iter().map(|one| ((one.partition, one.offset), one)).collect();
+    assert_eq!(by_place.len(), published.len(), "{contract}: receipts and published events");
+    let letters: BTreeMap<(i64, i64), String> = triples(
+        stage,
+        &format!("SELECT partition, offset, reason FROM dead_letters_final WHERE topic_id = '{topic_id}'"),
+    );
+    let mut facts: HashMap<String, u64> = HashMap::new();
+    for id in stage.database.query(&format!("SELECT event_id FROM {} FINAL", contract.table())).lines() {
+        *facts.entry(id.to_owned()).or_default() += 1;
+    }
+    let (mut valid, mut dead) = (BTreeSet::new(), BTreeSet::new());
+    for one in published {
+        let place = (one.partition, one.offset);
+        let receipt = by_place.get(&place).unwrap_or_else(|| panic!("{contract}: no receipt for {one:?}"));
+        assert_eq!(receipt.accounts, 1, "{contract}: receipts of one offset differ: {receipt:?}");
+        if one.expect == "accept" || one.expect == "duplicate" {
+            assert_eq!((receipt.disposition.as_str(), &receipt.event_id), ("ACCEPTED", &one.event_id));
+            assert_eq!(facts.get(&one.event_id), Some(&1), "{contract}: facts of {one:?}");
+            assert!(!letters.contains_key(&place), "{contract}: row and dead letter: {one:?}");
+            valid.insert(one.event_id.as_str());
+        } else {
+            assert_eq!((receipt.disposition.as_str(), &receipt.reason), ("DEAD", &one.expect));
+            assert_eq!(letters.get(&place), Some(&one.expect), "{contract}: {one:?}");
+            dead.insert(format!("{topic_id}/{}/{}", one.partition, one.offset));
+        }
+    }
+    assert_eq!(facts.len(), valid.len(), "{contract}: facts of events that nobody published");
+    assert_eq!(letters.len(), dead.len(), "{contract}: dead letters of nothing");
+    let sent = kcat::consume(stage.kafka.bootstrap(), &format!("{}.dead", stage.topic(contract)));
+    let sent: BTreeSet<String> = sent
+        .into_iter()
+        .filter_map(|record| record.key)
+        .map(|key| String::from_utf8(key).expect("coordinates are text"))
+        .collect();
+    assert_eq!(sent, dead, "{contract}: the dead-letter topic");
+    println!("{contract}: {} offsets, {} facts, {} dead letters", published.len(), facts.len(), dead.len());
+}
+
+fn triples(stage: &Stage<'_>, sql: &str) -> BTreeMap<(i64, i64), String> {
+    let answer = stage.database.query(sql);
+    let triple = |line: &str| {
+        let mut fields = line.split('\t');
+        let mut number = || fields.next().and_then(|field| field.parse().ok()).expect("a number");
+        let place = (number(), number());
+        (place, fields.next().expect("a reason").to_owned())
+    };
+    answer.lines().map(triple).collect()
+}
