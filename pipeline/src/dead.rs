@@ -4,7 +4,7 @@ use crate::config::{Kafka, SchemaRegistry};
 use crate::judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 use crate::registry::RegistryError;
 use crate::writers::Book;
-use arrow_array::FixedSizeBinaryArray;
+use arrow_array::{Array, FixedSizeBinaryArray};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::collections::{BTreeSet, HashMap};
@@ -86,7 +86,7 @@ impl Rejudge {
         }
         let ids = read.events.column_by_name("event_id").map(|ids| ids.as_any().downcast_ref());
         let ids: Option<&FixedSizeBinaryArray> = ids.flatten();
-        let event_id = ids.filter(|ids| !ids.is_empty()).and_then(|ids| Uuid::from_slice(ids.value(0)).ok());
+        let event_id = ids.filter(|ids| !arrow_array::Array::is_empty(*ids)).and_then(|ids| Uuid::from_slice(ids.value(0)).ok());
         let digest = read.digests.first().map(hex::encode).unwrap_or_default();
         Ok(Outcome::Event { event_id: event_id.unwrap_or_default(), digest })
     }

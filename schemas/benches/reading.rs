@@ -2,7 +2,12 @@
 //! `cargo bench -p tally-schemas`. A time divided by 10,000 is the time of one event.
 //!
 //! The steps are private to the crate, so its modules are compiled in here; nothing is made public for a clock.
-#![expect(dead_code, unreachable_pub, reason = "the library's own modules, of which a part is measured")]
+#![expect(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the library's own modules, of which a part is measured"
+)]
 
 #[path = "../src/columns.rs"]
 mod columns;

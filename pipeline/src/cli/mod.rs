@@ -3,6 +3,7 @@
 mod balance;
 mod clickhouse;
 mod config;
+mod dead;
 mod demo;
 mod ingest;
 mod migrate;
@@ -41,6 +42,8 @@ enum Command {
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    #[command(subcommand)]
     Schema(schema::SchemaCommand),
     Simulate(simulate::SimulateArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
@@ -75,6 +78,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,

@@ -8,7 +8,9 @@
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
-use tally_schemas::{Messages, Read, Reader, Topic, Writer, WriterId, Writers, latest, local_writers, versions};
+use tally_schemas::{
+    Messages, Read, Reader, Topic, Writer, WriterId, Writers, latest, local_writers, versions,
+};
 
 const VALUE_BYTES_MAX: usize = 4096;
 const MESSAGES_MAX: usize = 32;
@@ -54,11 +56,9 @@ fn writers_of(topic: Topic) -> Writers {
     }
     let oldest = versions(topic).next().expect("a version");
     let extra = with_extra_fields(&latest(topic).json);
-    for (id, json) in [
-        (REGISTRY_OLDEST, &oldest.json),
-        (REGISTRY_LATEST, &latest(topic).json),
-        (REGISTRY_EXTRA, &extra),
-    ] {
+    for (id, json) in
+        [(REGISTRY_OLDEST, &oldest.json), (REGISTRY_LATEST, &latest(topic).json), (REGISTRY_EXTRA, &extra)]
+    {
         let id = WriterId::Confluent(id);
         let writer = Writer::new(topic, id, json).expect("a readable schema");
         writers.insert(id, Ok(Arc::new(writer)));
@@ -114,8 +114,10 @@ fn frame(topic: Topic, writer: u8) -> Vec<u8> {
 
 fn read(reader: &mut Reader, topic: Topic, values: &[Option<&[u8]>], appended_at_ms: &[i64]) -> Read {
     let writers = &WRITERS[Topic::ALL.iter().position(|t| *t == topic).expect("a topic")];
-    let read = reader.read(Messages { values, appended_at_ms }, writers).expect("nothing in a message stops a lane");
-    let mut places: Vec<u32> = read.places.iter().copied().chain(read.faults.iter().map(|(place, _)| *place)).collect();
+    let read =
+        reader.read(Messages { values, appended_at_ms }, writers).expect("nothing in a message stops a lane");
+    let mut places: Vec<u32> =
+        read.places.iter().copied().chain(read.faults.iter().map(|(place, _)| *place)).collect();
     places.sort_unstable();
     assert!(places.iter().copied().eq(0..values.len() as u32), "rows and faults tile the batch: {places:?}");
     assert!(read.places.is_sorted() && read.faults.is_sorted_by_key(|(place, _)| *place));
@@ -131,7 +133,10 @@ fuzz_target!(|data: &[u8]| {
         let reader = &mut readers[Topic::ALL.iter().position(|t| *t == topic).expect("a topic")];
         let whole = read(reader, topic, &values, &appended_at_ms);
         for (_, fault) in &whole.faults {
-            assert!(!fault.sentence.starts_with("not decoded"), "the walk let pass what the decoder refuses: {fault:?}");
+            assert!(
+                !fault.sentence.starts_with("not decoded"),
+                "the walk let pass what the decoder refuses: {fault:?}"
+            );
         }
         for (place, (value, appended)) in (0_u32..).zip(values.iter().zip(&appended_at_ms)).take(ALONE_MAX) {
             let alone = read(reader, topic, &[*value], &[*appended]);
@@ -139,7 +144,11 @@ fuzz_target!(|data: &[u8]| {
                 Ok(row) => assert_eq!(alone.digests, [whole.digests[row]], "a neighbour changed a row"),
                 Err(_) => {
                     let fault = whole.faults.iter().find(|(at, _)| *at == place).map(|(_, fault)| fault);
-                    assert_eq!(alone.faults.first().map(|(_, fault)| fault), fault, "a neighbour changed a fault");
+                    assert_eq!(
+                        alone.faults.first().map(|(_, fault)| fault),
+                        fault,
+                        "a neighbour changed a fault"
+                    );
                 }
             }
         }

@@ -1,1 +1,86 @@
-//! gaps
+//! Offsets that hold no record: aborted, control, expired. They are told apart from loss.
+
+use tally_schemas::Topic;
+use tally_tests::python::Produce;
+use tally_tests::stage::line;
+use tally_tests::{Kafka, Stage, examples, python, skip_without};
+
+/// `number` task events, from `first` on, into partition 0.
+fn publish(stage: &Stage<'_>, first: usize, number: usize, more: &[&str]) {
+    let topic = stage.topic(Topic::Task);
+    let schema = examples::schema(Topic::Task, 2);
+    let more = [&["--partition", "0"], more].concat();
+    let bootstrap = stage.kafka.bootstrap();
+    let what = Produce { bootstrap, topic: &topic, schema: &schema, framing: "single-object", more: &more };
+    python::produce(what, &examples::many(Topic::Task, first + number)[first..]);
+}
+
+/// Scenario: five events are committed, three aborted, four committed, two aborted; the log ends with an abort marker.
+/// Guarantees: catching up ends; nine facts; the aborted events and the markers are ABSENT gaps, nothing is missing.
+#[test]
+fn aborted_transactions_become_gaps() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("aborted");
+    publish(&stage, 0, 5, &["--transaction", "commit"]);
+    publish(&stage, 5, 3, &["--transaction", "abort"]);
+    publish(&stage, 8, 4, &["--transaction", "commit"]);
+    publish(&stage, 12, 2, &["--transaction", "abort"]);
+    // 0-4, marker 5, 6-8 aborted, marker 9, 10-13, marker 14, 15-16 aborted, marker 17.
+    assert_eq!(stage.kafka.watermarks(&stage.topic(Topic::Task), 0), (0, 18));
+
+    let balance = stage.catch_up(&[]);
+    let task = line(&balance, Topic::Task);
+    assert_eq!((task.published, task.accepted, task.dead, task.missing), (18, 9, 0, 0));
+    let absent = "SELECT arraySort(groupUniqArrayArray(range(toUInt64(first), toUInt64(next)))) FROM gaps_final WHERE kind = 'ABSENT'";
+    assert_eq!(stage.database.query(absent), "[5,6,7,8,9,14,15,16,17]\n");
+    assert_eq!(stage.number("SELECT count() FROM gaps_final WHERE kind = 'EXPIRED'"), 0);
+    let aborted = format!("SELECT count() FROM task_events WHERE event_id IN ('{}', '{}')", examples::id(5), examples::id(12));
+    assert_eq!(stage.number(&aborted), 0);
+    // Once more, with nothing to do.
+    let again = stage.catch_up(&[]);
+    assert_eq!(again, balance);
+}
+
+/// Scenario: ten events are taken; twenty more come while nobody reads, and retention deletes fifteen of them; then
+/// the rest, and then a stretch that is deleted to the very end of the log.
+/// Guarantees: what expired unread is an EXPIRED gap of exactly those offsets, what is left is taken, and catching up
+/// ends although no record follows.
+#[test]
+fn what_retention_took_unread_is_told() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("expired");
+    let topic = stage.topic(Topic::Task);
+    publish(&stage, 0, 10, &[]);
+    stage.catch_up(&[]);
+    publish(&stage, 10, 20, &[]);
+    stage.kafka.delete_records_before(&topic, 0, 25);
+    stage.catch_up(&[]);
+    let expired = "SELECT first, next FROM gaps_final WHERE kind = 'EXPIRED' ORDER BY first";
+    assert_eq!(stage.database.query(expired), "10\t25\n");
+    assert_eq!(stage.number("SELECT count() FROM task_events FINAL"), 15);
+
+    publish(&stage, 30, 5, &[]);
+    stage.kafka.delete_records_before(&topic, 0, 35);
+    stage.catch_up(&[]);
+    assert_eq!(stage.database.query(expired), "10\t25\n30\t35\n");
+    assert_eq!(stage.number("SELECT count() FROM task_events FINAL"), 15);
+}
+
+/// Scenario: records are gone before anybody ever read the topic, and the log holds nothing else.
+/// Guarantees: that is no loss of ours: no gap, nothing missing, and catching up ends.
+#[test]
+fn what_was_gone_before_us_is_no_loss() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("before");
+    publish(&stage, 0, 10, &[]);
+    stage.kafka.delete_records_before(&stage.topic(Topic::Task), 0, 10);
+    let balance = stage.catch_up(&[]);
+    assert_eq!(line(&balance, Topic::Task).published, 0);
+    assert_eq!(stage.number("SELECT count() FROM gaps_final"), 0);
+}

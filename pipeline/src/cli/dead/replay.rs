@@ -1,0 +1,186 @@
+//! `tally dead replay`.
+#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
+
+use super::{At, at, bytes};
+use crate::cli::store;
+use futures::stream::StreamExt;
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+use tally_pipeline::config::{ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::dead::{Again, Outcome, Rejudge, Republish};
+use tally_queries::{Letter, Wanted, dead_letters, is_stored};
+use tally_sinks::Store;
+
+/// Records that wait for their acknowledgement at once.
+const IN_FLIGHT_MAX: usize = 64;
+/// Largest event, bytes.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Judge dead letters by what is known today, and with --execute publish those that would now be accepted.
+///
+/// A letter that was replayed and accepted is passed over. Nothing can count twice: an event's identity is its id.
+///
+/// Exit code 0: done. 1: something stays dead or was refused. 3: could not.
+#[derive(clap::Args, Debug)]
+#[group(id = "which", required = true, multiple = true, args = ["topic", "at"])]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    clickhouse: ClickHouse,
+    #[command(flatten)]
+    kafka: Kafka,
+    #[command(flatten)]
+    registry: SchemaRegistry,
+    /// Letters of this Kafka topic.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    topic: String,
+    /// The letter at TOPIC/PARTITION/OFFSET; may be repeated.
+    #[arg(long, value_parser = at, conflicts_with = "topic")]
+    at: Vec<At>,
+    /// Of this reason only.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Appended at or after, RFC 3339.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
+    from: String,
+    /// Appended before, RFC 3339.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
+    to: String,
+    /// At most so many, the newest. 1 to 10000.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
+    limit: u64,
+    /// Publish them; without it nothing is sent.
+    #[arg(long)]
+    execute: bool,
+    /// Publish also what would die again.
+    #[arg(long)]
+    all: bool,
+    /// Also those that were replayed and accepted already.
+    #[arg(long)]
+    again: bool,
+    /// Publish at most this many a second.
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+}
+
+#[derive(Default)]
+struct Totals {
+    accepted: usize,
+    duplicate: usize,
+    dead: usize,
+    passed_over: usize,
+}
+
+/// Runs it.
+pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let opened = store::open(&args.clickhouse).await?;
+    let letters = letters(&args, &opened.store).await?;
+    let (again, totals) = judge(&args, &opened.store, &letters).await?;
+    opened.close().await?;
+    let Totals { accepted, duplicate, dead, passed_over } = totals;
+    println!("{accepted} would be accepted, {duplicate} duplicates, {dead} still dead, {passed_over} passed over");
+    let mut refused = 0;
+    if args.execute {
+        refused = publish(&args, again).await?;
+    } else {
+        println!("nothing was sent; --execute publishes");
+    }
+    Ok(if dead + refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The letters that are wanted, oldest first, so that they keep their order.
+async fn letters(args: &ReplayArgs, store: &Store) -> anyhow::Result<Vec<Letter>> {
+    let ReplayArgs { topic, reason, from, to, limit, .. } = args;
+    let wanted = Wanted {
+        topic: topic.clone(),
+        reason: reason.clone(),
+        from: from.clone(),
+        to: to.clone(),
+        limit: *limit,
+        payload: true,
+        ..Wanted::default()
+    };
+    let mut letters = Vec::new();
+    if args.at.is_empty() {
+        letters = dead_letters(store.client(), &wanted).await?;
+    }
+    for At { topic, partition, offset } in &args.at {
+        let one = Wanted { topic: topic.clone(), at: Some((*partition, *offset)), ..wanted.clone() };
+        let found = dead_letters(store.client(), &one).await?;
+        anyhow::ensure!(!found.is_empty(), "no dead letter at {topic}/{partition}/{offset}");
+        letters.extend(found);
+    }
+    letters.reverse();
+    Ok(letters)
+}
+
+/// Says of each letter what would become of it, and gives those to publish.
+async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::Result<(Vec<Again>, Totals)> {
+    let mut rejudge = Rejudge::new(&args.kafka, &args.registry, VALUE_BYTES_MAX)?;
+    let (mut again, mut totals) = (Vec::new(), Totals::default());
+    for letter in letters {
+        if !letter.accepted_at.is_empty() && !args.again {
+            println!("{}: passed over: {}", letter.at(), letter.replay_state());
+            totals.passed_over += 1;
+            continue;
+        }
+        let value = bytes(letter.value_hex.as_deref())?;
+        let would = match rejudge.judge(&letter.topic, value.as_deref()).await? {
+            Outcome::Dead(fault) => {
+                println!("{}: still dead: {}: {}", letter.at(), fault.reason, fault.sentence);
+                totals.dead += 1;
+                false
+            }
+            Outcome::Event { event_id, digest } => {
+                if is_stored(store.client(), &event_id.to_string(), &digest).await? {
+                    println!("{}: a duplicate of event {event_id}, which is stored", letter.at());
+                    totals.duplicate += 1;
+                } else {
+                    println!("{}: accepted, as event {event_id}", letter.at());
+                    totals.accepted += 1;
+                }
+                true
+            }
+        };
+        if would || args.all {
+            let header = |(name, hex): &(String, Option<String>)| Ok((name.clone(), bytes(hex.as_deref())?));
+            again.push(Again {
+                topic: letter.topic.clone(),
+                key: bytes(letter.key_hex.as_deref())?,
+                value,
+                headers: letter.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
+                attempt: letter.replay_attempt.saturating_add(1),
+                first: letter.first.clone(),
+            });
+        }
+    }
+    Ok((again, totals))
+}
+
+/// Publishes, and says where each went. Gives how many Kafka did not take.
+async fn publish(args: &ReplayArgs, again: Vec<Again>) -> anyhow::Result<usize> {
+    let republish = &Republish::new(&args.kafka)?;
+    let gap = args.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.get());
+    let in_flight = if args.rate.is_some() { 1 } else { IN_FLIGHT_MAX };
+    let (mut sent, mut refused) = (0, 0);
+    let to = &republish;
+    let each = futures::stream::iter(&again).map(|one| async move {
+        tokio::time::sleep(gap).await;
+        (one, to.send(one).await)
+    });
+    let mut outcomes = std::pin::pin!(each.buffered(in_flight));
+    while let Some((one, outcome)) = outcomes.next().await {
+        match outcome {
+            Ok((partition, offset)) => {
+                println!("{}: published to {}/{partition}/{offset}, attempt {}", one.first, one.topic, one.attempt);
+                sent += 1;
+            }
+            Err(error) => {
+                println!("{}: not published: {error}", one.first);
+                refused += 1;
+            }
+        }
+    }
+    println!("replay {}: {sent} published, {refused} not taken", republish.id);
+    Ok(refused)
+}
