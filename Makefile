@@ -11,10 +11,11 @@ test: ## all tests, on real Kafka and the real ClickHouse engine; T=name for som
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
-bench: ## figures of the README: 1,000,000 events through real Kafka, in release
+bench: ## figures of the README: reading alone, and 1,000,000 events through real Kafka, in release
 	@sh tests/setup/install.sh
+	$(CARGO) bench -p tally-schemas
 	$(CARGO) build --release -p tally-pipeline
-	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench
+	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench_
 
 lint: ## formatting, clippy with warnings as errors, documentation
 	@sh sinks/engine/system.sh

@@ -83,6 +83,17 @@ impl Letter {
         format!("{}/{}/{}", self.topic, self.partition, self.offset)
     }
 
+    /// Whether it was replayed, whatever became of it.
+    pub fn is_replayed(&self) -> bool {
+        !self.accepted_at.is_empty() || !self.dead_again.is_empty()
+    }
+
+    /// How often its event is known to have been replayed.
+    pub fn attempts(&self) -> u32 {
+        let later = self.dead_again.iter().map(|(attempt, ..)| *attempt).max();
+        later.map_or(self.replay_attempt, |later| later.max(self.replay_attempt))
+    }
+
     /// What became of its replays, in words.
     pub fn replay_state(&self) -> String {
         let dead = self.dead_again.len();

@@ -9,10 +9,10 @@ use crate::reason::{Fault, Reason};
 
 /// Records within records; a recursive schema ends here instead of on the stack.
 const DEPTH_MAX: u32 = 32;
-/// Values in one body, whatever its size; see [`STEPS_PER_BYTE`].
+/// Items and fields of records in one body, whatever its size; see [`STEPS_PER_BYTE`].
 const STEPS_MIN: u64 = 1 << 12;
-/// Values in one body for each of its bytes. A value may take no byte at all, and a block of such values could
-/// claim 2^62 of them in two bytes: the walk takes no longer than the message is long.
+/// Items and fields of records in one body for each of its bytes. A value may take no byte at all, and a block of
+/// such values could claim 2^62 of them in two bytes: the walk takes no longer than the message is long.
 const STEPS_PER_BYTE: u64 = 64;
 /// Bytes of an integer of 32 bits; what the decoder reads as one has no more.
 const INT_BYTES_MAX: u32 = 5;
@@ -54,7 +54,7 @@ impl Plan {
     pub(crate) fn walk(&self, body: &[u8]) -> Result<(), Fault> {
         let steps_left = (body.len() as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN);
         let mut walk = Walk { rest: body, records: &self.records, depth: 0, steps_left };
-        walk.fields(&self.fields)?;
+        walk.fields(&self.fields).map_err(|fault| *fault)?;
         match walk.rest.len() {
             0 => Ok(()),
             n => Err(Fault::new(Reason::TrailingBytes, "", format!("{n} bytes after the end of the event"))),
@@ -70,18 +70,16 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn fields(&mut self, fields: &[(String, Node)]) -> Result<(), Fault> {
+    fn fields(&mut self, fields: &[(String, Node)]) -> Result<(), Box<Fault>> {
         for (name, node) in fields {
-            self.value(node).map_err(|fault| fault.within(name))?;
+            if let Err(fault) = self.value(node) {
+                return Err(Box::new(fault.within(name)));
+            }
         }
         Ok(())
     }
 
-    fn value(&mut self, node: &Node) -> Result<(), Fault> {
-        self.steps_left = match self.steps_left.checked_sub(1) {
-            Some(left) => left,
-            None => return Err(body("more values than so few bytes can hold")),
-        };
+    fn value(&mut self, node: &Node) -> Result<(), Box<Fault>> {
         match node {
             Node::Null => Ok(()),
             Node::Boolean => match self.byte()? {
@@ -101,7 +99,8 @@ impl Walk<'_> {
                 let index = self.index(symbols.len(), "enum")?;
                 match symbols.get(index) {
                     Some(Some(symbol)) => {
-                        Err(Fault::new(*reason, "", format!("symbol {symbol} is not in the contract")))
+                        let sentence = format!("symbol {symbol} is not in the contract");
+                        Err(Box::new(Fault::new(*reason, "", sentence)))
                     }
                     _ => Ok(()),
                 }
@@ -115,16 +114,33 @@ impl Walk<'_> {
                 walk.text()?;
                 walk.value(item)
             }),
-            Node::Record(fields) => self.nested(|walk| walk.fields(fields)),
+            Node::Record(fields) => self.record(fields),
             Node::Named(at) => match self.records.get(*at) {
-                Some(Node::Record(fields)) => self.nested(|walk| walk.fields(fields)),
+                Some(Node::Record(fields)) => self.record(fields),
                 _ => Err(body("a type that the schema does not define")),
             },
-            Node::Refused(reason) => Err(Fault::new(*reason, "", "absent; the contract requires it")),
+            Node::Refused(reason) => {
+                Err(Box::new(Fault::new(*reason, "", "absent; the contract requires it")))
+            }
         }
     }
 
-    fn nested(&mut self, walk: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn record(&mut self, fields: &[(String, Node)]) -> Result<(), Box<Fault>> {
+        self.spend(fields.len() as u64 + 1)?;
+        self.nested(|walk| walk.fields(fields))
+    }
+
+    fn spend(&mut self, steps: u64) -> Result<(), Box<Fault>> {
+        match self.steps_left.checked_sub(steps) {
+            Some(left) => {
+                self.steps_left = left;
+                Ok(())
+            }
+            None => Err(body("more values than so few bytes can hold")),
+        }
+    }
+
+    fn nested(&mut self, walk: impl FnOnce(&mut Self) -> Result<(), Box<Fault>>) -> Result<(), Box<Fault>> {
         if self.depth == DEPTH_MAX {
             return Err(body(format!("records nested more than {DEPTH_MAX} deep")));
         }
@@ -135,7 +151,10 @@ impl Walk<'_> {
     }
 
     /// The blocks of an array or a map, up to the empty one.
-    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn blocks(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), Box<Fault>>,
+    ) -> Result<(), Box<Fault>> {
         self.nested(|walk| {
             loop {
                 let count = walk.long()?;
@@ -147,6 +166,7 @@ impl Walk<'_> {
                     false => None,
                 };
                 for _ in 0..count.unsigned_abs() {
+                    walk.spend(1)?;
                     item(walk)?;
                 }
                 if end.is_some_and(|end| end != walk.rest.len()) {
@@ -157,7 +177,7 @@ impl Walk<'_> {
     }
 
     /// Bytes that remain once the block that claims its size here is over.
-    fn block_end(&mut self) -> Result<usize, Fault> {
+    fn block_end(&mut self) -> Result<usize, Box<Fault>> {
         let claimed = usize::try_from(self.long()?).ok();
         match claimed.and_then(|claimed| self.rest.len().checked_sub(claimed)) {
             Some(end) => Ok(end),
@@ -165,7 +185,7 @@ impl Walk<'_> {
         }
     }
 
-    fn index(&mut self, count: usize, what: &str) -> Result<usize, Fault> {
+    fn index(&mut self, count: usize, what: &str) -> Result<usize, Box<Fault>> {
         let index = self.int()?;
         match usize::try_from(index) {
             Ok(index) if index < count => Ok(index),
@@ -173,11 +193,11 @@ impl Walk<'_> {
         }
     }
 
-    fn text(&mut self) -> Result<&str, Fault> {
+    fn text(&mut self) -> Result<&str, Box<Fault>> {
         std::str::from_utf8(self.bytes()?).map_err(|_| body("not UTF-8"))
     }
 
-    fn bytes(&mut self) -> Result<&[u8], Fault> {
+    fn bytes(&mut self) -> Result<&[u8], Box<Fault>> {
         let claimed = self.long()?;
         match usize::try_from(claimed) {
             Ok(length) => self.take(length),
@@ -185,7 +205,7 @@ impl Walk<'_> {
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<&[u8], Fault> {
+    fn take(&mut self, length: usize) -> Result<&[u8], Box<Fault>> {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -195,7 +215,7 @@ impl Walk<'_> {
         }
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, Box<Fault>> {
         match self.rest.split_first() {
             Some((byte, rest)) => {
                 self.rest = rest;
@@ -205,17 +225,27 @@ impl Walk<'_> {
         }
     }
 
-    fn long(&mut self) -> Result<i64, Fault> {
+    #[inline]
+    fn long(&mut self) -> Result<i64, Box<Fault>> {
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(zigzag(u64::from(*byte)));
+        }
         self.integer(LONG_BYTES_MAX)?.ok_or_else(|| body("an integer beyond 64 bits"))
     }
 
-    fn int(&mut self) -> Result<i32, Fault> {
+    #[inline]
+    fn int(&mut self) -> Result<i32, Box<Fault>> {
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok((i32::from(*byte) >> 1) ^ -(i32::from(*byte) & 1));
+        }
         let integer = self.integer(INT_BYTES_MAX)?;
         integer.and_then(|long| i32::try_from(long).ok()).ok_or_else(|| body("an integer beyond 32 bits"))
     }
 
     /// A zigzag variable-length integer of at most so many bytes; `None` where it has more.
-    fn integer(&mut self, bytes_max: u32) -> Result<Option<i64>, Fault> {
+    fn integer(&mut self, bytes_max: u32) -> Result<Option<i64>, Box<Fault>> {
         let mut value = 0_u64;
         for place in 0..bytes_max {
             let byte = self.byte()?;
@@ -224,13 +254,19 @@ impl Walk<'_> {
             }
             value |= u64::from(byte & 0x7F) << (7 * place);
             if byte & 0x80 == 0 {
-                return Ok(Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed()));
+                return Ok(Some(zigzag(value)));
             }
         }
         Ok(None)
     }
 }
 
-fn body(sentence: impl Into<String>) -> Fault {
-    Fault::new(Reason::Body, "", sentence)
+fn zigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+}
+
+/// Boxed, as in all of the walk: what is handed up for every value of every event fits a register.
+#[cold]
+fn body(sentence: impl Into<String>) -> Box<Fault> {
+    Box::new(Fault::new(Reason::Body, "", sentence))
 }

@@ -3,11 +3,14 @@
 //! Each module is a part of the promise; each test says its scenario and what it guarantees.
 
 mod integration {
+    mod bench;
+    mod commands;
     mod encoders;
     mod gaps;
     mod house;
     mod identity;
     mod kill;
     mod poison;
+    mod trouble;
     mod world;
 }

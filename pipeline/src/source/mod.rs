@@ -15,7 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -112,6 +112,8 @@ impl std::fmt::Debug for Source {
 
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long the group may take to let us go.
+const LEAVE: Duration = Duration::from_secs(3);
 
 impl Source {
     /// Opens a consumer with these connection properties; nothing is fetched yet.
@@ -169,7 +171,18 @@ impl Source {
         let all = self.consumer.assignment().map(|list| named(&list)).unwrap_or_default();
         lanes.revoked(all, false);
         self.consumer.unsubscribe();
+        self.leave();
         Ok(())
+    }
+
+    /// Waits until the group knows that we left: librdkafka says so only after the revocation was served, and
+    /// unsaid it keeps the partitions from everybody else for a whole session.
+    fn leave(&self) {
+        let deadline = Instant::now() + LEAVE;
+        while Instant::now() < deadline && self.consumer.assignment().is_ok_and(|list| list.count() > 0) {
+            drop(self.consumer.poll(Duration::from_millis(20)));
+        }
+        drop(self.consumer.poll(Duration::from_millis(100))); // the request is on its way
     }
 
     /// Has a partition fetched from `offset` on.

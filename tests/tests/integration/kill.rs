@@ -123,9 +123,10 @@ fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) {
     let topic_id = stage.topic_id(contract);
     // Not deduplicated by the engine: repeats of a receipt must agree in everything.
     let receipts: Vec<Receipt> = stage.database.rows(&format!(
-        "SELECT partition, offset, any(toString(disposition)) AS disposition, any(reason) AS reason, \
-         any(toString(event_id)) AS event_id, uniqExact(disposition, reason, event_id, digest, raw_sha256) AS accounts \
-         FROM audit_log WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
+        "SELECT partition, offset, any(toString(a.disposition)) AS disposition, any(a.reason) AS reason, \
+         any(toString(a.event_id)) AS event_id, \
+         uniqExact(a.disposition, a.reason, a.event_id, a.digest, a.raw_sha256) AS accounts \
+         FROM audit_log AS a WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
     ));
     let by_place: HashMap<_, _> = receipts.iter().map(|one| ((one.partition, one.offset), one)).collect();
     assert_eq!(by_place.len(), published.len(), "{contract}: receipts and published events");

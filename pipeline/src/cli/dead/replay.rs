@@ -19,7 +19,7 @@ const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Judge dead letters by what is known today, and with --execute publish those that would now be accepted.
 ///
-/// A letter that was replayed and accepted is passed over. Nothing can count twice: an event's identity is its id.
+/// A letter that was replayed is passed over: it was accepted, or its latest attempt is a letter of its own. Nothing can count twice: an event's identity is its id.
 ///
 /// Exit code 0: done. 1: something stays dead or was refused. 3: could not.
 #[derive(clap::Args, Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct ReplayArgs {
     /// Publish also what would die again.
     #[arg(long)]
     all: bool,
-    /// Also those that were replayed and accepted already.
+    /// Also those that were replayed already.
     #[arg(long)]
     again: bool,
     /// Publish at most this many a second.
@@ -119,7 +119,7 @@ async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::
     let mut rejudge = Rejudge::new(&args.kafka, &args.registry, VALUE_BYTES_MAX)?;
     let (mut again, mut totals) = (Vec::new(), Totals::default());
     for letter in letters {
-        if !letter.accepted_at.is_empty() && !args.again {
+        if letter.is_replayed() && !args.again {
             println!("{}: passed over: {}", letter.at(), letter.replay_state());
             totals.passed_over += 1;
             continue;
@@ -149,7 +149,7 @@ async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::
                 key: bytes(letter.key_hex.as_deref())?,
                 value,
                 headers: letter.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
-                attempt: letter.replay_attempt.saturating_add(1),
+                attempt: letter.attempts().saturating_add(1),
                 first: letter.first.clone(),
             });
         }
