@@ -62,7 +62,11 @@ impl Rejudge {
     ///
     /// # Errors
     /// Where the registry's address is none.
-    pub fn new(kafka: &Kafka, registry: &SchemaRegistry, value_bytes_max: usize) -> Result<Rejudge, DeadError> {
+    pub fn new(
+        kafka: &Kafka,
+        registry: &SchemaRegistry,
+        value_bytes_max: usize,
+    ) -> Result<Rejudge, DeadError> {
         let registry = registry.client()?.map(Arc::new);
         let judge = |topic| (Book::new(topic, registry.clone()), Reader::new(topic, value_bytes_max));
         Ok(Rejudge { judges: Topic::ALL.map(|topic| (kafka.topic(topic), judge(topic))).into() })
@@ -86,7 +90,9 @@ impl Rejudge {
         }
         let ids = read.events.column_by_name("event_id").map(|ids| ids.as_any().downcast_ref());
         let ids: Option<&FixedSizeBinaryArray> = ids.flatten();
-        let event_id = ids.filter(|ids| !arrow_array::Array::is_empty(*ids)).and_then(|ids| Uuid::from_slice(ids.value(0)).ok());
+        let event_id = ids
+            .filter(|ids| !arrow_array::Array::is_empty(*ids))
+            .and_then(|ids| Uuid::from_slice(ids.value(0)).ok());
         let digest = read.digests.first().map(hex::encode).unwrap_or_default();
         Ok(Outcome::Event { event_id: event_id.unwrap_or_default(), digest })
     }

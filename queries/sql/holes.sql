@@ -13,6 +13,6 @@ WITH taken AS (
     SELECT first, max(next) OVER (ORDER BY first, next ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
     FROM taken
 )
-SELECT reach AS first, first AS next FROM ordered
+SELECT reach AS first, ordered.first AS next FROM ordered
 WHERE ordered.first > reach AND reach >= {low:Int64} AND ordered.first <= {high:Int64}
 ORDER BY first

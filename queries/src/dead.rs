@@ -123,7 +123,8 @@ pub async fn dead_letters(client: &Client, wanted: &Wanted) -> Result<Vec<Letter
     let (partition, offset) = wanted.at.unwrap_or((-1, -1));
     let question = client.query(include_str!("../sql/dead_letters.sql"));
     let question = question.param("topic", &wanted.topic).param("topic_id", &wanted.topic_id);
-    let question = question.param("reason", &wanted.reason).param("partition", partition).param("offset", offset);
+    let question =
+        question.param("reason", &wanted.reason).param("partition", partition).param("offset", offset);
     let question = question.param("from", from).param("to", to).param("limit", wanted.limit);
     let letters = question.param("payload", wanted.payload).fetch_all().await;
     letters.map_err(|source| QueryError::new("dead letters", source))

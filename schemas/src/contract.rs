@@ -174,13 +174,16 @@ mod tests {
     fn fingerprints_are_those_of_other_implementations() {
         let wire = |fingerprint: u64| hex::encode(fingerprint.to_le_bytes());
         let found: Vec<String> = contracts().iter().map(|c| wire(c.fingerprint)).collect();
-        assert_eq!(found, [
-            "6e584e5dd3ce54ca",
-            "0c13efae84870e88",
-            "01ad3b890f03dc72",
-            "e323395084d1c12c",
-            "a153870d160b6760",
-            "c4bf0fb774bd76be",
-        ]);
+        assert_eq!(
+            found,
+            [
+                "6e584e5dd3ce54ca",
+                "0c13efae84870e88",
+                "01ad3b890f03dc72",
+                "e323395084d1c12c",
+                "a153870d160b6760",
+                "c4bf0fb774bd76be",
+            ]
+        );
     }
 }

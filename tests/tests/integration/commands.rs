@@ -61,7 +61,8 @@ fn a_candidate_that_breaks_readers_is_refused() {
         let file = folder.path().join("candidate.avsc");
         fs::write(&file, candidate.to_string()).expect("a candidate can be written");
         let file = file.to_str().expect("paths are text");
-        let said = Tally::spawn(&["schema", "check", "--topic", "task-events", file], &[]).expect_code(1, SOON);
+        let said =
+            Tally::spawn(&["schema", "check", "--topic", "task-events", file], &[]).expect_code(1, SOON);
         let said = said.stdout + &said.stderr;
         assert!(said.contains(field) && said.contains("version"), "{said}");
     }
@@ -88,7 +89,8 @@ fn tables_are_made_once_and_never_by_an_older_program() {
 /// Guarantees: no secret is shown, all mistakes are named at once, and the address is in the error, with code 3.
 #[test]
 fn configuration_is_shown_checked_and_missed_in_words() {
-    let secret = [("TALLY_CLICKHOUSE_PASSWORD", "hunter2"), ("TALLY_KAFKA_PROPERTIES", "sasl.password=hunter2")];
+    let secret =
+        [("TALLY_CLICKHOUSE_PASSWORD", "hunter2"), ("TALLY_KAFKA_PROPERTIES", "sasl.password=hunter2")];
     let shown = Tally::spawn(&["config"], &secret).expect_success(SOON);
     assert!(!shown.stdout.contains("hunter2") && shown.stdout.contains("***"), "{}", shown.stdout);
 

@@ -9,6 +9,9 @@ use tally_tests::python::{Delivered, Produce};
 use tally_tests::stage::line;
 use tally_tests::{Kafka, Registry, Stage, Tally, TempFolder, examples, kcat, python, skip_without, unique};
 
+/// Topic, partition and offset of a dead letter, its reason and its field.
+type Expected = ((Topic, i32, i64), (String, Option<String>));
+
 const REGISTER: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// One that published to a stage by Python.
@@ -138,7 +141,7 @@ fn every_invalid_message_becomes_its_dead_letter() {
 }
 
 /// Writes events whose schema has a tag of its own, and events whose schema has no tag.
-fn foreign_tags(stage: &Stage<'_>, registry: &Registry) -> Vec<((Topic, i32, i64), (String, Option<String>))> {
+fn foreign_tags(stage: &Stage<'_>, registry: &Registry) -> Vec<Expected> {
     let folder = TempFolder::new("foreign");
     let text = fs::read_to_string(examples::schema(Topic::Task, 2)).expect("a contract can be read");
     let contract: Value = serde_json::from_str(&text).expect("a contract is JSON");
@@ -180,7 +183,11 @@ struct Letter {
 }
 
 /// Holds table and topic of one contract's dead letters against the records in its topic.
-fn assert_letters(stage: &Stage<'_>, contract: Topic, expected: BTreeMap<(i32, i64), &(String, Option<String>)>) {
+fn assert_letters(
+    stage: &Stage<'_>,
+    contract: Topic,
+    expected: BTreeMap<(i32, i64), &(String, Option<String>)>,
+) {
     let (bootstrap, topic) = (stage.kafka.bootstrap(), stage.topic(contract));
     let topic_id = stage.topic_id(contract);
     let letters: Vec<Letter> = stage.database.rows(&format!(
@@ -201,8 +208,13 @@ fn assert_letters(stage: &Stage<'_>, contract: Topic, expected: BTreeMap<(i32, i
     for letter in &letters {
         let place = (letter.partition, letter.offset);
         let (reason, path) = expected[&place];
-        assert_eq!((&letter.reason, path.as_ref().unwrap_or(&letter.path)), (reason, &letter.path), "{letter:?}");
-        let record = records.iter().find(|record| (record.partition, record.offset) == place).expect("a record");
+        assert_eq!(
+            (&letter.reason, path.as_ref().unwrap_or(&letter.path)),
+            (reason, &letter.path),
+            "{letter:?}"
+        );
+        let record =
+            records.iter().find(|record| (record.partition, record.offset) == place).expect("a record");
         assert_eq!(letter.value, record.value.as_deref().map(hex), "{letter:?}");
         assert_eq!(letter.key, record.key.as_deref().map(hex), "{letter:?}");
         let own = &headers[&(i64::from(place.0), place.1)];

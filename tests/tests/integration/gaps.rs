@@ -36,7 +36,11 @@ fn aborted_transactions_become_gaps() {
     let absent = "SELECT arraySort(groupUniqArrayArray(range(toUInt64(first), toUInt64(next)))) FROM gaps_final WHERE kind = 'ABSENT'";
     assert_eq!(stage.database.query(absent), "[5,6,7,8,9,14,15,16,17]\n");
     assert_eq!(stage.number("SELECT count() FROM gaps_final WHERE kind = 'EXPIRED'"), 0);
-    let aborted = format!("SELECT count() FROM task_events WHERE event_id IN ('{}', '{}')", examples::id(5), examples::id(12));
+    let aborted = format!(
+        "SELECT count() FROM task_events WHERE event_id IN ('{}', '{}')",
+        examples::id(5),
+        examples::id(12)
+    );
     assert_eq!(stage.number(&aborted), 0);
     // Once more, with nothing to do.
     let again = stage.catch_up(&[]);
@@ -68,6 +72,26 @@ fn what_retention_took_unread_is_told() {
     stage.catch_up(&[]);
     assert_eq!(stage.database.query(expired), "10\t25\n30\t35\n");
     assert_eq!(stage.number("SELECT count() FROM task_events FINAL"), 15);
+}
+
+/// Scenario: everything is taken; then the receipts of three offsets and one gap are deleted from the ledger.
+/// Guarantees: the balance does not hold: it counts exactly those offsets as missing, and the exit code is 1.
+#[test]
+fn a_hole_in_the_ledger_is_seen() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("hole");
+    publish(&stage, 0, 10, &["--transaction", "commit"]);
+    stage.catch_up(&[]);
+    stage.database.query("DELETE FROM audit_log WHERE offset IN (0, 4, 5)");
+    stage.database.query("TRUNCATE TABLE gaps"); // the commit marker at 10
+    let again = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--until-caught-up", "--json"];
+    let ended = stage.tally(&["ingest"], &again).expect_code(1, std::time::Duration::from_secs(60));
+    let balance: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a balance");
+    let topics = balance["topics"].as_array().expect("topics");
+    let task = topics.iter().find(|line| line["topic"] == stage.topic(Topic::Task).as_str()).expect("a line");
+    assert_eq!((&balance["verdict"], &task["missing"]), (&"FAIL".into(), &4.into()), "{balance:#}");
 }
 
 /// Scenario: records are gone before anybody ever read the topic, and the log holds nothing else.

@@ -1,4 +1,5 @@
 //! Two instances of one group, killed again and again in the middle of their work.
+#![expect(clippy::print_stdout, reason = "the seed and the course of a failed run must be seen")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

@@ -9,7 +9,13 @@ use tally_tests::{ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, examp
 
 const SOON: Duration = Duration::from_secs(60);
 const TABLES: [&str; 7] = [
-    "credit_events", "license_events", "task_events", "moderation_events", "audit_log", "dead_letters", "gaps",
+    "credit_events",
+    "license_events",
+    "task_events",
+    "moderation_events",
+    "audit_log",
+    "dead_letters",
+    "gaps",
 ];
 
 fn publish(stage: &Stage<'_>, first: usize, number: usize) {
@@ -56,13 +62,15 @@ fn a_replay_after_tokens_are_forgotten_changes_no_figure() {
     simulate(&stage, 20_000);
     let before = stage.catch_up(&[]);
     let figures = || {
-        TABLES[..4].iter().map(|table| {
-            let amount = if *table == "credit_events" { "sum(amount_micros)" } else { "0" };
-            let sql = "SELECT count(), uniqExact(event_id), sum(cityHash64(*)),";
-            stage.database.query(&format!("{sql} {amount} FROM {table} FINAL"))
-        })
-        .chain([stage.database.query("SELECT count(), sum(cityHash64(*)) FROM dead_letters FINAL")])
-        .collect::<Vec<_>>()
+        TABLES[..4]
+            .iter()
+            .map(|table| {
+                let amount = if *table == "credit_events" { "sum(amount_micros)" } else { "0" };
+                let sql = "SELECT count(), uniqExact(event_id), sum(cityHash64(*)),";
+                stage.database.query(&format!("{sql} {amount} FROM {table} FINAL"))
+            })
+            .chain([stage.database.query("SELECT count(), sum(cityHash64(*)) FROM dead_letters FINAL")])
+            .collect::<Vec<_>>()
     };
     let first = figures();
     for table in TABLES {
@@ -97,7 +105,8 @@ fn the_store_goes_away_and_comes_back() {
     let mut ingest = Tally::spawn(&command, &[]);
     let pages = pages(&mut ingest);
     let count = || {
-        let counted = server.borrow().try_query("SELECT uniqExact(topic_id, partition, offset) FROM away.audit_log");
+        let counted =
+            server.borrow().try_query("SELECT uniqExact(topic_id, partition, offset) FROM away.audit_log");
         counted.ok().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
     };
     publish(&shared, 0, 1000);
@@ -159,14 +168,21 @@ fn the_pages_tell_of_the_route() {
     stage.wait_for_receipts(5_000, SOON);
     let lane = format!("{{partition=\"0\",topic=\"{}\"}}", stage.topic(Topic::Task));
     let names = [
-        "tally_records_taken_total", "tally_events_accepted_total", "tally_block_duplicates_total",
-        "tally_value_bytes_total", "tally_lag_records", "tally_unattested_age_milliseconds", "tally_lane_stalled",
+        "tally_records_taken_total",
+        "tally_events_accepted_total",
+        "tally_block_duplicates_total",
+        "tally_value_bytes_total",
+        "tally_lag_records",
+        "tally_unattested_age_milliseconds",
+        "tally_lane_stalled",
     ];
     let text = eventually(SOON, "all metrics of a lane", || {
         let text = get(&format!("{pages}/metrics")).1;
         names.iter().all(|name| text.contains(&format!("{name}{lane}"))).then_some(text)
     });
-    for name in ["tally_dead_letters_total{", "tally_block_rows_count{", "tally_insert_seconds_count{step=\"facts\"}"] {
+    for name in
+        ["tally_dead_letters_total{", "tally_block_rows_count{", "tally_insert_seconds_count{step=\"facts\"}"]
+    {
         assert!(text.contains(name), "no {name} in\n{text}");
     }
     assert!(text.contains("reason=\"framing\""), "dead letters by reason:\n{text}");

@@ -78,7 +78,9 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let (again, totals) = judge(&args, &opened.store, &letters).await?;
     opened.close().await?;
     let Totals { accepted, duplicate, dead, passed_over } = totals;
-    println!("{accepted} would be accepted, {duplicate} duplicates, {dead} still dead, {passed_over} passed over");
+    println!(
+        "{accepted} would be accepted, {duplicate} duplicates, {dead} still dead, {passed_over} passed over"
+    );
     let mut refused = 0;
     if args.execute {
         refused = publish(&args, again).await?;
@@ -172,7 +174,10 @@ async fn publish(args: &ReplayArgs, again: Vec<Again>) -> anyhow::Result<usize> 
     while let Some((one, outcome)) = outcomes.next().await {
         match outcome {
             Ok((partition, offset)) => {
-                println!("{}: published to {}/{partition}/{offset}, attempt {}", one.first, one.topic, one.attempt);
+                println!(
+                    "{}: published to {}/{partition}/{offset}, attempt {}",
+                    one.first, one.topic, one.attempt
+                );
                 sent += 1;
             }
             Err(error) => {

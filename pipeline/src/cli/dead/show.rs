@@ -58,7 +58,8 @@ pub(super) async fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
     };
     let value = bytes(letter.value_hex.as_deref())?;
     if let Some(path) = &args.raw {
-        std::fs::write(path, value.as_deref().unwrap_or_default()).with_context(|| path.display().to_string())?;
+        std::fs::write(path, value.as_deref().unwrap_or_default())
+            .with_context(|| path.display().to_string())?;
     }
     let explained = explained(&args.registry, value.as_deref()).await;
     let remedy = Reason::from_name(&letter.reason).map_or("", Reason::remedy);
@@ -81,7 +82,12 @@ fn print(letter: &Letter, remedy: &str, explained: &anyhow::Result<Explained>, v
     }
     println!("remedy    {remedy}");
     println!("schema    {}", if letter.schema.is_empty() { "none" } else { &letter.schema });
-    println!("lineage   first {}, attempt {}, {}", letter.first, letter.replay_attempt, letter.replay_state());
+    println!(
+        "lineage   first {}, attempt {}, {}",
+        letter.first,
+        letter.replay_attempt,
+        letter.replay_state()
+    );
     println!("sha256    {}", letter.sha256);
     let text = |hex: Option<&str>| match bytes(hex) {
         Ok(Some(bytes)) => bytes.escape_ascii().to_string(),
@@ -99,7 +105,10 @@ fn print(letter: &Letter, remedy: &str, explained: &anyhow::Result<Explained>, v
                 println!("    {field} = {value}");
             }
             if let Some(stopped) = &explained.stopped_at {
-                println!("    {} <-- stopped here, byte {}: {}", stopped.path, stopped.byte_offset, stopped.problem);
+                println!(
+                    "    {} <-- stopped here, byte {}: {}",
+                    stopped.path, stopped.byte_offset, stopped.problem
+                );
             }
             if explained.trailing_bytes > 0 {
                 println!("    {} bytes not read", explained.trailing_bytes);
@@ -110,8 +119,14 @@ fn print(letter: &Letter, remedy: &str, explained: &anyhow::Result<Explained>, v
     println!("value     {} bytes", value.len());
     value.get(..DUMP_BYTES_MAX).unwrap_or(value).chunks(16).enumerate().for_each(|(row, chunk)| {
         let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        let shown = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' };
-        println!("    {:04x}  {:<47}  {}", row * 16, hex.join(" "), chunk.iter().map(shown).collect::<String>());
+        let shown =
+            |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' };
+        println!(
+            "    {:04x}  {:<47}  {}",
+            row * 16,
+            hex.join(" "),
+            chunk.iter().map(shown).collect::<String>()
+        );
     });
 }
 
@@ -120,10 +135,12 @@ async fn explained(registry: &SchemaRegistry, value: Option<&[u8]>) -> anyhow::R
     let Some(value) = value else { bail!("the value is null") };
     let (id, body) = split(value).map_err(|fault| anyhow::anyhow!(fault.sentence))?;
     match id {
-        WriterId::SingleObject(fingerprint) => match contracts().iter().find(|c| c.fingerprint == fingerprint) {
-            Some(contract) => Ok(explain(&contract.schema, body)),
-            None => bail!("no contract has the fingerprint {fingerprint:016x}"),
-        },
+        WriterId::SingleObject(fingerprint) => {
+            match contracts().iter().find(|c| c.fingerprint == fingerprint) {
+                Some(contract) => Ok(explain(&contract.schema, body)),
+                None => bail!("no contract has the fingerprint {fingerprint:016x}"),
+            }
+        }
         WriterId::Confluent(number) => {
             let Some(registry) = registry.client()? else { bail!("schema {id}: give --registry URL") };
             match registry.schema(number).await? {
