@@ -5,6 +5,7 @@
 mod integration {
     mod bench;
     mod commands;
+    mod dead_letters;
     mod encoders;
     mod gaps;
     mod house;
