@@ -1,13 +1,13 @@
 # demo and test install what they need and say what. ARGS passes flags on, as in: make demo SECONDS=20 ARGS='--data .tally'
 CARGO ?= cargo
-TALLY = target/debug/tally
 .DEFAULT_GOAL := help
 .PHONY: demo test bench lint engine build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
-	@$(TALLY) demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 test: ## all tests, on real Kafka and the real ClickHouse engine; T=name for some
+	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
@@ -17,16 +17,16 @@ bench: ## figures of the README: reading alone, and 1,000,000 events through rea
 	$(CARGO) build --release -p tally-pipeline
 	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench_
 
-lint: ## formatting, clippy with warnings as errors, documentation
+lint: ## formatting, and clippy with warnings as errors
 	@sh sinks/engine/system.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 engine: ## fetches the embedded ClickHouse engine through npm, once
+	@sh sinks/engine/system.sh
 	@sh sinks/engine/install.sh
 
 build: engine
-	@sh sinks/engine/system.sh
 	$(CARGO) build -p tally-pipeline
 
 help: ## this list
