@@ -158,9 +158,9 @@ impl Lane {
             topic_id,
             partition: self.partition.number,
         };
-        self.inbox.start(next);
         let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let seek = move || source.start(&partition, next);
+        let inbox = self.inbox.clone();
+        let seek = move || source.start(&partition, next, || inbox.start(next));
         tokio::task::spawn_blocking(seek).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         let inherited = receipts.inherited.len();
         tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, "lane starts");

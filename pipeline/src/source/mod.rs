@@ -14,7 +14,8 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +100,15 @@ fn named(list: &TopicPartitionList) -> Vec<Partition> {
 #[derive(Clone)]
 pub struct Source {
     consumer: Arc<BaseConsumer<Group>>,
+    turn: Arc<Turn>,
     identities: tokio::sync::mpsc::UnboundedSender<IdentityRequest>,
+}
+
+/// Whose turn it is: the thread's that fetches and delivers, or a lane's that seeks.
+#[derive(Debug, Default)]
+struct Turn {
+    taken: Mutex<()>,
+    wanted: AtomicUsize,
 }
 
 type IdentityRequest = (String, tokio::sync::oneshot::Sender<Result<Uuid, IdentityError>>);
@@ -134,7 +143,7 @@ impl Source {
         let consumer = Arc::new(consumer);
         let (identities, requests) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(answer_identities(Arc::downgrade(&consumer), requests));
-        Ok(Source { consumer, identities })
+        Ok(Source { consumer, turn: Arc::default(), identities })
     }
 
     /// Joins the group for these topics and fetches until `stop`; blocks the calling thread.
@@ -163,6 +172,10 @@ impl Source {
                 std::thread::sleep(Duration::from_millis(2)); // librdkafka's own queue fills and then stops fetching
                 continue;
             }
+            if self.turn.wanted.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(Duration::from_millis(1)); // a mutex is not fair: let the lanes that start go first
+            }
+            let _fetching = self.turn.taken.lock().unwrap_or_else(PoisonError::into_inner);
             queue.fetch(Duration::from_millis(10), |topic, partition, deliveries| {
                 let Some(inbox) = lanes.inbox(topic, partition) else { return };
                 inbox.deliver(|put| deliveries.for_each(|delivery| put(received(delivery))));
@@ -185,8 +198,17 @@ impl Source {
         drop(self.consumer.poll(Duration::from_millis(100))); // the request is on its way
     }
 
-    /// Has a partition fetched from `offset` on.
-    pub(crate) fn start(&self, partition: &Partition, offset: i64) -> Result<(), SourceError> {
+    /// Has a partition fetched from `offset` on; `open` is called between the seek and the first record that comes of
+    /// it. No fetch is under way meanwhile, so no record from before the seek can pass for one from after it.
+    pub(crate) fn start(
+        &self,
+        partition: &Partition,
+        offset: i64,
+        open: impl FnOnce(),
+    ) -> Result<(), SourceError> {
+        self.turn.wanted.fetch_add(1, Ordering::Relaxed);
+        let turn = self.turn.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.turn.wanted.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) =
             self.consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER)
         {
@@ -197,6 +219,8 @@ impl Source {
             list.set_all_offsets(Offset::Offset(offset))?;
             self.consumer.incremental_assign(&list)?;
         }
+        open();
+        drop(turn);
         self.resume(partition)
     }
 
