@@ -16,9 +16,10 @@ pub struct Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
+    Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
 ];
 
 /// Why the tables could not be brought up to date.
