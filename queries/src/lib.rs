@@ -2,6 +2,7 @@
 //!
 //! Each question is a `.sql` file with bound parameters and a module that says how its rows become an answer.
 
+pub mod audit;
 mod balance;
 mod dead;
 mod live;
