@@ -4,6 +4,7 @@
 
 pub mod audit;
 mod balance;
+pub mod catalog;
 mod dead;
 mod live;
 mod reconcile;

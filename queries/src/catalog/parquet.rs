@@ -1,0 +1,155 @@
+//! Reading what `tally audit export` wrote: a folder or an object store with one folder a table and a manifest.
+
+use super::snapshot::Snapshot;
+use super::table::{Table, tables};
+use arrow_schema::DataType;
+use datafusion::common::DataFusionError;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use thiserror::Error;
+use url::Url;
+
+/// The file that makes a folder an export.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// What stands in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) format: u32,
+    pub(super) snapshot: Snapshot,
+    pub(super) rows: Vec<(String, u64)>,
+}
+
+/// Why an export could not be read or written.
+#[derive(Debug, Error)]
+pub enum ParquetError {
+    /// The address is none.
+    #[error("'{0}' is neither a folder nor the address of an object store, such as s3://bucket/folder")]
+    Address(String),
+    /// Something lies there already.
+    #[error("{0} is not empty: an export is never mixed with another; name a new folder")]
+    Occupied(String),
+    /// It is no export.
+    #[error("{0} holds no {MANIFEST}: it is no export, or one that was not finished")]
+    NoManifest(String),
+    /// The manifest is of another time.
+    #[error("the export has format {0}, this program knows 1")]
+    Format(u32),
+    /// The manifest is no JSON of ours.
+    #[error("{MANIFEST} cannot be read")]
+    Manifest(#[from] serde_json::Error),
+    /// The store refused.
+    #[error("object store")]
+    Store(#[from] object_store::Error),
+    /// The folder could not be made.
+    #[error("making the folder")]
+    Folder(#[from] std::io::Error),
+    /// The query engine refused.
+    #[error(transparent)]
+    Engine(#[from] DataFusionError),
+}
+
+/// A folder, here or in an object store.
+#[derive(Clone, Debug)]
+pub struct Place {
+    store: Arc<dyn ObjectStore>,
+    url: Url,
+    prefix: Path,
+}
+
+impl Place {
+    /// A folder by path, or an address such as `s3://bucket/folder`, whose credentials come from the environment
+    /// (`AWS_ACCESS_KEY_ID` and so on).
+    ///
+    /// # Errors
+    /// Where the address is none, or the folder cannot be made.
+    pub fn open(address: &str) -> Result<Place, ParquetError> {
+        if !address.contains("://") {
+            std::fs::create_dir_all(address)?;
+            let folder = std::fs::canonicalize(address)?;
+            let url = Url::from_directory_path(&folder).map_err(|()| ParquetError::Address(address.to_owned()))?;
+            let prefix = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
+            return Ok(Place { store: Arc::new(object_store::local::LocalFileSystem::new()), url, prefix });
+        }
+        let url = format!("{}/", address.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|_| ParquetError::Address(address.to_owned()))?;
+        let options = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (store, prefix) = object_store::parse_url_opts(&url, options)?;
+        Ok(Place { store: store.into(), url, prefix })
+    }
+
+    /// The address of a file or folder below.
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("{}{name}", self.url)
+    }
+
+    /// Lets a session read and write here.
+    pub(super) fn register(&self, context: &SessionContext) {
+        if self.url.scheme() != "file" {
+            context.register_object_store(&self.url, self.store.clone());
+        }
+    }
+
+    pub(super) async fn must_be_empty(&self) -> Result<(), ParquetError> {
+        match self.store.list(Some(&self.prefix)).try_next().await? {
+            Some(_) => Err(ParquetError::Occupied(self.url.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ParquetError> {
+        self.store.put(&self.prefix.clone().join(name), bytes.into()).await?;
+        Ok(())
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ParquetError> {
+        match self.store.get(&self.prefix.clone().join(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads an export's manifest.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub async fn open(place: &Place) -> Result<Snapshot, ParquetError> {
+    let bytes = place.get(MANIFEST).await?;
+    let bytes = bytes.ok_or_else(|| ParquetError::NoManifest(place.url.to_string()))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes)?;
+    match manifest.format {
+        1 => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
+        other => Err(ParquetError::Format(other)),
+    }
+}
+
+/// Makes every table of an export known to a session.
+///
+/// # Errors
+/// Where a name is taken.
+pub fn register(context: &SessionContext, place: &Place) -> Result<(), ParquetError> {
+    place.register(context);
+    for table in tables() {
+        context.register_table(table.name, Arc::new(listing(place, table)?))?;
+    }
+    Ok(())
+}
+
+fn listing(place: &Place, table: &Table) -> Result<ListingTable, ParquetError> {
+    let url = ListingTableUrl::parse(place.url(&format!("{}/", table.name)))?;
+    let format = ParquetFormat::default().with_force_view_types(false);
+    let mut options = ListingOptions::new(Arc::new(format)).with_file_extension(".parquet");
+    if !table.month_of.is_empty() {
+        options = options.with_table_partition_cols(vec![("month".to_owned(), DataType::Utf8)]);
+    }
+    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(table.schema());
+    Ok(ListingTable::try_new(config)?)
+}

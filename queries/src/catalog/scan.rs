@@ -1,0 +1,261 @@
+//! Reading from ClickHouse: one query a partition, its answer an Arrow stream over HTTP.
+//!
+//! A partition whose query fails before its first rows came is asked again; after that the rows that were handed on
+//! cannot be taken back, and the job as a whole is run again on the same snapshot. A stream that ends early is an
+//! error, never a short answer. Dropping the stream ends the query in ClickHouse.
+
+use super::filter::{Constant, Constants};
+use super::table::tables;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_ipc::reader::StreamDecoder;
+use arrow_schema::SchemaRef;
+use clickhouse::Client;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, Statistics, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// How often a partition is asked before it is given up.
+const ATTEMPTS_MAX: u32 = 4;
+/// The first pause between two attempts; each further one is twice as long.
+const RETRY_MILLIS: u64 = 200;
+/// Batches that may wait between ClickHouse and the plan.
+const BATCHES_MAX: usize = 2;
+
+/// Rows read so far, by all scans of a session together.
+#[derive(Debug, Default)]
+pub struct Scanned(AtomicU64);
+
+impl Scanned {
+    /// How many.
+    pub fn rows(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is asked of ClickHouse; it travels to workers as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Scan {
+    pub(super) table: String,
+    pub(super) projection: Vec<usize>,
+    /// One a partition.
+    pub(super) queries: Vec<String>,
+    pub(super) constants: Constants,
+    /// Rows in the whole table, about.
+    pub(super) rows: Option<u64>,
+}
+
+/// The plan's leaf.
+#[derive(Clone)]
+pub(super) struct ClickHouseScan {
+    client: Client,
+    pub(super) scan: Arc<Scan>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+    scanned: Arc<Scanned>,
+}
+
+impl ClickHouseScan {
+    pub(super) fn new(client: Client, scan: Scan, schema: SchemaRef, scanned: Arc<Scanned>) -> ClickHouseScan {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            // not declared as hashed: ClickHouse's hash is another than DataFusion's
+            Partitioning::UnknownPartitioning(scan.queries.len()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        ClickHouseScan { client, scan: Arc::new(scan), schema, properties: Arc::new(properties), scanned }
+    }
+}
+
+impl fmt::Debug for ClickHouseScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClickHouseScan").field("scan", &self.scan).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for ClickHouseScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.scan.queries.first().map_or("", String::as_str);
+        write!(f, "ClickHouseScan: partitions={}, {first}", self.scan.queries.len())
+    }
+}
+
+impl ExecutionPlan for ClickHouseScan {
+    fn name(&self) -> &'static str {
+        "ClickHouseScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let share = args.partition().map_or(1, |_| self.scan.queries.len().max(1) as u64);
+        let rows = self.scan.rows.and_then(|rows| usize::try_from(rows / share).ok());
+        let num_rows = rows.map_or(Precision::Absent, Precision::Inexact);
+        Ok(Arc::new(Statistics { num_rows, ..Statistics::new_unknown(&self.schema) }))
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let query = self.scan.queries.get(partition).cloned();
+        let query = query.ok_or_else(|| internal_datafusion_err!("no partition {partition}"))?;
+        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), BATCHES_MAX);
+        let (sender, this) = (builder.tx(), self.clone());
+        builder.spawn(async move { this.read_patiently(&query, &sender).await });
+        Ok(builder.build())
+    }
+}
+
+impl ClickHouseScan {
+    /// Reads one partition; asks again as long as nothing was handed on.
+    async fn read_patiently(&self, query: &str, to: &Sender<Result<RecordBatch>>) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let mut handed_on = false;
+            match self.read(query, to, &mut handed_on).await {
+                Err(error) if !handed_on && attempt < ATTEMPTS_MAX => {
+                    let pause = Duration::from_millis(RETRY_MILLIS << (attempt - 1));
+                    tracing::warn!(table = self.scan.table, attempt, ?pause, %error, "asking ClickHouse again");
+                    tokio::time::sleep(pause).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn read(&self, query: &str, to: &Sender<Result<RecordBatch>>, handed_on: &mut bool) -> Result<()> {
+        let failed = |error: clickhouse::error::Error| DataFusionError::External(Box::new(error));
+        // no compression of the body: both ends are near; columns keep their types
+        let mut asked = self.client.query(query);
+        for (name, value) in SETTINGS {
+            asked = asked.with_setting(name, value);
+        }
+        for (name, constant) in &self.scan.constants {
+            asked = match constant {
+                Constant::Text(text) => asked.param(name, text),
+                Constant::Integer(number) => asked.param(name, number),
+            };
+        }
+        let mut answer = asked.fetch_bytes("ArrowStream").map_err(failed)?;
+        let mut decoder = StreamDecoder::new();
+        while let Some(bytes) = answer.next().await.map_err(failed)? {
+            let mut buffer = bytes.into();
+            while let Some(batch) = decoder.decode(&mut buffer)? {
+                if batch.num_rows() == 0 {
+                    continue;
+                }
+                let batch = self.shape(&batch)?;
+                self.scanned.0.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                *handed_on = true;
+                if to.send(Ok(batch)).await.is_err() {
+                    return Ok(()); // nobody wants more
+                }
+            }
+        }
+        decoder.finish()?; // an answer that was cut off is an error
+        Ok(())
+    }
+
+    /// The batch under the names and types that were promised.
+    fn shape(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns: Vec<ArrayRef> = batch.columns().iter().take(self.schema.fields().len()).cloned().collect();
+        for (field, column) in self.schema.fields().iter().zip(&columns) {
+            if field.data_type() != column.data_type() {
+                let (name, want, got) = (field.name(), field.data_type(), column.data_type());
+                let table = &self.scan.table;
+                return Err(internal_datafusion_err!("{table}.{name} came as {got} instead of {want}"));
+            }
+        }
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
+}
+
+/// What every scan asks for.
+const SETTINGS: [(&str, &str); 4] = [
+    ("output_format_arrow_compression_method", "none"),
+    ("output_format_arrow_string_as_string", "1"),
+    ("output_format_arrow_fixed_string_as_fixed_byte_array", "1"),
+    ("cancel_http_readonly_queries_on_client_close", "1"),
+];
+
+/// Carries scans to workers, each of which reads from its own connection to the same ClickHouse.
+#[derive(Clone)]
+pub struct ScanCodec {
+    client: Option<Client>,
+    scanned: Arc<Scanned>,
+}
+
+impl fmt::Debug for ScanCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanCodec").finish_non_exhaustive()
+    }
+}
+
+impl ScanCodec {
+    /// For a side that has this connection; `None` for one that reads files only.
+    pub fn new(client: Option<Client>, scanned: Arc<Scanned>) -> ScanCodec {
+        ScanCodec { client, scanned }
+    }
+}
+
+impl PhysicalExtensionCodec for ScanCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        _: &[Arc<dyn ExecutionPlan>],
+        _: &TaskContext,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let scan: Scan = serde_json::from_slice(bytes).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let table = tables().iter().find(|table| table.name == scan.table);
+        let table = table.ok_or_else(|| internal_datafusion_err!("unknown table {}", scan.table))?;
+        let schema = Arc::new(table.schema().project(&scan.projection)?);
+        let client = self.client.clone();
+        let client = client.ok_or_else(|| {
+            DataFusionError::Configuration("this worker has no ClickHouse: start it with --clickhouse URL".to_owned())
+        })?;
+        Ok(Arc::new(ClickHouseScan::new(client, scan, schema, self.scanned.clone())))
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        bytes: &mut Vec<u8>,
+        _: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let node: &dyn std::any::Any = node.as_ref();
+        let scan = node.downcast_ref::<ClickHouseScan>();
+        let scan = scan.ok_or_else(|| internal_datafusion_err!("only scans of ClickHouse are carried"))?;
+        serde_json::to_writer(bytes, scan.scan.as_ref()).map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+}

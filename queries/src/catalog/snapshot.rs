@@ -1,0 +1,212 @@
+//! Where the input ends: taken once, at the start, so that it does not move while jobs read it.
+
+use crate::audit::result::{InputBound, Window, WindowState};
+use crate::{QueryError, audit::result::moment};
+use clickhouse::{Client, Row};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What the broker had when a partition was last looked at, and how far Tally had come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Kafka topic.
+    pub topic: String,
+    /// Its identity.
+    pub topic_id: Uuid,
+    /// Partition.
+    pub partition: i32,
+    /// First retained offset.
+    pub low: i64,
+    /// High watermark.
+    pub high: i64,
+    /// Every offset below has its disposition.
+    pub taken: i64,
+    /// When that was so, microseconds since 1970 UTC.
+    pub seen_us: i64,
+    /// The topic is gone: nothing follows.
+    pub ended: bool,
+}
+
+/// An upper bound of the input, by partition, and how far time had come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Offsets below these are read.
+    pub bounds: Vec<InputBound>,
+    /// The latest look at each partition.
+    pub heads: Vec<Head>,
+    /// Everything that happened before has arrived; `i64::MAX` once every topic has ended.
+    pub watermark_us: i64,
+    /// Event time of the first accepted event; `i64::MAX` where there is none.
+    pub first_event_us: i64,
+    /// Event time of the last one; `i64::MIN` where there is none.
+    pub last_event_us: i64,
+    /// Rows in each table, as the store counts them: an estimate for plans and progress.
+    pub rows: Vec<(String, u64)>,
+    /// The store's version.
+    pub version: String,
+}
+
+#[derive(Row, Deserialize)]
+struct BoundRow {
+    topic: String,
+    id: String,
+    partition: i32,
+    next: i64,
+    newest_us: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct HeadRow {
+    topic: String,
+    id: String,
+    partition: i32,
+    low: i64,
+    high: i64,
+    taken: i64,
+    seen_us: i64,
+    ended: bool,
+}
+
+impl Snapshot {
+    /// Asks ClickHouse where the input ends now. Fresher looks at partitions, if the caller has asked Kafka, come first.
+    ///
+    /// # Errors
+    /// Where ClickHouse does not answer.
+    pub async fn take(client: &Client, fresh: Vec<Head>) -> Result<Snapshot, QueryError> {
+        let failed = |question| move |source| QueryError::new(question, source);
+        let heads = client.query(include_str!("../../sql/snapshot_heads.sql")).fetch_all::<HeadRow>().await;
+        let mut heads: Vec<Head> =
+            heads.map_err(failed("heads of partitions"))?.into_iter().map(head).collect();
+        for one in fresh {
+            heads.retain(|known| (known.topic_id, known.partition) != (one.topic_id, one.partition));
+            heads.push(one);
+        }
+        // bounds after heads: what a head says was taken is below them
+        let bounds = client.query(include_str!("../../sql/snapshot_bounds.sql")).fetch_all::<BoundRow>().await;
+        let bounds = bounds.map_err(failed("bounds of the input"))?;
+        let events = client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
+        let (first_event_us, last_event_us) = events.map_err(failed("first and last event"))?;
+        let rows = client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
+        let version = client.query("SELECT version()").fetch_one::<String>().await;
+        Ok(Snapshot {
+            watermark_us: watermark(&heads, &bounds),
+            bounds: bounds.into_iter().map(bound).collect(),
+            heads,
+            first_event_us,
+            last_event_us,
+            rows: rows.map_err(failed("rows of tables"))?,
+            version: version.map_err(failed("version"))?,
+        })
+    }
+
+    /// A window as it stands: `to` must have been passed by the watermark and the grace.
+    pub fn window(&self, from_us: i64, to_us: i64, grace_us: i64) -> Window {
+        let closed = self.watermark_us >= to_us.saturating_add(grace_us);
+        let state = if closed { WindowState::Closed } else { WindowState::Open };
+        Window { from_us, to_us, state, watermark_us: self.watermark_us }
+    }
+
+    /// The window that takes in everything which can be judged by now.
+    pub fn all(&self, grace_us: i64) -> (i64, i64) {
+        let end = self.last_event_us.saturating_add(1);
+        let to = end.min(self.watermark_us.saturating_sub(grace_us));
+        (self.first_event_us.min(to), to)
+    }
+
+    /// The moment at which clocks that run on are read: the watermark, or the last event once nothing follows.
+    pub fn as_of_us(&self) -> i64 {
+        if self.watermark_us == i64::MAX { self.last_event_us } else { self.watermark_us }
+    }
+
+    /// How many rows the store holds of a table.
+    pub(super) fn rows_of(&self, table: &str) -> Option<u64> {
+        self.rows.iter().find(|(name, _)| name == table).map(|(_, rows)| *rows)
+    }
+
+    /// The watermark for people.
+    pub fn watermark(&self) -> String {
+        moment(self.watermark_us)
+    }
+}
+
+/// The lowest watermark over all partitions of topics that still live. An idle partition, taken to its end, is as far
+/// as the moment it was looked at; any other is as far as its newest record.
+fn watermark(heads: &[Head], bounds: &[BoundRow]) -> i64 {
+    let ended = |id: &str| heads.iter().any(|head| head.ended && head.topic_id.to_string() == id);
+    let idle = |head: &Head| head.taken >= head.high;
+    let newest = |head: &Head| {
+        let same = |b: &&BoundRow| b.partition == head.partition && b.id == head.topic_id.to_string();
+        bounds.iter().find(same).map_or(i64::MIN, |b| b.newest_us)
+    };
+    let looked_at = heads.iter().filter(|head| !head.ended).map(|head| match idle(head) {
+        true => head.seen_us.max(newest(head)),
+        false => newest(head),
+    });
+    let known = |b: &BoundRow| {
+        heads.iter().any(|h| h.partition == b.partition && h.topic_id.to_string() == b.id)
+    };
+    let unknown = bounds.iter().filter(|b| !known(b) && !ended(&b.id)).map(|b| b.newest_us);
+    looked_at.chain(unknown).min().unwrap_or(if heads.is_empty() { i64::MIN } else { i64::MAX })
+}
+
+fn head(row: HeadRow) -> Head {
+    Head {
+        topic: row.topic,
+        topic_id: row.id.parse().unwrap_or_default(),
+        partition: row.partition,
+        low: row.low,
+        high: row.high,
+        taken: row.taken,
+        seen_us: row.seen_us,
+        ended: row.ended,
+    }
+}
+
+fn bound(row: BoundRow) -> InputBound {
+    InputBound {
+        topic: row.topic,
+        topic_id: row.id.parse().unwrap_or_default(),
+        partition: row.partition,
+        next: row.next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BoundRow, Head, Snapshot, watermark};
+    use crate::audit::result::WindowState;
+    use uuid::Uuid;
+
+    fn head(partition: i32, (high, taken, seen_us): (i64, i64, i64), ended: bool) -> Head {
+        let topic_id = Uuid::from_u128(u128::from(ended) + 1);
+        Head { topic: "t".into(), topic_id, partition, low: 0, high, taken, seen_us, ended }
+    }
+
+    fn bound(partition: i32, newest_us: i64) -> BoundRow {
+        let id = Uuid::from_u128(1).to_string();
+        BoundRow { topic: "t".into(), id, partition, next: 5, newest_us }
+    }
+
+    /// Scenario: one partition is idle, one lags, one belongs to a topic that is gone.
+    /// Guarantees: the laggard's newest record holds the watermark; idle ones advance with the clock; ended ones never hold it.
+    #[test]
+    fn the_slowest_living_partition_holds_the_watermark() {
+        let idle = head(0, (5, 5, 900), false);
+        let lagging = head(1, (9, 5, 900), false);
+        let gone = head(2, (5, 5, 100), true);
+        let bounds = [bound(0, 300), bound(1, 400)];
+        assert_eq!(watermark(&[idle.clone(), lagging, gone.clone()], &bounds), 400);
+        assert_eq!(watermark(&[idle, gone.clone()], &bounds[..1]), 900);
+        assert_eq!(watermark(&[gone], &[]), i64::MAX);
+        assert_eq!(watermark(&[], &[bound(0, 300)]), 300);
+        assert_eq!(watermark(&[], &[]), i64::MIN);
+    }
+
+    /// Scenario: the watermark is just short of the end and the grace, then reaches it.
+    /// Guarantees: open until then.
+    #[test]
+    fn a_window_closes_after_its_grace() {
+        let at = |watermark_us| Snapshot { watermark_us, ..Snapshot::default() }.window(0, 100, 10).state;
+        assert_eq!((at(109), at(110)), (WindowState::Open, WindowState::Closed));
+    }
+}

@@ -1,0 +1,234 @@
+//! The tables and their columns: what each is called in a job, and how ClickHouse computes it.
+
+use super::snapshot::Snapshot;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use std::fmt::Write;
+use std::sync::{Arc, LazyLock};
+use tally_schemas::{Kind, Topic, columns};
+
+/// How far `occurred_at` may lie from the append time before the append time is taken for it: 5 minutes.
+pub(crate) const SKEW_MICROS_MAX: i64 = 300_000_000;
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name. Times end in `_us`: microseconds since 1970 UTC.
+    pub name: String,
+    /// Its type in a job: text, 64-bit integers, truth values, or bytes of a digest.
+    pub kind: DataType,
+    /// How ClickHouse computes it from the row `t`, cast explicitly.
+    pub sql: String,
+}
+
+/// Which offsets of a table are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bounded {
+    /// Rows of one offset: those below the snapshot's bound.
+    Offset,
+    /// Ranges of offsets: those that begin below it.
+    First,
+    /// Small tables that are read as they are.
+    No,
+}
+
+/// One table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name in a job.
+    pub name: &'static str,
+    /// The deduplicated view that it is read from.
+    from: &'static str,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    bounded: Bounded,
+    /// The expression whose hash spreads its rows over partitions; empty for tables that are read in one piece.
+    pub(super) spread: &'static str,
+    /// The column whose month names a folder of exported files; empty for tables written as one.
+    pub(super) month_of: &'static str,
+}
+
+impl Table {
+    /// Its columns as Arrow has them. All may be absent: a scan does not promise what ClickHouse does not.
+    pub fn schema(&self) -> SchemaRef {
+        let field = |column: &Column| Field::new(&column.name, column.kind.clone(), true);
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+
+    /// The condition that keeps what came after the snapshot out. Ids and numbers of our own, no text from outside.
+    pub(super) fn bound(&self, snapshot: &Snapshot) -> String {
+        let offset = match self.bounded {
+            Bounded::No => return "1".to_owned(),
+            Bounded::Offset => "t.offset",
+            Bounded::First => "t.first",
+        };
+        let mut all = String::from("(");
+        for bound in &snapshot.bounds {
+            let or = if all.len() > 1 { " OR " } else { "" };
+            let (id, partition, next) = (bound.topic_id, bound.partition, bound.next);
+            let one = format!("{or}(t.topic_id = '{id}' AND t.partition = {partition} AND {offset} < {next})");
+            all.push_str(&one);
+        }
+        if all.len() == 1 { "0".to_owned() } else { all + ")" }
+    }
+
+    /// The whole table up to the snapshot's bound, as a ClickHouse query.
+    pub(crate) fn query(&self, snapshot: &Snapshot) -> String {
+        let mut columns = String::new();
+        for Column { name, sql, .. } in &self.columns {
+            let comma = if columns.is_empty() { "" } else { ", " };
+            let _ = write!(columns, "{comma}{sql} AS {name}"); // writing to a String cannot fail
+        }
+        format!("SELECT {columns} FROM {} AS t WHERE {}", self.from, self.bound(snapshot))
+    }
+
+    /// The view it is read from.
+    pub(super) fn from(&self) -> &'static str {
+        self.from
+    }
+}
+
+static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    let mut all: Vec<Table> = Topic::ALL.map(facts).into();
+    all.extend([audit_log(), dead_letters(), gaps(), feed_deliveries(), feed_resumes()]);
+    all
+});
+
+/// Every table.
+pub fn tables() -> &'static [Table] {
+    &TABLES
+}
+
+fn column(name: &str, kind: DataType, sql: String) -> Column {
+    Column { name: name.to_owned(), kind, sql }
+}
+
+fn text(name: &str) -> Column {
+    column(name, DataType::Utf8, format!("toString(t.{name})"))
+}
+
+fn integer(name: &str) -> Column {
+    column(name, DataType::Int64, format!("toInt64(t.{name})"))
+}
+
+/// A time under a name that says its unit: `occurred_at` becomes `occurred_us`.
+fn time(name: &str, decimals: u8) -> Column {
+    let to = if decimals == 3 { "toUnixTimestamp64Milli" } else { "toUnixTimestamp64Micro" };
+    let scale = if decimals == 3 { " * 1000" } else { "" };
+    let short = name.strip_suffix("_at").unwrap_or(name);
+    column(&format!("{short}_us"), DataType::Int64, format!("{to}(t.{name}){scale}"))
+}
+
+fn digest(name: &str) -> Column {
+    column(name, DataType::FixedSizeBinary(32), format!("t.{name}"))
+}
+
+fn coordinates() -> Vec<Column> {
+    vec![text("topic"), text("topic_id"), integer("partition"), integer("offset"), time("appended_at", 3)]
+}
+
+/// Event time: `occurred_at` unless it is far from the append time, and whether it was.
+fn event_time() -> [Column; 2] {
+    let occurred = "toUnixTimestamp64Micro(t.occurred_at)";
+    let appended = "(toUnixTimestamp64Milli(t.appended_at) * 1000)";
+    let near = format!("abs({occurred} - {appended}) <= {SKEW_MICROS_MAX}");
+    let event = format!("if({near}, {occurred}, {appended})");
+    [
+        column("event_us", DataType::Int64, event),
+        column("skewed", DataType::Boolean, format!("CAST(NOT ({near}) AS Bool)")),
+    ]
+}
+
+fn facts(topic: Topic) -> Table {
+    let of = |c: &tally_schemas::Column| match &c.kind {
+        Kind::Text | Kind::Uuid | Kind::Enum(_) => text(&c.name),
+        Kind::Long | Kind::Int => integer(&c.name),
+        Kind::Boolean => column(&c.name, DataType::Boolean, format!("t.{}", c.name)),
+        Kind::Timestamp => time(&c.name, 6),
+    };
+    let mut all: Vec<Column> = columns(topic).iter().map(of).collect();
+    all.extend(event_time());
+    all.extend(coordinates());
+    all.push(digest("digest"));
+    let from = match topic {
+        Topic::Credit => "credit_events_final",
+        Topic::License => "license_events_final",
+        Topic::Task => "task_events_final",
+        Topic::Moderation => "moderation_events_final",
+    };
+    let spread = match topic {
+        Topic::Credit | Topic::Task => "t.task_id",
+        Topic::License => "t.license_id",
+        Topic::Moderation => "t.case_id",
+    };
+    let bounded = Bounded::Offset;
+    Table { name: topic.table(), from, columns: all, bounded, spread, month_of: "event_us" }
+}
+
+fn audit_log() -> Table {
+    let mut all = coordinates();
+    all.extend(["disposition", "reason", "schema"].map(text));
+    all.extend([integer("raw_bytes"), digest("raw_sha256"), digest("digest"), text("event_id")]);
+    all.push(time("occurred_at", 6));
+    all.extend(event_time());
+    all.extend(["source", "kind", "policy_tag", "actor_id", "actor_role", "task_id", "wallet_id"].map(text));
+    all.extend(["user_id", "creator_id", "license_id", "template_id", "case_id"].map(text));
+    let (from, spread) = ("audit_log_final", "t.offset");
+    Table { name: "audit_log", from, columns: all, bounded: Bounded::Offset, spread, month_of: "appended_us" }
+}
+
+fn dead_letters() -> Table {
+    let mut all = coordinates();
+    all.extend(["reason", "path", "sentence", "schema"].map(text));
+    // the key as text where it is text: services key their records by wallet, licence, task and case
+    let key = "if(isNull(t.key) OR NOT isValidUTF8(assumeNotNull(t.key)), '', assumeNotNull(t.key))";
+    all.push(column("key", DataType::Utf8, key.to_owned()));
+    all.push(digest("raw_sha256"));
+    all.push(integer("replay_attempt"));
+    let from = "dead_letters_final";
+    Table { name: "dead_letters", from, columns: all, bounded: Bounded::Offset, spread: "", month_of: "" }
+}
+
+fn gaps() -> Table {
+    let all = vec![text("topic"), text("topic_id"), integer("partition"), integer("first"), integer("next")];
+    let columns = all.into_iter().chain([text("kind")]).collect();
+    Table { name: "gaps", from: "gaps_final", columns, bounded: Bounded::First, spread: "", month_of: "" }
+}
+
+fn feed_deliveries() -> Table {
+    let mut all = vec![text("subject"), text("session"), text("event_id"), text("type")];
+    all.extend([time("appended_at", 3), time("sent_at", 3), time("acked_at", 3)]);
+    let from = "feed_deliveries_final";
+    Table { name: "feed_deliveries", from, columns: all, bounded: Bounded::No, spread: "", month_of: "" }
+}
+
+fn feed_resumes() -> Table {
+    let columns = vec![
+        text("subject"),
+        text("session"),
+        time("accepted_at", 3),
+        time("recovered_at", 3),
+        text("outcome"),
+    ];
+    let from = "feed_resumes_final";
+    Table { name: "feed_resumes", from, columns, bounded: Bounded::No, spread: "", month_of: "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Snapshot, tables};
+    use crate::audit::result::InputBound;
+    use uuid::Uuid;
+
+    /// Scenario: a snapshot of nothing, and one of a partition.
+    /// Guarantees: nothing is read of the first, and only offsets below the bound of the second.
+    #[test]
+    fn bounds_keep_out_what_came_later() {
+        let log = tables().iter().find(|t| t.name == "audit_log").expect("the table");
+        assert!(log.query(&Snapshot::default()).ends_with(" WHERE 0"));
+        let topic_id = Uuid::from_u128(7);
+        let bound = InputBound { topic: "task-events".into(), topic_id, partition: 2, next: 9 };
+        let snapshot = Snapshot { bounds: vec![bound], ..Snapshot::default() };
+        let expected = format!("(t.topic_id = '{topic_id}' AND t.partition = 2 AND t.offset < 9)");
+        assert!(log.query(&snapshot).ends_with(&expected));
+    }
+}
