@@ -1,3 +1,22 @@
 //! The audit: jobs over the store's rows, and what they say.
+//!
+//! ```text
+//! Auditor (session, snapshot) ─▶ Job: figures.sql ─▶ Counters ─▶ judge ─▶ Judgement ─┐
+//!                                     check.sql ───▶ the same, by another engine ────┼─▶ JobResult ─▶ history, reports
+//!                                     offenders.sql ───────────────────────────────┘
+//! ```
+//! One module a job says what its SQL texts are and how its figures become a verdict; METRICS are the definition.
 
+mod auditor;
+mod check;
+mod figures;
+pub mod history;
+mod job;
+mod jobs;
 pub mod result;
+mod settings;
+mod statistics;
+
+pub use auditor::{AuditError, Auditor, Limits, Source};
+pub use jobs::{JobName, all as all_jobs};
+pub use settings::Settings;

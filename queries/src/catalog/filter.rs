@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A constant on its way to ClickHouse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Constant {
+pub(crate) enum Constant {
     Text(String),
     Integer(i64),
 }
@@ -25,7 +25,7 @@ impl Constant {
 }
 
 /// Parameters by name, in the order of their places.
-pub(super) type Constants = Vec<(String, Constant)>;
+pub(crate) type Constants = Vec<(String, Constant)>;
 
 /// The condition as ClickHouse has it, its constants appended to `constants`; `None` where it is not on the list.
 pub(super) fn translate(filter: &Expr, table: &Table, constants: &mut Constants) -> Option<String> {

@@ -14,6 +14,8 @@ mod scan;
 mod snapshot;
 mod table;
 
+pub(crate) use filter::{Constant, Constants};
+pub(crate) use scan::answer;
 pub use clickhouse::register as register_clickhouse;
 pub use export::{Exported, export};
 pub use parquet::{ParquetError, Place, open as open_parquet, register as register_parquet};

@@ -10,6 +10,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::SchemaRef;
 use clickhouse::Client;
+use clickhouse::query::BytesCursor;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics, internal_datafusion_err};
@@ -153,19 +154,7 @@ impl ClickHouseScan {
     }
 
     async fn read(&self, query: &str, to: &Sender<Result<RecordBatch>>, handed_on: &mut bool) -> Result<()> {
-        let failed = |error: clickhouse::error::Error| DataFusionError::External(Box::new(error));
-        // no compression of the body: both ends are near; columns keep their types
-        let mut asked = self.client.query(query);
-        for (name, value) in SETTINGS {
-            asked = asked.with_setting(name, value);
-        }
-        for (name, constant) in &self.scan.constants {
-            asked = match constant {
-                Constant::Text(text) => asked.param(name, text),
-                Constant::Integer(number) => asked.param(name, number),
-            };
-        }
-        let mut answer = asked.fetch_bytes("ArrowStream").map_err(failed)?;
+        let mut answer = ask(&self.client, query, &self.scan.constants)?;
         let mut decoder = StreamDecoder::new();
         while let Some(bytes) = answer.next().await.map_err(failed)? {
             let mut buffer = bytes.into();
@@ -200,12 +189,48 @@ impl ClickHouseScan {
     }
 }
 
-/// What every scan asks for.
-const SETTINGS: [(&str, &str); 4] = [
+fn failed(error: clickhouse::error::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+fn ask(client: &Client, query: &str, constants: &Constants) -> Result<BytesCursor> {
+    let mut asked = client.query(query);
+    for (name, value) in SETTINGS {
+        asked = asked.with_setting(name, value);
+    }
+    for (name, constant) in constants {
+        asked = match constant {
+            Constant::Text(text) => asked.param(name, text),
+            Constant::Integer(number) => asked.param(name, number),
+        };
+    }
+    asked.fetch_bytes("ArrowStream").map_err(failed)
+}
+
+/// The whole answer to a query that ClickHouse computes by itself.
+pub(crate) async fn answer(client: &Client, query: &str, constants: &Constants) -> Result<Vec<RecordBatch>> {
+    let mut answer = ask(client, query, constants)?;
+    let (mut decoder, mut batches) = (StreamDecoder::new(), Vec::new());
+    while let Some(bytes) = answer.next().await.map_err(failed)? {
+        let mut buffer = bytes.into();
+        while let Some(batch) = decoder.decode(&mut buffer)? {
+            batches.push(batch);
+        }
+    }
+    decoder.finish()?;
+    Ok(batches)
+}
+
+/// What every scan asks for: no compression, since both ends are near; types as they are; an end when we go away; and
+/// names, unions and joins as the SQL standard has them, so that one text means the same in both engines.
+const SETTINGS: [(&str, &str); 7] = [
     ("output_format_arrow_compression_method", "none"),
     ("output_format_arrow_string_as_string", "1"),
     ("output_format_arrow_fixed_string_as_fixed_byte_array", "1"),
     ("cancel_http_readonly_queries_on_client_close", "1"),
+    ("prefer_column_name_to_alias", "1"),
+    ("join_use_nulls", "1"),
+    ("union_default_mode", "ALL"),
 ];
 
 /// Carries scans to workers, each of which reads from its own connection to the same ClickHouse.

@@ -1,0 +1,8 @@
+-- How many tasks there are, and how many break which rule.
+SELECT count(*) AS population,
+    sum(CASE WHEN missing_audit + missing_tag + conflicting_tag + broken_chain + ended_twice + dead_lettered + orphan_audit = 0 THEN 1 ELSE 0 END) AS complete,
+    sum(CASE WHEN missing_audit + missing_tag + conflicting_tag + broken_chain + ended_twice + dead_lettered + orphan_audit > 0 THEN 1 ELSE 0 END) AS incomplete,
+    sum(missing_audit) AS missing_audit, sum(missing_tag) AS missing_tag, sum(conflicting_tag) AS conflicting_tag,
+    sum(broken_chain) AS broken_chain, sum(ended_twice) AS ended_twice, sum(dead_lettered) AS dead_lettered,
+    sum(orphan_audit) AS orphan_audit, sum(duplicate_audit) AS duplicate_audit
+FROM subjects

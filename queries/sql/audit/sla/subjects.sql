@@ -1,0 +1,14 @@
+-- One row a case reported in the window: when it was due, when it was first decided. Tag, risk and due time as first stated.
+WITH cases AS (
+    SELECT case_id, min(CASE WHEN kind = 'REPORTED' THEN event_us END) AS reported_us, min(CASE WHEN kind = 'DECIDED' THEN event_us END) AS decided_us,
+        first_value(policy_tag ORDER BY event_us, "offset") AS policy_tag, first_value(risk_level ORDER BY event_us, "offset") AS risk_level,
+        first_value(sla_due_us ORDER BY event_us, "offset") FILTER (WHERE sla_due_us IS NOT NULL) AS due_us
+    FROM moderation_events
+    WHERE case_id <> ''
+    GROUP BY case_id
+)
+SELECT case_id, reported_us, decided_us, policy_tag, risk_level, due_us,
+    CASE WHEN due_us IS NULL THEN 'without_due' WHEN decided_us < due_us THEN 'in_time' WHEN decided_us IS NOT NULL THEN 'late'
+        WHEN due_us <= $as_of_us THEN 'overdue' ELSE 'still_open' END AS stage
+FROM cases
+WHERE reported_us >= $from_us AND reported_us < $to_us

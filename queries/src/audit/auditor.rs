@@ -1,0 +1,373 @@
+//! Runs jobs over one snapshot: a session of tables, and the steps from texts to a result.
+
+use super::check;
+use super::figures::Counters;
+use super::job::{Case, Job, Judgement, Text};
+use super::jobs::{JobName, job};
+use super::result::{
+    CrossCheck, Input, JobResult, Measure, Offender, Verdict, Versions, Window, WindowState, moment,
+};
+use super::settings::Settings;
+use crate::catalog::{self, Constant, ParquetError, Place, Scanned, Snapshot};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use clickhouse::Client;
+use datafusion::arrow::compute::cast;
+use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Why an audit could not begin. What goes wrong later is a result: ERROR.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// ClickHouse did not say where the input ends.
+    #[error(transparent)]
+    Snapshot(#[from] crate::QueryError),
+    /// The export cannot be read.
+    #[error(transparent)]
+    Parquet(#[from] ParquetError),
+    /// The query engine refused.
+    #[error(transparent)]
+    Engine(#[from] DataFusionError),
+}
+
+/// Where rows come from.
+#[derive(Clone)]
+pub enum Source {
+    /// The store.
+    ClickHouse(Client),
+    /// An export.
+    Parquet(Place),
+}
+
+/// What a session may use.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Memory of sorts, groups and joins together, bytes; beyond it they spill to disk. `None` for no limit.
+    pub memory_bytes_max: Option<usize>,
+    /// Partitions of a scan; `None` for one a core.
+    pub partitions: Option<usize>,
+}
+
+/// A session over one snapshot.
+pub struct Auditor {
+    context: SessionContext,
+    source: Source,
+    snapshot: Arc<Snapshot>,
+    scanned: Arc<Scanned>,
+    settings: Settings,
+}
+
+impl std::fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auditor").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// How often a job is run again on the same snapshot when ClickHouse broke off.
+const ATTEMPTS_MAX: u32 = 3;
+/// What sorts may hold back for their merge, so that many of them fit a small limit.
+const SORT_RESERVATION_BYTES: usize = 1 << 20;
+
+impl Auditor {
+    /// A session over `snapshot`.
+    ///
+    /// # Errors
+    /// Where tables cannot be registered.
+    pub fn new(
+        source: Source,
+        snapshot: Snapshot,
+        settings: Settings,
+        limits: &Limits,
+    ) -> Result<Auditor, AuditError> {
+        let context = SessionContext::new_with_state(builder(limits)?.build());
+        let (snapshot, scanned) = (Arc::new(snapshot), Arc::new(Scanned::default()));
+        match &source {
+            Source::ClickHouse(client) => {
+                catalog::register_clickhouse(&context, client, &snapshot, &scanned)?;
+            }
+            Source::Parquet(place) => catalog::register_parquet(&context, place)?,
+        }
+        context.register_table("heads", Arc::new(heads(&snapshot)?))?;
+        Ok(Auditor { context, source, snapshot, scanned, settings })
+    }
+
+    /// The session, for exports.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Where the input ends.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Rows read so far.
+    pub fn scanned(&self) -> &Arc<Scanned> {
+        &self.scanned
+    }
+
+    /// The window between two moments; an end that is not given is where the data ends, as far as it is final.
+    pub fn window(&self, from_us: Option<i64>, to_us: Option<i64>) -> Window {
+        let (first, last) = self.snapshot.all(self.settings.grace_us);
+        let to = to_us.unwrap_or(last);
+        self.snapshot.window(from_us.unwrap_or(first.min(to)), to, self.settings.grace_us)
+    }
+
+    /// Runs one job. Whatever goes wrong becomes a result of verdict ERROR that says so.
+    pub async fn run(&self, name: JobName, window: Window) -> JobResult {
+        let job = job(name);
+        let (began, rows_before) = (Instant::now(), self.scanned.rows());
+        let mut attempt = 1;
+        let mut result = loop {
+            match self.attempt(job, window).await {
+                Ok(result) => break result,
+                Err(DataFusionError::External(error)) if attempt < ATTEMPTS_MAX => {
+                    tracing::warn!(job = name.name(), attempt, error = %chain(error.as_ref()), "job is run again");
+                    attempt += 1;
+                }
+                Err(error) => break self.failed(job, window, &error),
+            }
+        };
+        result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        result.input.rows_read = self.scanned.rows() - rows_before;
+        result
+    }
+
+    /// All offenders of a job, in order of their ids.
+    ///
+    /// # Errors
+    /// Where the source does not answer.
+    pub async fn offenders(&self, name: JobName, window: Window) -> Result<Vec<Offender>> {
+        let job = job(name);
+        self.prepare(job, window).await?;
+        self.named(job, window, None).await
+    }
+
+    async fn attempt(&self, job: &Job, window: Window) -> Result<JobResult> {
+        self.prepare(job, window).await?;
+        let counters = Counters::read(&self.frame(job.figures, window).await?.collect().await?)?;
+        let theirs = match &self.source {
+            Source::ClickHouse(client) => {
+                check::by_clickhouse(client, &self.snapshot, job.check, &self.parameters(window)).await?
+            }
+            Source::Parquet(_) => Counters::read(&self.frame(job.check, window).await?.collect().await?)?,
+        };
+        let differences = check::compare(&counters, &theirs);
+        let agrees = differences.is_empty() && !theirs.0.is_empty();
+        let case = Case { counters: &counters, settings: &self.settings, snapshot: &self.snapshot, window };
+        let judgement = decide((job.judge)(&case), job, window, agrees, theirs.0.len(), differences.len());
+        let offenders_total = job.broken.iter().map(|name| counters.sum(name)).sum::<i64>().unsigned_abs();
+        let offenders = match offenders_total {
+            0 => Vec::new(),
+            _ => self.named(job, window, Some(self.settings.offenders_shown)).await?,
+        };
+        let by = match &self.source {
+            Source::ClickHouse(_) => format!("ClickHouse {}", self.snapshot.version),
+            Source::Parquet(_) => "DataFusion, second plan".to_owned(),
+        };
+        Ok(JobResult {
+            counters: counters.0,
+            offenders,
+            offenders_total,
+            cross_check: CrossCheck { by, agrees, differences },
+            ..self.result(job, window, judgement)
+        })
+    }
+
+    fn failed(&self, job: &Job, window: Window, error: &DataFusionError) -> JobResult {
+        let sentence = format!("Could not be checked: {}.", chain(error));
+        let verdict = Verdict::Error;
+        self.result(job, window, Judgement { verdict, sentence, numerator: 0, denominator: 0, measures: vec![] })
+    }
+
+    fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
+        let texts = job.subjects.into_iter().chain([job.figures, job.offenders, job.check]);
+        let source = match self.source {
+            Source::ClickHouse(_) => "clickhouse",
+            Source::Parquet(_) => "parquet",
+        };
+        JobResult {
+            result_id: Uuid::now_v7(),
+            job: job.name.name().to_owned(),
+            verdict: judgement.verdict,
+            sentence: judgement.sentence,
+            window,
+            known_at_us: now_us(),
+            numerator: judgement.numerator,
+            denominator: judgement.denominator,
+            measures: judgement.measures,
+            counters: BTreeMap::new(),
+            offenders: Vec::new(),
+            offenders_total: 0,
+            input: Input { source: source.to_owned(), bounds: self.snapshot.bounds.clone(), rows_read: 0 },
+            sql_sha256: texts.map(|text| (text.name.to_owned(), text.sha256())).collect(),
+            cross_check: CrossCheck::default(),
+            versions: Versions {
+                tally: env!("CARGO_PKG_VERSION").to_owned(),
+                datafusion: datafusion::DATAFUSION_VERSION.to_owned(),
+                clickhouse: self.snapshot.version.clone(),
+            },
+            duration_ms: 0,
+            restates: None,
+        }
+    }
+
+    /// Makes the job's subjects known as the view `subjects`.
+    async fn prepare(&self, job: &Job, window: Window) -> Result<()> {
+        self.context.deregister_table("subjects")?;
+        if let Some(text) = job.subjects {
+            let view = self.frame(text, window).await?.into_view();
+            self.context.register_table("subjects", view)?;
+        }
+        Ok(())
+    }
+
+    async fn frame(&self, text: Text, window: Window) -> Result<DataFrame> {
+        let scalar = |constant| match constant {
+            Constant::Text(text) => ScalarValue::Utf8(Some(text)),
+            Constant::Integer(number) => ScalarValue::Int64(Some(number)),
+        };
+        let values = self.parameters(window).into_iter().map(|(name, c)| (name.to_owned(), scalar(c).into()));
+        let frame = self.context.sql(text.sql).await.map_err(|e| e.context(text.name))?;
+        frame.with_param_values(ParamValues::Map(values.collect()))
+    }
+
+    async fn named(&self, job: &Job, window: Window, limit: Option<usize>) -> Result<Vec<Offender>> {
+        let frame = self.frame(job.offenders, window).await?.limit(0, limit)?;
+        let mut all = Vec::new();
+        for batch in frame.collect().await? {
+            all.extend(offenders(&batch)?);
+        }
+        Ok(all)
+    }
+
+    /// Everything that a text may refer to as `$name`. No name begins with another one.
+    fn parameters(&self, window: Window) -> Vec<(&'static str, Constant)> {
+        vec![
+            ("from_us", Constant::Integer(window.from_us)),
+            ("to_us", Constant::Integer(window.to_us)),
+            ("watermark_us", Constant::Integer(self.snapshot.watermark_us)),
+            ("as_of_us", Constant::Integer(self.snapshot.as_of_us())),
+            ("settled_before_us", Constant::Integer(self.before(self.settings.settled_after_us))),
+            ("minute_ago_us", Constant::Integer(self.before(60_000_000))),
+            ("launch_us", Constant::Integer(super::jobs::launch_us(&self.settings, &self.snapshot, window))),
+            ("task_topic", Constant::Text(self.settings.task_topic.clone())),
+        ]
+    }
+
+    /// The moment that lies so long before the watermark; the end of time once nothing follows.
+    fn before(&self, wait_us: i64) -> i64 {
+        match self.snapshot.watermark_us {
+            i64::MAX => i64::MAX,
+            watermark => watermark.saturating_sub(wait_us),
+        }
+    }
+}
+
+/// A session's settings: spilling under a limit, and joins that can spill.
+fn builder(limits: &Limits) -> Result<SessionStateBuilder> {
+    let mut config = SessionConfig::new();
+    if let Some(partitions) = limits.partitions {
+        config = config.with_target_partitions(partitions.max(1));
+    }
+    let mut runtime = RuntimeEnvBuilder::new();
+    if let Some(bytes) = limits.memory_bytes_max {
+        config = config.set_bool("datafusion.optimizer.prefer_hash_join", false); // hash joins cannot spill
+        config = config.with_sort_spill_reservation_bytes(SORT_RESERVATION_BYTES);
+        runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
+    }
+    let runtime = Arc::new(runtime.build()?);
+    Ok(SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime))
+}
+
+/// What outweighs the judge: two opinions that differ, then a window that is open.
+fn decide(
+    judged: Judgement,
+    job: &Job,
+    window: Window,
+    agrees: bool,
+    checked: usize,
+    differences: usize,
+) -> Judgement {
+    if !agrees && checked == 0 {
+        let sentence = "The second opinion said nothing.".to_owned();
+        return Judgement { verdict: Verdict::Error, sentence, ..judged };
+    }
+    if !agrees {
+        let sentence = format!("Two ways of computing disagree on {differences} of {checked} figures: see the cross-check.");
+        return Judgement { verdict: Verdict::Error, sentence, ..judged };
+    }
+    if job.windowed && window.state == WindowState::Open && judged.verdict != Verdict::Error {
+        let watermark = moment(window.watermark_us);
+        let sentence = format!("The window is open: events may yet come, everything before {watermark} is here. So far: {}", judged.sentence);
+        let open = |measure: Measure| Measure { verdict: measure.verdict.map(|_| Verdict::Pending), ..measure };
+        let measures = judged.measures.into_iter().map(open).collect();
+        return Judgement { verdict: Verdict::Pending, sentence, measures, ..judged };
+    }
+    judged
+}
+
+fn offenders(batch: &RecordBatch) -> Result<Vec<Offender>> {
+    let text = |name: &str| -> Result<ArrayRef> {
+        let column = batch.column_by_name(name);
+        let column = column.ok_or_else(|| DataFusionError::Execution(format!("offenders have no {name}")))?;
+        Ok(cast(column, &DataType::Utf8)?)
+    };
+    let (id, why, detail) = (text("id")?, text("why")?, text("detail")?);
+    let (id, why, detail) = (id.as_string::<i32>(), why.as_string::<i32>(), detail.as_string::<i32>());
+    let one = |row| Offender {
+        id: id.value(row).to_owned(),
+        why: why.value(row).to_owned(),
+        detail: detail.value(row).to_owned(),
+    };
+    Ok((0..batch.num_rows()).map(one).collect())
+}
+
+/// The looks at partitions as a table.
+fn heads(snapshot: &Snapshot) -> Result<MemTable> {
+    let heads = &snapshot.heads;
+    let integers = |of: fn(&catalog::Head) -> i64| Arc::new(heads.iter().map(of).collect::<Int64Array>());
+    let ids: StringArray = heads.iter().map(|head| Some(head.topic_id.to_string())).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("topic_id", Arc::new(ids)),
+        ("partition", integers(|head| i64::from(head.partition))),
+        ("low", integers(|head| head.low)),
+        ("high", integers(|head| head.high)),
+        ("ended", integers(|head| i64::from(head.ended))),
+    ];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())?;
+    MemTable::try_new(schema, vec![vec![batch]])
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text.lines().collect::<Vec<_>>().join(" ")
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

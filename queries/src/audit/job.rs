@@ -1,0 +1,74 @@
+//! What makes a job: its SQL texts, and the function that turns its figures into a verdict.
+
+use super::figures::Counters;
+use super::jobs::JobName;
+use super::result::{Measure, Verdict, Window};
+use super::settings::Settings;
+use crate::catalog::Snapshot;
+use sha2::{Digest, Sha256};
+
+/// An SQL text and the file it stands in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
+    pub(super) name: &'static str,
+    pub(super) sql: &'static str,
+}
+
+impl Text {
+    /// SHA-256 of the text, hexadecimal.
+    pub(super) fn sha256(self) -> String {
+        hex::encode(Sha256::digest(self.sql))
+    }
+}
+
+/// The text in a file below `sql/audit`.
+macro_rules! text {
+    ($name:literal) => {
+        $crate::audit::job::Text { name: $name, sql: include_str!(concat!("../../../sql/audit/", $name)) }
+    };
+}
+pub(super) use text;
+
+/// One question.
+pub(super) struct Job {
+    pub(super) name: JobName,
+    /// One row for each task, wallet or case: a view that the other texts read, named `subjects`.
+    pub(super) subjects: Option<Text>,
+    /// `grp` and integers: the counters.
+    pub(super) figures: Text,
+    /// `id`, `why`, `detail`: who broke the rule.
+    pub(super) offenders: Text,
+    /// Some of the same counters by another way, in words that DataFusion and ClickHouse share.
+    pub(super) check: Text,
+    /// Counters of offenders, each offender counted once.
+    pub(super) broken: &'static [&'static str],
+    /// Whether it waits for its window to close.
+    pub(super) windowed: bool,
+    /// Figures to verdict; a total function.
+    pub(super) judge: fn(&Case<'_>) -> Judgement,
+}
+
+/// What a judge looks at.
+pub(super) struct Case<'a> {
+    pub(super) counters: &'a Counters,
+    pub(super) settings: &'a Settings,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) window: Window,
+}
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) sentence: String,
+    pub(super) numerator: i64,
+    pub(super) denominator: i64,
+    pub(super) measures: Vec<Measure>,
+}
+
+/// The verdict of several parts: a failed one outweighs an undecided one, and parts with nothing to judge stand back.
+pub(super) fn worst(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+    let order = [Verdict::Error, Verdict::Fail, Verdict::Insufficient, Verdict::Pending, Verdict::Warn, Verdict::Pass];
+    let all: Vec<Verdict> = verdicts.into_iter().collect();
+    order.into_iter().find(|verdict| all.contains(verdict)).unwrap_or(Verdict::NotEvaluated)
+}
