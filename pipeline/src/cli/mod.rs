@@ -1,5 +1,6 @@
 //! The command line. Each command is a module: its arguments, and one `run`.
 
+mod audit;
 mod balance;
 mod clickhouse;
 mod config;
@@ -42,6 +43,8 @@ enum Command {
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    #[command(subcommand)]
     Dead(dead::DeadCommand),
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -78,6 +81,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,

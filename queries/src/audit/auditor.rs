@@ -188,7 +188,11 @@ impl Auditor {
     fn failed(&self, job: &Job, window: Window, error: &DataFusionError) -> JobResult {
         let sentence = format!("Could not be checked: {}.", chain(error));
         let verdict = Verdict::Error;
-        self.result(job, window, Judgement { verdict, sentence, numerator: 0, denominator: 0, measures: vec![] })
+        self.result(
+            job,
+            window,
+            Judgement { verdict, sentence, numerator: 0, denominator: 0, measures: vec![] },
+        )
     }
 
     fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
@@ -305,13 +309,19 @@ fn decide(
         return Judgement { verdict: Verdict::Error, sentence, ..judged };
     }
     if !agrees {
-        let sentence = format!("Two ways of computing disagree on {differences} of {checked} figures: see the cross-check.");
+        let sentence = format!(
+            "Two ways of computing disagree on {differences} of {checked} figures: see the cross-check."
+        );
         return Judgement { verdict: Verdict::Error, sentence, ..judged };
     }
     if job.windowed && window.state == WindowState::Open && judged.verdict != Verdict::Error {
         let watermark = moment(window.watermark_us);
-        let sentence = format!("The window is open: events may yet come, everything before {watermark} is here. So far: {}", judged.sentence);
-        let open = |measure: Measure| Measure { verdict: measure.verdict.map(|_| Verdict::Pending), ..measure };
+        let sentence = format!(
+            "The window is open: events may yet come, everything before {watermark} is here. So far: {}",
+            judged.sentence
+        );
+        let open =
+            |measure: Measure| Measure { verdict: measure.verdict.map(|_| Verdict::Pending), ..measure };
         let measures = judged.measures.into_iter().map(open).collect();
         return Judgement { verdict: Verdict::Pending, sentence, measures, ..judged };
     }
@@ -349,7 +359,8 @@ fn heads(snapshot: &Snapshot) -> Result<MemTable> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
     let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())?;
+    let batch =
+        RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())?;
     MemTable::try_new(schema, vec![vec![batch]])
 }
 

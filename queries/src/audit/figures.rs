@@ -17,7 +17,8 @@ impl Counters {
     pub(super) fn read(batches: &[RecordBatch]) -> Result<Counters> {
         let mut counters = BTreeMap::new();
         for batch in batches {
-            let groups = batch.column_by_name("grp").map(|column| cast(column, &DataType::Utf8)).transpose()?;
+            let groups =
+                batch.column_by_name("grp").map(|column| cast(column, &DataType::Utf8)).transpose()?;
             for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
                 if field.name() == "grp" {
                     continue;
@@ -73,7 +74,8 @@ mod tests {
     fn rows_become_counters() {
         let groups = Arc::new(StringArray::from(vec!["A", ""]));
         let sums = Arc::new(Int64Array::from(vec![Some(7), None]));
-        let batch = RecordBatch::try_from_iter([("grp", groups as _), ("tasks", sums as _)]).expect("a batch");
+        let batch =
+            RecordBatch::try_from_iter([("grp", groups as _), ("tasks", sums as _)]).expect("a batch");
         let counters = Counters::read(&[batch]).expect("counters");
         assert_eq!((counters.get("A", "tasks"), counters.get("", "tasks"), counters.sum("tasks")), (7, 0, 7));
         let much = Arc::new(UInt64Array::from(vec![u64::MAX]));

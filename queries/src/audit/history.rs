@@ -92,7 +92,8 @@ pub async fn history(client: &Client, wanted: &Wanted) -> Result<Vec<JobResult>,
     let question = client.query(include_str!("../../sql/history.sql"));
     let question = question.param("job", &wanted.job).param("limit", wanted.limit);
     let question = question.param("known_us", wanted.as_known_at_us.unwrap_or(i64::MAX));
-    let rows: Vec<StoredRow> = question.fetch_all().await.map_err(|source| QueryError::new("history", source))?;
+    let rows: Vec<StoredRow> =
+        question.fetch_all().await.map_err(|source| QueryError::new("history", source))?;
     rows.into_iter().map(read).collect()
 }
 

@@ -68,7 +68,14 @@ pub(super) struct Judgement {
 
 /// The verdict of several parts: a failed one outweighs an undecided one, and parts with nothing to judge stand back.
 pub(super) fn worst(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
-    let order = [Verdict::Error, Verdict::Fail, Verdict::Insufficient, Verdict::Pending, Verdict::Warn, Verdict::Pass];
+    let order = [
+        Verdict::Error,
+        Verdict::Fail,
+        Verdict::Insufficient,
+        Verdict::Pending,
+        Verdict::Warn,
+        Verdict::Pass,
+    ];
     let all: Vec<Verdict> = verdicts.into_iter().collect();
     order.into_iter().find(|verdict| all.contains(verdict)).unwrap_or(Verdict::NotEvaluated)
 }

@@ -96,10 +96,17 @@ impl TableProvider for ClickHouseTable {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(projection)?);
-        let partitions = if self.table.spread.is_empty() { 1 } else { state.config().target_partitions().max(1) };
+        let partitions =
+            if self.table.spread.is_empty() { 1 } else { state.config().target_partitions().max(1) };
         let (queries, constants) = self.queries(projection, filters, limit, partitions);
         let rows = self.snapshot.rows_of(self.table.name);
-        let scan = Scan { table: self.table.name.to_owned(), projection: projection.clone(), queries, constants, rows };
+        let scan = Scan {
+            table: self.table.name.to_owned(),
+            projection: projection.clone(),
+            queries,
+            constants,
+            rows,
+        };
         Ok(Arc::new(ClickHouseScan::new(self.client.clone(), scan, schema, self.scanned.clone())))
     }
 

@@ -73,9 +73,9 @@ fn column<'a>(expr: &Expr, table: &'a Table) -> Option<&'a str> {
 fn constant(expr: &Expr) -> Option<Constant> {
     let Expr::Literal(value, _) = expr else { return None };
     match value {
-        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
-            Some(Constant::Text(text.clone()))
-        }
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::Utf8View(Some(text))
+        | ScalarValue::LargeUtf8(Some(text)) => Some(Constant::Text(text.clone())),
         ScalarValue::Int64(Some(number)) => Some(Constant::Integer(*number)),
         _ => None,
     }
@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(constants, [("c0".to_owned(), Constant::Integer(5))]);
         let both = col("kind").in_list(vec![lit("A"), lit("B")], false).and(col("offset").gt(lit(1_i64)));
         let (sql, _) = of(&both).expect("a condition");
-        assert_eq!(sql, "(toString(t.kind) IN ({c0:String}, {c1:String}) AND toInt64(t.offset) > {c2:Int64})");
+        assert_eq!(
+            sql,
+            "(toString(t.kind) IN ({c0:String}, {c1:String}) AND toInt64(t.offset) > {c2:Int64})"
+        );
     }
 
     /// Scenario: conditions whose meaning may differ: patterns, negated lists, two columns, an unknown column, a fraction.

@@ -14,11 +14,11 @@ mod scan;
 mod snapshot;
 mod table;
 
-pub(crate) use filter::{Constant, Constants};
-pub(crate) use scan::answer;
 pub use clickhouse::register as register_clickhouse;
 pub use export::{Exported, export};
+pub(crate) use filter::{Constant, Constants};
 pub use parquet::{ParquetError, Place, open as open_parquet, register as register_parquet};
+pub(crate) use scan::answer;
 pub use scan::{ScanCodec, Scanned};
 pub use snapshot::{Head, Snapshot};
 pub use table::{Column, Table, tables};

@@ -73,7 +73,8 @@ impl Place {
         if !address.contains("://") {
             std::fs::create_dir_all(address)?;
             let folder = std::fs::canonicalize(address)?;
-            let url = Url::from_directory_path(&folder).map_err(|()| ParquetError::Address(address.to_owned()))?;
+            let url =
+                Url::from_directory_path(&folder).map_err(|()| ParquetError::Address(address.to_owned()))?;
             let prefix = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
             return Ok(Place { store: Arc::new(object_store::local::LocalFileSystem::new()), url, prefix });
         }

@@ -69,7 +69,12 @@ pub(super) struct ClickHouseScan {
 }
 
 impl ClickHouseScan {
-    pub(super) fn new(client: Client, scan: Scan, schema: SchemaRef, scanned: Arc<Scanned>) -> ClickHouseScan {
+    pub(super) fn new(
+        client: Client,
+        scan: Scan,
+        schema: SchemaRef,
+        scanned: Arc<Scanned>,
+    ) -> ClickHouseScan {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             // not declared as hashed: ClickHouse's hash is another than DataFusion's
@@ -118,7 +123,11 @@ impl ExecutionPlan for ClickHouseScan {
         Ok(self)
     }
 
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         let share = args.partition().map_or(1, |_| self.scan.queries.len().max(1) as u64);
         let rows = self.scan.rows.and_then(|rows| usize::try_from(rows / share).ok());
         let num_rows = rows.map_or(Precision::Absent, Precision::Inexact);
@@ -177,7 +186,8 @@ impl ClickHouseScan {
     /// The batch under the names and types that were promised.
     fn shape(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns: Vec<ArrayRef> = batch.columns().iter().take(self.schema.fields().len()).cloned().collect();
+        let columns: Vec<ArrayRef> =
+            batch.columns().iter().take(self.schema.fields().len()).cloned().collect();
         for (field, column) in self.schema.fields().iter().zip(&columns) {
             if field.data_type() != column.data_type() {
                 let (name, want, got) = (field.name(), field.data_type(), column.data_type());
@@ -267,7 +277,9 @@ impl PhysicalExtensionCodec for ScanCodec {
         let schema = Arc::new(table.schema().project(&scan.projection)?);
         let client = self.client.clone();
         let client = client.ok_or_else(|| {
-            DataFusionError::Configuration("this worker has no ClickHouse: start it with --clickhouse URL".to_owned())
+            DataFusionError::Configuration(
+                "this worker has no ClickHouse: start it with --clickhouse URL".to_owned(),
+            )
         })?;
         Ok(Arc::new(ClickHouseScan::new(client, scan, schema, self.scanned.clone())))
     }

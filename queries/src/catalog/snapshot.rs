@@ -82,11 +82,19 @@ impl Snapshot {
             heads.push(one);
         }
         // bounds after heads: what a head says was taken is below them
-        let bounds = client.query(include_str!("../../sql/snapshot_bounds.sql")).fetch_all::<BoundRow>().await;
+        let bounds =
+            client.query(include_str!("../../sql/snapshot_bounds.sql")).fetch_all::<BoundRow>().await;
         let bounds = bounds.map_err(failed("bounds of the input"))?;
-        let events = client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
+        for head in &mut heads {
+            let id = head.topic_id.to_string();
+            let bound = bounds.iter().find(|b| b.partition == head.partition && b.id == id);
+            head.taken = head.taken.max(bound.map_or(0, |b| b.next));
+        }
+        let events =
+            client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
         let (first_event_us, last_event_us) = events.map_err(failed("first and last event"))?;
-        let rows = client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
+        let rows =
+            client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
         let version = client.query("SELECT version()").fetch_one::<String>().await;
         Ok(Snapshot {
             watermark_us: watermark(&heads, &bounds),
@@ -142,9 +150,8 @@ fn watermark(heads: &[Head], bounds: &[BoundRow]) -> i64 {
         true => head.seen_us.max(newest(head)),
         false => newest(head),
     });
-    let known = |b: &BoundRow| {
-        heads.iter().any(|h| h.partition == b.partition && h.topic_id.to_string() == b.id)
-    };
+    let known =
+        |b: &BoundRow| heads.iter().any(|h| h.partition == b.partition && h.topic_id.to_string() == b.id);
     let unknown = bounds.iter().filter(|b| !known(b) && !ended(&b.id)).map(|b| b.newest_us);
     looked_at.chain(unknown).min().unwrap_or(if heads.is_empty() { i64::MIN } else { i64::MAX })
 }

@@ -65,7 +65,8 @@ impl Table {
         for bound in &snapshot.bounds {
             let or = if all.len() > 1 { " OR " } else { "" };
             let (id, partition, next) = (bound.topic_id, bound.partition, bound.next);
-            let one = format!("{or}(t.topic_id = '{id}' AND t.partition = {partition} AND {offset} < {next})");
+            let one =
+                format!("{or}(t.topic_id = '{id}' AND t.partition = {partition} AND {offset} < {next})");
             all.push_str(&one);
         }
         if all.len() == 1 { "0".to_owned() } else { all + ")" }

@@ -16,21 +16,31 @@ pub(super) const JOB: Job = Job {
 };
 
 /// The classes and their names for people. A task that was moved is judged by the stricter tolerance.
-const CLASSES: [(&str, &str); 3] =
-    [("NORMAL", "normal queue, ±10 %"), ("ACCELERATED", "accelerated queue, ±5 %"), ("MOVED", "moved between queues, ±5 %")];
+const CLASSES: [(&str, &str); 3] = [
+    ("NORMAL", "normal queue, ±10 %"),
+    ("ACCELERATED", "accelerated queue, ±5 %"),
+    ("MOVED", "moved between queues, ±5 %"),
+];
 
 fn judge(case: &Case<'_>) -> Judgement {
     let shares: Vec<Measure> = CLASSES.iter().map(|(class, name)| share(case, class, name)).collect();
-    let verdict = worst(shares.iter().filter_map(|measure| measure.verdict).filter(|v| *v != Verdict::NotEvaluated));
+    let verdict =
+        worst(shares.iter().filter_map(|measure| measure.verdict).filter(|v| *v != Verdict::NotEvaluated));
     let sum = |name| case.counters.sum(name);
     let (tasks, hits, unsettled) = (sum("tasks"), sum("hits"), sum("unsettled"));
     let target = percent(case.settings.accuracy_permille);
     let beside = format!("{unsettled} were never settled, {} are settling", sum("settling"));
     let sentence = match verdict {
         Verdict::NotEvaluated => "No task was settled in this window.".to_owned(),
-        Verdict::Pass => format!("{hits} of {tasks} settled tasks lie within the tolerance of their queue, at least {target} in each; {beside}."),
-        Verdict::Fail => format!("Fewer than {target} of the settled tasks of a queue lie within its tolerance: {hits} of {tasks} in all; {beside}."),
-        _ => format!("{hits} of {tasks} settled tasks lie within tolerance, but tasks that are not settled decide whether {target} are reached: {beside}."),
+        Verdict::Pass => format!(
+            "{hits} of {tasks} settled tasks lie within the tolerance of their queue, at least {target} in each; {beside}."
+        ),
+        Verdict::Fail => format!(
+            "Fewer than {target} of the settled tasks of a queue lie within its tolerance: {hits} of {tasks} in all; {beside}."
+        ),
+        _ => format!(
+            "{hits} of {tasks} settled tasks lie within tolerance, but tasks that are not settled decide whether {target} are reached: {beside}."
+        ),
     };
     let mut measures = shares;
     for (class, name) in CLASSES {
@@ -55,7 +65,10 @@ fn share(case: &Case<'_>, class: &str, name: &str) -> Measure {
         () if settling > 0 => Verdict::Pending,
         () => Verdict::Insufficient,
     };
-    #[expect(clippy::cast_precision_loss, reason = "bounds for display; the verdict is computed from integers")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bounds for display; the verdict is computed from integers"
+    )]
     let part = |hits: i64| hits as f64 / all.max(1) as f64;
     Measure {
         name: "share within tolerance".to_owned(),
@@ -88,10 +101,17 @@ fn errors(case: &Case<'_>, class: &str, name: &str) -> Vec<Measure> {
         target: None,
         verdict: None,
     };
-    let error = |what: &str, numerator| Measure { unit: "of the estimate".to_owned(), ..measure(what, numerator, 10_000) };
+    let error = |what: &str, numerator| Measure {
+        unit: "of the estimate".to_owned(),
+        ..measure(what, numerator, 10_000)
+    };
     vec![
         measure("bias (settled − estimated) ÷ estimated", of("settled_micros") - estimated, estimated),
-        measure("weighted absolute error |settled − estimated| ÷ estimated", of("deviation_micros"), estimated),
+        measure(
+            "weighted absolute error |settled − estimated| ÷ estimated",
+            of("deviation_micros"),
+            estimated,
+        ),
         error("median absolute error", of("error_p50_permyriad")),
         error("95th percentile of the absolute error", of("error_p95_permyriad")),
     ]

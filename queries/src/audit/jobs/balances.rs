@@ -23,7 +23,12 @@ fn judge(case: &Case<'_>) -> Judgement {
         _ if balanced == wallets => (Verdict::Pass, format!("The money of all {wallets} wallets adds up.")),
         _ => {
             let (differing, micros) = (of("differing"), of("difference_micros"));
-            (Verdict::Fail, format!("{differing} of {wallets} wallets state a balance that their movements do not add up to, by {micros} micros in all."))
+            (
+                Verdict::Fail,
+                format!(
+                    "{differing} of {wallets} wallets state a balance that their movements do not add up to, by {micros} micros in all."
+                ),
+            )
         }
     };
     let measure = Measure {

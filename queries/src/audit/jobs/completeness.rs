@@ -28,15 +28,26 @@ const REASONS: [&str; 7] = [
 fn judge(case: &Case<'_>) -> Judgement {
     let of = |name| case.counters.get("", name);
     let (population, complete) = (of("population"), of("complete"));
-    let broken = REASONS.iter().filter(|name| of(name) > 0).map(|name| format!("{} {}", of(name), name.replace('_', " ")));
+    let broken = REASONS
+        .iter()
+        .filter(|name| of(name) > 0)
+        .map(|name| format!("{} {}", of(name), name.replace('_', " ")));
     let (verdict, sentence) = match population {
         0 => (Verdict::NotEvaluated, "No task began in this window.".to_owned()),
-        _ if complete == population => {
-            (Verdict::Pass, format!("All {population} tasks are complete: receipt, policy tag, chain of states."))
-        }
+        _ if complete == population => (
+            Verdict::Pass,
+            format!("All {population} tasks are complete: receipt, policy tag, chain of states."),
+        ),
         _ => {
             let why: Vec<String> = broken.collect();
-            (Verdict::Fail, format!("{} of {population} tasks are incomplete: {}.", population - complete, why.join(", ")))
+            (
+                Verdict::Fail,
+                format!(
+                    "{} of {population} tasks are incomplete: {}.",
+                    population - complete,
+                    why.join(", ")
+                ),
+            )
         }
     };
     let measure = Measure {

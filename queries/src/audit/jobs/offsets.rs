@@ -32,24 +32,37 @@ const BROKEN: [&str; 11] = [
 
 fn judge(case: &Case<'_>) -> Judgement {
     let counters = case.counters;
-    let broken = |name: &&str| (counters.sum(name) > 0).then(|| format!("{} {}", counters.sum(name), name.replace('_', " ")));
+    let broken = |name: &&str| {
+        (counters.sum(name) > 0).then(|| format!("{} {}", counters.sum(name), name.replace('_', " ")))
+    };
     let broken: Vec<String> = BROKEN.iter().filter_map(|name| broken(name)).collect();
     let (receipts, absent) = (counters.sum("receipts"), counters.sum("absent"));
     let (untaken, without_head) = (counters.sum("untaken"), counters.sum("without_head"));
     let missing = counters.sum("holes") + counters.sum("never_taken") + untaken;
     let total = receipts + absent + missing;
     let (verdict, sentence) = match () {
-        () if !broken.is_empty() => (Verdict::Fail, format!("The ledger does not balance: {}.", broken.join(", "))),
-        () if total == 0 => (Verdict::NotEvaluated, "No offset has been taken yet.".to_owned()),
-        () if untaken > 0 => {
-            (Verdict::Pending, format!("{untaken} offsets below the high watermarks are still to be taken; no other is missing."))
+        () if !broken.is_empty() => {
+            (Verdict::Fail, format!("The ledger does not balance: {}.", broken.join(", ")))
         }
+        () if total == 0 => (Verdict::NotEvaluated, "No offset has been taken yet.".to_owned()),
+        () if untaken > 0 => (
+            Verdict::Pending,
+            format!(
+                "{untaken} offsets below the high watermarks are still to be taken; no other is missing."
+            ),
+        ),
         () if without_head > 0 => {
-            let sentence = format!("No offset is missing up to the last one taken, but of {without_head} partitions no high watermark is known: give --brokers, or let `tally ingest` run.");
+            let sentence = format!(
+                "No offset is missing up to the last one taken, but of {without_head} partitions no high watermark is known: give --brokers, or let `tally ingest` run."
+            );
             (Verdict::Insufficient, sentence)
         }
         () => {
-            let sentence = format!("{total} offsets, each with exactly one disposition: {} accepted, {} dead letters, {absent} legally absent; every row has its receipt.", counters.sum("accepted"), counters.sum("dead"));
+            let sentence = format!(
+                "{total} offsets, each with exactly one disposition: {} accepted, {} dead letters, {absent} legally absent; every row has its receipt.",
+                counters.sum("accepted"),
+                counters.sum("dead")
+            );
             (Verdict::Pass, sentence)
         }
     };

@@ -28,7 +28,11 @@ fn judge(case: &Case<'_>) -> Judgement {
     let target = percent(case.settings.realtime_permille);
     let sentence = match verdict {
         Verdict::NotEvaluated => "The feed delivered nothing in this window.".to_owned(),
-        _ => format!("{} of {pushes} deliveries were acknowledged within 3 s, {} of {recoveries} reconnects recovered within 5 s; the target is {target}.", of("in_time"), of("recovered_in_time")),
+        _ => format!(
+            "{} of {pushes} deliveries were acknowledged within 3 s, {} of {recoveries} reconnects recovered within 5 s; the target is {target}.",
+            of("in_time"),
+            of("recovered_in_time")
+        ),
     };
     Judgement { verdict, sentence, numerator: of("in_time"), denominator: pushes, measures }
 }

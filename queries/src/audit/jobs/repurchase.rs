@@ -33,18 +33,32 @@ pub(in super::super) fn launch_us(settings: &Settings, snapshot: &Snapshot, wind
 
 fn judge(case: &Case<'_>) -> Judgement {
     let of = |name| case.counters.get("", name);
-    let (launch, baseline) = ((of("launch_repurchased"), of("launch_base")), (of("baseline_repurchased"), of("baseline_base")));
+    let (launch, baseline) =
+        ((of("launch_repurchased"), of("launch_base")), (of("baseline_repurchased"), of("baseline_base")));
     let at = launch_us(case.settings, case.snapshot, case.window);
     let uplift = case.settings.uplift_permille;
     let ratio = fieller(launch, baseline);
     let (verdict, outcome) = verdict(launch, baseline, uplift, ratio);
     let refundable = case.snapshot.watermark_us < at.saturating_add(2 * WEEK_US);
     let verdict = if refundable && verdict != Verdict::NotEvaluated { Verdict::Pending } else { verdict };
-    let rates = format!("{} of {} wallets came back in the week from {}, {} of {} in the four weeks before", launch.0, launch.1, moment(at), baseline.0, baseline.1);
+    let rates = format!(
+        "{} of {} wallets came back in the week from {}, {} of {} in the four weeks before",
+        launch.0,
+        launch.1,
+        moment(at),
+        baseline.0,
+        baseline.1
+    );
     let target = percent(uplift);
     let waiting = if refundable { " Refunds of that week may still come." } else { "" };
     let sentence = format!("{rates}; {} {target} of the baseline.{waiting}", outcome);
-    Judgement { verdict, sentence, numerator: launch.0, denominator: launch.1, measures: measures(case, launch, baseline, ratio) }
+    Judgement {
+        verdict,
+        sentence,
+        numerator: launch.0,
+        denominator: launch.1,
+        measures: measures(case, launch, baseline, ratio),
+    }
 }
 
 /// MET_SIGNIFICANT, MET, INSUFFICIENT and NOT_MET as verdicts: PASS, WARN, INSUFFICIENT, FAIL.

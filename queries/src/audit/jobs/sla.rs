@@ -25,8 +25,14 @@ fn judge(case: &Case<'_>) -> Judgement {
     let share = percent(target);
     let sentence = match verdict {
         Verdict::NotEvaluated => format!("No case reported in this window is due; {open} are open."),
-        Verdict::Pass => format!("{in_time} of {judged} cases were decided before they were due, at least {share}; {open} are open and not due."),
-        _ => format!("Only {in_time} of {judged} cases were decided before they were due, fewer than {share}: {} late, {} overdue.", sum("late"), sum("overdue")),
+        Verdict::Pass => format!(
+            "{in_time} of {judged} cases were decided before they were due, at least {share}; {open} are open and not due."
+        ),
+        _ => format!(
+            "Only {in_time} of {judged} cases were decided before they were due, fewer than {share}: {} late, {} overdue.",
+            sum("late"),
+            sum("overdue")
+        ),
     };
     let measures = case.counters.groups().into_iter().map(|group| measure(case, group)).collect();
     Judgement { verdict, sentence, numerator: in_time, denominator: judged, measures }

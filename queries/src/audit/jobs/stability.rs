@@ -29,16 +29,23 @@ fn judge(case: &Case<'_>) -> Judgement {
     let attempts: Vec<Measure> = ENDPOINTS.iter().map(|(symbol, path)| rate(case, symbol, path)).collect();
     let verdict = worst(attempts.iter().filter_map(|m| m.verdict).filter(|v| *v != Verdict::NotEvaluated));
     let of = |wanted| {
-        let named: Vec<&str> = attempts.iter().filter(|m| m.verdict == Some(wanted)).map(|m| m.group.as_str()).collect();
+        let named: Vec<&str> =
+            attempts.iter().filter(|m| m.verdict == Some(wanted)).map(|m| m.group.as_str()).collect();
         named.join(", ")
     };
-    let (errors, tried) = (attempts.iter().map(|m| m.numerator).sum(), attempts.iter().map(|m| m.denominator).sum());
+    let (errors, tried) =
+        (attempts.iter().map(|m| m.numerator).sum(), attempts.iter().map(|m| m.denominator).sum());
     let target = percent(case.settings.errors_below_permille);
     let sentence = match verdict {
         Verdict::NotEvaluated => "No attempt reached an interface in this window.".to_owned(),
-        Verdict::Pass => format!("Every interface that was called failed in less than {target} of its attempts, proven at 95 %."),
+        Verdict::Pass => format!(
+            "Every interface that was called failed in less than {target} of its attempts, proven at 95 %."
+        ),
         Verdict::Fail => format!("{} failed in {target} of the attempts or more.", of(Verdict::Fail)),
-        _ => format!("No interface failed in {target} of its attempts or more, but for {} there are too few attempts to prove it.", of(Verdict::Insufficient)),
+        _ => format!(
+            "No interface failed in {target} of its attempts or more, but for {} there are too few attempts to prove it.",
+            of(Verdict::Insufficient)
+        ),
     };
     let mut measures = attempts;
     measures.extend(ENDPOINTS.iter().map(|(symbol, path)| requests(case, symbol, path)));

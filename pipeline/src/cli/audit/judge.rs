@@ -1,0 +1,143 @@
+//! `tally audit JOB`: one window, one snapshot, one verdict a job.
+#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
+
+use super::InputArgs;
+use super::moment::moment;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tally_queries::audit::history::record;
+use tally_queries::audit::result::{JobResult, Verdict};
+use tally_queries::audit::{JobName, Limits, Settings, Source};
+
+/// What is judged, against what, and how the answer is shown.
+#[derive(clap::Args, Debug)]
+pub(crate) struct JudgeArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    targets: Targets,
+    /// First moment of the window; without it, the first event.
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    from: Option<i64>,
+    /// The moment after the window; without it, as far as the data is final.
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    to: Option<i64>,
+    /// How the answer is shown.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    format: Format,
+    /// Write it to a file instead.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write all offenders to a file: JSON lines where its name ends in .jsonl, else CSV.
+    #[arg(long, value_name = "FILE")]
+    offenders: Option<PathBuf>,
+    /// Memory of sorts, groups and joins together, such as 512MB; beyond it they spill to disk.
+    #[arg(long, value_parser = bytes, value_name = "SIZE")]
+    memory_limit: Option<usize>,
+    /// Partitions of each scan; without it, one a core.
+    #[arg(long, value_name = "N")]
+    partitions: Option<usize>,
+    /// Do not record the results in the store.
+    #[arg(long)]
+    no_record: bool,
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Html,
+}
+
+/// What figures are held against, and how long is waited for them.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Targets")]
+pub(super) struct Targets {
+    /// How long after its end a window is waited for, minutes.
+    #[arg(id = "audit.grace_minutes", long = "grace-minutes", env = "TALLY_AUDIT_GRACE_MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=10_080), value_name = "N")]
+    grace_minutes: u32,
+    /// A task is settled when no money has moved for so many hours after its end.
+    #[arg(id = "audit.settled_after_hours", long = "settled-after-hours", env = "TALLY_AUDIT_SETTLED_AFTER_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=8_760), value_name = "N")]
+    settled_after_hours: u32,
+    /// Share of settled tasks within tolerance that each queue must reach, per mille.
+    #[arg(id = "audit.accuracy_permille", long = "accuracy-permille", env = "TALLY_AUDIT_ACCURACY_PERMILLE", default_value_t = 950, value_parser = clap::value_parser!(i64).range(1..=1000), value_name = "N")]
+    accuracy_permille: i64,
+    /// Error rate that each interface must stay below, per mille.
+    #[arg(id = "audit.errors_below_permille", long = "errors-below-permille", env = "TALLY_AUDIT_ERRORS_BELOW_PERMILLE", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1000), value_name = "N")]
+    errors_below_permille: i64,
+    /// What the repurchase rate must reach, per mille of its baseline.
+    #[arg(id = "audit.uplift_permille", long = "uplift-permille", env = "TALLY_AUDIT_UPLIFT_PERMILLE", default_value_t = 1080, value_parser = clap::value_parser!(i64).range(1..=100_000), value_name = "N")]
+    uplift_permille: i64,
+    /// When the launch was; without it, the beginning of the last whole week whose refunds can no longer come.
+    #[arg(id = "audit.launch", long = "launch", env = "TALLY_AUDIT_LAUNCH", value_parser = moment, value_name = "TIME")]
+    launch: Option<i64>,
+    /// Share of pushes within 3 s and of recoveries within 5 s, per mille.
+    #[arg(id = "audit.realtime_permille", long = "realtime-permille", env = "TALLY_AUDIT_REALTIME_PERMILLE", default_value_t = 990, value_parser = clap::value_parser!(i64).range(1..=1000), value_name = "N")]
+    realtime_permille: i64,
+    /// Share of moderation cases decided in time, per mille.
+    #[arg(id = "audit.sla_permille", long = "sla-permille", env = "TALLY_AUDIT_SLA_PERMILLE", default_value_t = 950, value_parser = clap::value_parser!(i64).range(1..=1000), value_name = "N")]
+    sla_permille: i64,
+}
+
+impl Targets {
+    pub(super) fn settings(&self, task_topic: String) -> Settings {
+        Settings {
+            grace_us: i64::from(self.grace_minutes) * 60_000_000,
+            settled_after_us: i64::from(self.settled_after_hours) * 3_600_000_000,
+            accuracy_permille: self.accuracy_permille,
+            errors_below_permille: self.errors_below_permille,
+            uplift_permille: self.uplift_permille,
+            launch_us: self.launch,
+            realtime_permille: self.realtime_permille,
+            sla_permille: self.sla_permille,
+            task_topic,
+            ..Settings::default()
+        }
+    }
+}
+
+pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.from.zip(args.to).is_none_or(|(from, to)| from < to),
+        "--from lies at or after --to"
+    );
+    let input = args.input.open().await?;
+    let limits = Limits { memory_bytes_max: args.memory_limit, partitions: args.partitions };
+    let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;
+    let window = auditor.window(args.from, args.to);
+    let mut results: Vec<JobResult> = Vec::new();
+    for job in jobs {
+        let result = auditor.run(*job, window).await;
+        let result = match &input.source {
+            Source::ClickHouse(client) if !args.no_record => record(client, result).await?,
+            _ => result,
+        };
+        results.push(result);
+    }
+    let code = Verdict::exit_code(results.iter().map(|result| result.verdict));
+    println!("{}", serde_json::json!({ "schema": "tally.audit.v1", "exit_code": code, "results": results }));
+    input.close().await?;
+    Ok(ExitCode::from(code))
+}
+
+/// `512MB`, `2GiB`, `1000000`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: usize = match unit.trim() {
+        "" | "B" => 1,
+        "KB" | "kB" => 1_000,
+        "MB" | "M" => 1_000_000,
+        "GB" | "G" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("expected a size such as 512MB or 2GiB".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "expected a size such as 512MB or 2GiB".to_owned())?;
+    number
+        .checked_mul(scale)
+        .filter(|bytes| *bytes >= 16_000_000)
+        .ok_or("less than 16 MB is too little to work with".to_owned())
+}

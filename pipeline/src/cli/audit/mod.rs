@@ -1,0 +1,141 @@
+//! `tally audit`: the questions of compliance, product and operations, each with a verdict.
+
+use super::store::{self, Opened};
+use anyhow::Context;
+use std::process::ExitCode;
+use tally_pipeline::Source as Broker;
+use tally_pipeline::config::{ClickHouse, Kafka};
+use tally_queries::audit::{Auditor, JobName, Limits, Settings, Source};
+use tally_queries::catalog::{Head, Place, Snapshot, open_parquet};
+use tally_schemas::Topic;
+
+mod export;
+mod history;
+mod judge;
+mod moment;
+
+/// Is the audit complete, were estimates right, are interfaces stable, do customers come back? Each job ends with a verdict.
+///
+/// Exit code 0: every job says PASS. 1: one says FAIL. 2: something is undecided. 3: something could not be checked.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum AuditCommand {
+    /// Does every offset have exactly one disposition, and every disposition its row?
+    Offsets(judge::JudgeArgs),
+    /// Is every task in the audit log, with a policy tag and a chain of states without gaps?
+    Completeness(judge::JudgeArgs),
+    /// Were estimates within ±10 % (normal queue) and ±5 % (accelerated)?
+    Accuracy(judge::JudgeArgs),
+    /// Do interfaces fail in less than 2 % of their attempts?
+    Stability(judge::JudgeArgs),
+    /// Did the repurchase rate rise by 8 % in the week after the launch?
+    Repurchase(judge::JudgeArgs),
+    /// Were events pushed within 3 s, and connections recovered within 5 s?
+    Realtime(judge::JudgeArgs),
+    /// Does every wallet's money add up?
+    Balances(judge::JudgeArgs),
+    /// Were moderation cases decided before they were due?
+    Sla(judge::JudgeArgs),
+    /// All of them.
+    All(judge::JudgeArgs),
+    Export(export::ExportArgs),
+    History(history::HistoryArgs),
+}
+
+/// Runs `tally audit`.
+pub(crate) async fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
+    use AuditCommand as C;
+    match command {
+        C::Offsets(args) => judge::run(&[JobName::Offsets], args).await,
+        C::Completeness(args) => judge::run(&[JobName::Completeness], args).await,
+        C::Accuracy(args) => judge::run(&[JobName::Accuracy], args).await,
+        C::Stability(args) => judge::run(&[JobName::Stability], args).await,
+        C::Repurchase(args) => judge::run(&[JobName::Repurchase], args).await,
+        C::Realtime(args) => judge::run(&[JobName::Realtime], args).await,
+        C::Balances(args) => judge::run(&[JobName::Balances], args).await,
+        C::Sla(args) => judge::run(&[JobName::Sla], args).await,
+        C::All(args) => judge::run(&tally_queries::audit::all_jobs(), args).await,
+        C::Export(args) => export::run(args).await,
+        C::History(args) => history::run(args).await,
+    }
+}
+
+/// Where rows come from.
+#[derive(clap::Args, Debug)]
+pub(super) struct InputArgs {
+    #[command(flatten)]
+    clickhouse: ClickHouse,
+    /// Read an export of `tally audit export` instead: a folder, or an address such as s3://bucket/folder.
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["clickhouse.url", "clickhouse.data"])]
+    parquet: Option<String>,
+    #[command(flatten)]
+    kafka: Kafka,
+    /// Ask Kafka for the high watermarks now, instead of taking those that `tally ingest` saw last.
+    #[arg(long, conflicts_with = "parquet")]
+    ask_kafka: bool,
+}
+
+/// An input, and the store behind it if there is one.
+pub(super) struct OpenedInput {
+    source: Source,
+    snapshot: Snapshot,
+    store: Option<Opened>,
+}
+
+impl InputArgs {
+    /// Opens the input and fixes where it ends.
+    async fn open(&self) -> anyhow::Result<OpenedInput> {
+        if let Some(place) = &self.parquet {
+            let place = Place::open(place)?;
+            let snapshot = open_parquet(&place).await?;
+            return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None });
+        }
+        let opened = store::open_migrated(&self.clickhouse).await?;
+        let fresh = if self.ask_kafka { heads(&self.kafka).await? } else { Vec::new() };
+        let client = opened.store.client().clone();
+        let snapshot = Snapshot::take(&client, fresh).await?;
+        Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: Some(opened) })
+    }
+
+    /// The topic of task events, as this configuration names it.
+    fn task_topic(&self) -> String {
+        self.kafka.topic(Topic::Task)
+    }
+}
+
+impl OpenedInput {
+    fn auditor(&self, settings: Settings, limits: &Limits) -> anyhow::Result<Auditor> {
+        Ok(Auditor::new(self.source.clone(), self.snapshot.clone(), settings, limits)?)
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self.store {
+            Some(opened) => opened.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The high watermarks as Kafka has them now.
+async fn heads(kafka: &Kafka) -> anyhow::Result<Vec<Head>> {
+    let source = Broker::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
+    let mut heads = Vec::new();
+    for contract in Topic::ALL {
+        let topic = kafka.topic(contract);
+        let seen_us = tally_pipeline::simulate::now_micros(); // before the question: what was appended by now is below the answer
+        let topic_id = source.identity(&topic).await.with_context(|| format!("asking Kafka for {topic}"))?;
+        for bound in super::ingest::bounds(&source, &topic).await? {
+            let (partition, low, high) = (bound.partition, bound.low, bound.high);
+            heads.push(Head {
+                topic: topic.clone(),
+                topic_id,
+                partition,
+                low,
+                high,
+                taken: 0,
+                seen_us,
+                ended: false,
+            });
+        }
+    }
+    Ok(heads)
+}
