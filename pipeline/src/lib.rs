@@ -14,7 +14,7 @@ pub mod ingest;
 mod judge;
 mod lane;
 mod metrics;
-mod ops;
+pub mod ops;
 pub mod registry;
 pub mod simulate;
 pub mod simulator;

@@ -10,13 +10,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// What is shown: the metrics' text, and what readiness waits for (`None` when ready).
-pub(crate) trait Shown: Send + Sync + 'static {
+pub trait Shown: Send + Sync + 'static {
+    /// The metrics in Prometheus text.
     fn metrics(&self) -> String;
+    /// What readiness waits for; `None` when ready.
     fn waiting_for(&self) -> Option<String>;
 }
 
 /// Serves until `stop`. Returns the address once it listens.
-pub(crate) async fn serve(
+///
+/// # Errors
+/// Where the address cannot be had.
+pub async fn serve(
     listen: SocketAddr,
     shown: Arc<dyn Shown>,
     stop: CancellationToken,

@@ -1,6 +1,7 @@
 //! Runs jobs over one snapshot: a session of tables, and the steps from texts to a result.
 
 use super::check;
+use super::cluster;
 use super::figures::Counters;
 use super::job::{Case, Job, Judgement, Text};
 use super::jobs::{JobName, job};
@@ -19,12 +20,13 @@ use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use url::Url;
 use uuid::Uuid;
 
 /// Why an audit could not begin. What goes wrong later is a result: ERROR.
@@ -57,6 +59,8 @@ pub struct Limits {
     pub memory_bytes_max: Option<usize>,
     /// Partitions of a scan; `None` for one a core.
     pub partitions: Option<usize>,
+    /// Workers that run the plans, such as `http://10.0.0.7:9470`; none to run them here.
+    pub workers: Vec<Url>,
 }
 
 /// A session over one snapshot.
@@ -90,8 +94,16 @@ impl Auditor {
         settings: Settings,
         limits: &Limits,
     ) -> Result<Auditor, AuditError> {
-        let context = SessionContext::new_with_state(builder(limits)?.build());
         let (snapshot, scanned) = (Arc::new(snapshot), Arc::new(Scanned::default()));
+        let mut builder = builder(limits)?;
+        if !limits.workers.is_empty() {
+            let client = match &source {
+                Source::ClickHouse(client) => Some(client.clone()),
+                Source::Parquet(_) => None,
+            };
+            builder = cluster::distribute(builder, &limits.workers, client, &scanned)?;
+        }
+        let context = SessionContext::new_with_state(builder.build());
         match &source {
             Source::ClickHouse(client) => {
                 catalog::register_clickhouse(&context, client, &snapshot, &scanned)?;
@@ -285,14 +297,24 @@ fn builder(limits: &Limits) -> Result<SessionStateBuilder> {
     if let Some(partitions) = limits.partitions {
         config = config.with_target_partitions(partitions.max(1));
     }
-    let mut runtime = RuntimeEnvBuilder::new();
-    if let Some(bytes) = limits.memory_bytes_max {
+    if limits.memory_bytes_max.is_some() {
         config = config.set_bool("datafusion.optimizer.prefer_hash_join", false); // hash joins cannot spill
         config = config.with_sort_spill_reservation_bytes(SORT_RESERVATION_BYTES);
+    }
+    let runtime = runtime(limits.memory_bytes_max)?;
+    Ok(SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime))
+}
+
+/// Memory and disk of a session or a worker, under a limit in bytes if there is one.
+///
+/// # Errors
+/// Where there is no folder to spill to.
+pub fn runtime(memory_bytes_max: Option<usize>) -> Result<Arc<RuntimeEnv>> {
+    let mut runtime = RuntimeEnvBuilder::new();
+    if let Some(bytes) = memory_bytes_max {
         runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
     }
-    let runtime = Arc::new(runtime.build()?);
-    Ok(SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime))
+    Ok(Arc::new(runtime.build()?))
 }
 
 /// What outweighs the judge: two opinions that differ, then a window that is open.

@@ -97,6 +97,17 @@ pub async fn history(client: &Client, wanted: &Wanted) -> Result<Vec<JobResult>,
     rows.into_iter().map(read).collect()
 }
 
+/// The end of the latest window of that length which a job has judged, microseconds since 1970 UTC.
+///
+/// # Errors
+/// Where ClickHouse does not answer.
+pub async fn last_end(client: &Client, job: &str, length_us: i64) -> Result<Option<i64>, HistoryError> {
+    let question = client.query(include_str!("../../sql/history_last_end.sql"));
+    let end = question.param("job", job).param("length_us", length_us).fetch_one::<i64>().await;
+    let end = end.map_err(|source| QueryError::new("windows judged", source))?;
+    Ok((end != 0).then_some(end))
+}
+
 async fn latest(client: &Client, result: &JobResult) -> Result<Option<JobResult>, HistoryError> {
     let question = client.query(include_str!("../../sql/history_latest.sql")).param("job", &result.job);
     let question = question.param("from_us", result.window.from_us).param("to_us", result.window.to_us);

@@ -9,6 +9,7 @@
 
 mod auditor;
 mod check;
+mod cluster;
 mod figures;
 pub mod history;
 mod job;
@@ -17,6 +18,7 @@ pub mod result;
 mod settings;
 mod statistics;
 
-pub use auditor::{AuditError, Auditor, Limits, Source};
+pub use auditor::{AuditError, Auditor, Limits, Source, runtime};
+pub use cluster::{Working, work};
 pub use jobs::{JobName, all as all_jobs};
 pub use settings::Settings;

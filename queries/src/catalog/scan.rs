@@ -51,7 +51,7 @@ impl Scanned {
 pub(super) struct Scan {
     pub(super) table: String,
     pub(super) projection: Vec<usize>,
-    /// One a partition.
+    /// One a partition; an empty one asks for nothing.
     pub(super) queries: Vec<String>,
     pub(super) constants: Constants,
     /// Rows in the whole table, about.
@@ -60,7 +60,7 @@ pub(super) struct Scan {
 
 /// The plan's leaf.
 #[derive(Clone)]
-pub(super) struct ClickHouseScan {
+pub(crate) struct ClickHouseScan {
     client: Client,
     pub(super) scan: Arc<Scan>,
     schema: SchemaRef,
@@ -145,8 +145,23 @@ impl ExecutionPlan for ClickHouseScan {
 }
 
 impl ClickHouseScan {
+    /// The scan in so many parts, each with as many partitions as any other.
+    pub(crate) fn divided(&self, parts: usize) -> Vec<ClickHouseScan> {
+        let each = self.scan.queries.len().div_ceil(parts.max(1)).max(1);
+        let part = |number: usize| {
+            let queries = self.scan.queries.iter().skip(number * each).take(each).cloned();
+            let queries: Vec<String> = queries.chain(std::iter::repeat(String::new())).take(each).collect();
+            let scan = Scan { queries, ..self.scan.as_ref().clone() };
+            ClickHouseScan::new(self.client.clone(), scan, self.schema.clone(), self.scanned.clone())
+        };
+        (0..parts).map(part).collect()
+    }
+
     /// Reads one partition; asks again as long as nothing was handed on.
     async fn read_patiently(&self, query: &str, to: &Sender<Result<RecordBatch>>) -> Result<()> {
+        if query.is_empty() {
+            return Ok(());
+        }
         let mut attempt = 1;
         loop {
             let mut handed_on = false;

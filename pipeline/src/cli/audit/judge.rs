@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use tally_queries::audit::history::record;
 use tally_queries::audit::result::{JobResult, Verdict};
 use tally_queries::audit::{JobName, Limits, Settings, Source};
+use url::Url;
 
 /// What is judged, against what, and how the answer is shown.
 #[derive(clap::Args, Debug)]
@@ -37,6 +38,9 @@ pub(crate) struct JudgeArgs {
     /// Partitions of each scan; without it, one a core.
     #[arg(long, value_name = "N")]
     partitions: Option<usize>,
+    /// Workers of `tally audit worker` that run the plans, host:port with commas between; without it, this process does.
+    #[arg(long, value_delimiter = ',', value_parser = worker, value_name = "HOST:PORT,…")]
+    workers: Vec<Url>,
     /// Do not record the results in the store.
     #[arg(long)]
     no_record: bool,
@@ -103,7 +107,7 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
         "--from lies at or after --to"
     );
     let input = args.input.open().await?;
-    let limits = Limits { memory_bytes_max: args.memory_limit, partitions: args.partitions };
+    let limits = Limits { memory_bytes_max: args.memory_limit, partitions: args.partitions, workers: args.workers.clone() };
     let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;
     let window = auditor.window(args.from, args.to);
     let mut results: Vec<JobResult> = Vec::new();
@@ -121,8 +125,13 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
     Ok(ExitCode::from(code))
 }
 
+fn worker(address: &str) -> Result<Url, String> {
+    let url = Url::parse(&format!("http://{address}")).ok().filter(|url| url.port().is_some());
+    url.ok_or_else(|| "expected host:port".to_owned())
+}
+
 /// `512MB`, `2GiB`, `1000000`.
-fn bytes(text: &str) -> Result<usize, String> {
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale: usize = match unit.trim() {

@@ -8,11 +8,14 @@ use tally_pipeline::config::{ClickHouse, Kafka};
 use tally_queries::audit::{Auditor, JobName, Limits, Settings, Source};
 use tally_queries::catalog::{Head, Place, Snapshot, open_parquet};
 use tally_schemas::Topic;
+use tally_sinks::Store;
 
 mod export;
 mod history;
 mod judge;
 mod moment;
+mod watch;
+mod worker;
 
 /// Is the audit complete, were estimates right, are interfaces stable, do customers come back? Each job ends with a verdict.
 ///
@@ -39,6 +42,8 @@ pub(crate) enum AuditCommand {
     All(judge::JudgeArgs),
     Export(export::ExportArgs),
     History(history::HistoryArgs),
+    Watch(watch::WatchArgs),
+    Worker(worker::WorkerArgs),
 }
 
 /// Runs `tally audit`.
@@ -56,6 +61,8 @@ pub(crate) async fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
         C::All(args) => judge::run(&tally_queries::audit::all_jobs(), args).await,
         C::Export(args) => export::run(args).await,
         C::History(args) => history::run(args).await,
+        C::Watch(args) => watch::run(args).await,
+        C::Worker(args) => worker::run(args).await,
     }
 }
 
@@ -90,10 +97,16 @@ impl InputArgs {
             return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None });
         }
         let opened = store::open_migrated(&self.clickhouse).await?;
+        let input = self.over(&opened.store).await?;
+        Ok(OpenedInput { store: Some(opened), ..input })
+    }
+
+    /// Fixes where the input of an open store ends.
+    async fn over(&self, store: &Store) -> anyhow::Result<OpenedInput> {
         let fresh = if self.ask_kafka { heads(&self.kafka).await? } else { Vec::new() };
-        let client = opened.store.client().clone();
+        let client = store.client().clone();
         let snapshot = Snapshot::take(&client, fresh).await?;
-        Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: Some(opened) })
+        Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: None })
     }
 
     /// The topic of task events, as this configuration names it.
