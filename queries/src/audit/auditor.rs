@@ -176,7 +176,7 @@ impl Auditor {
             Source::Parquet(_) => Counters::read(&self.frame(job.check, window).await?.collect().await?)?,
         };
         let differences = check::compare(&counters, &theirs);
-        let agrees = differences.is_empty() && !theirs.0.is_empty();
+        let agrees = differences.is_empty() && (!theirs.0.is_empty() || counters.0.is_empty());
         let case = Case { counters: &counters, settings: &self.settings, snapshot: &self.snapshot, window };
         let judgement = decide((job.judge)(&case), job, window, agrees, theirs.0.len(), differences.len());
         let offenders_total = job.broken.iter().map(|name| counters.sum(name)).sum::<i64>().unsigned_abs();

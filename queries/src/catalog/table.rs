@@ -170,7 +170,12 @@ fn audit_log() -> Table {
     all.extend(["disposition", "reason", "schema"].map(text));
     all.extend([integer("raw_bytes"), digest("raw_sha256"), digest("digest"), text("event_id")]);
     all.push(time("occurred_at", 6));
-    all.extend(event_time());
+    // of a dead letter only the append time is known
+    let [event, skewed] = event_time();
+    let dead = "t.disposition = 'DEAD'";
+    let event_sql = format!("if({dead}, toUnixTimestamp64Milli(t.appended_at) * 1000, {})", event.sql);
+    let skewed_sql = format!("CAST(t.disposition = 'ACCEPTED' AND {} AS Bool)", skewed.sql);
+    all.extend([Column { sql: event_sql, ..event }, Column { sql: skewed_sql, ..skewed }]);
     all.extend(["source", "kind", "policy_tag", "actor_id", "actor_role", "task_id", "wallet_id"].map(text));
     all.extend(["user_id", "creator_id", "license_id", "template_id", "case_id"].map(text));
     let (from, spread) = ("audit_log_final", "t.offset");
