@@ -8,6 +8,7 @@ mod demo;
 mod ingest;
 mod migrate;
 mod publish;
+mod replay;
 mod schema;
 mod simulate;
 mod store;
@@ -41,6 +42,7 @@ enum Command {
     Ingest(ingest::IngestArgs),
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
+    Replay(replay::ReplayArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     #[command(subcommand)]
@@ -78,6 +80,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,

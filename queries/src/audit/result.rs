@@ -50,7 +50,11 @@ impl Verdict {
             Verdict::Error => 3,
         };
         let codes: Vec<u8> = verdicts.into_iter().map(code).collect();
-        [3, 1, 2].into_iter().find(|code| codes.contains(code)).unwrap_or(if codes.is_empty() { 3 } else { 0 })
+        [3, 1, 2].into_iter().find(|code| codes.contains(code)).unwrap_or(if codes.is_empty() {
+            3
+        } else {
+            0
+        })
     }
 }
 
