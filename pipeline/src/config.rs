@@ -8,6 +8,23 @@ use std::path::PathBuf;
 use tally_schemas::Topic;
 use tally_sinks::StoreConfig;
 
+/// The four sections of whoever runs the route.
+#[derive(Args, Clone, Debug)]
+pub struct Sections {
+    /// Where events come from.
+    #[command(flatten)]
+    pub kafka: Kafka,
+    /// Where rows go.
+    #[command(flatten)]
+    pub clickhouse: ClickHouse,
+    /// Who knows schema ids.
+    #[command(flatten)]
+    pub registry: SchemaRegistry,
+    /// Bounds of the route.
+    #[command(flatten)]
+    pub bounds: Bounds,
+}
+
 /// Kafka: where events come from.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
@@ -162,6 +179,15 @@ pub struct SchemaRegistry {
     pub password: Option<SecretString>,
 }
 
+/// What may be an event at all: whoever judges one needs it, the route and those who ask beforehand.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Ingest")]
+pub struct EventBound {
+    /// Bytes of one event; a larger one is a dead letter. 1 KiB to 64 MiB.
+    #[arg(id = "ingest.value_bytes_max", long = "value-bytes-max", env = "TALLY_INGEST_VALUE_BYTES_MAX", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1024..=67_108_864), value_name = "BYTES")]
+    pub value_bytes_max: u32,
+}
+
 /// Bounds of the route.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Ingest")]
@@ -178,9 +204,9 @@ pub struct Bounds {
     /// Bytes of records held in memory, all lanes together, before fetching pauses. 1 MiB to 4 GiB.
     #[arg(id = "ingest.buffer_bytes_max", long = "buffer-bytes-max", env = "TALLY_INGEST_BUFFER_BYTES_MAX", default_value_t = 24 << 20, value_parser = clap::value_parser!(u32).range(1_048_576..), value_name = "BYTES")]
     pub buffer_bytes_max: u32,
-    /// Bytes of one event; a larger one is a dead letter. 1 KiB to 64 MiB.
-    #[arg(id = "ingest.value_bytes_max", long = "value-bytes-max", env = "TALLY_INGEST_VALUE_BYTES_MAX", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1024..=67_108_864), value_name = "BYTES")]
-    pub value_bytes_max: u32,
+    /// The bound of one event.
+    #[command(flatten)]
+    pub event: EventBound,
     /// How long a revoked or stopping lane may take to finish its block before it is abandoned. 0 to 120 s.
     #[arg(id = "ingest.stop_seconds_max", long = "stop-seconds-max", env = "TALLY_INGEST_STOP_SECONDS_MAX", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=120), value_name = "SECONDS")]
     pub stop_seconds_max: u32,

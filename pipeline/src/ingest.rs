@@ -1,8 +1,9 @@
 //! `tally ingest`: joins the group, runs a lane for each partition it is given, and stops in good order.
 
-use crate::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
 use crate::lane::{Lane, LaneState, Route};
+use crate::look::{Lookout, Watched, last_look, look};
 use crate::metrics::Metrics;
 use crate::ops::{self, Shown};
 use crate::slab::Budget;
@@ -23,14 +24,8 @@ use tokio_util::sync::CancellationToken;
 /// What `tally ingest` needs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where events come from.
-    pub kafka: Kafka,
-    /// Where rows go.
-    pub clickhouse: ClickHouse,
-    /// Who knows schema ids.
-    pub registry: SchemaRegistry,
-    /// Bounds of the route.
-    pub bounds: Bounds,
+    /// Kafka, ClickHouse, registry and bounds.
+    pub sections: Sections,
     /// Where metrics are shown; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Stop when the high watermarks seen at the start are attested and committed.
@@ -84,6 +79,8 @@ struct Fleet {
     assigned_once: AtomicBool,
     attested: AtomicI64,
     first_assigned: Mutex<Option<Instant>>,
+    /// The lanes that were let go last.
+    released: Mutex<Vec<Watched>>,
 }
 
 /// Runs until `shutdown`, or until caught up. The store's tables must be there already.
@@ -96,18 +93,17 @@ pub async fn run(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<Summary, IngestError> {
-    let client = config.kafka.client().map_err(IngestError::Config)?;
-    let source = Source::open(client.clone(), &config.kafka.group)?;
-    let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| config.kafka.topic(*contract)).collect();
+    let Sections { kafka, registry, bounds, .. } = &config.sections;
+    let client = kafka.client().map_err(IngestError::Config)?;
+    let source = Source::open(client.clone(), &kafka.group)?;
+    let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| kafka.topic(*contract)).collect();
     topics.sort_unstable();
     let (admin, dead) = (client.clone(), topics.clone());
     tokio::spawn(async move { DeadTopic::ensure(&admin, &dead).await });
     let dead_topic = DeadTopic::new(client).map_err(|e| IngestError::DeadTopic(e.to_string()))?;
-    let registry = config.registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
-    let books = Topic::ALL.map(|contract| {
-        (config.kafka.topic(contract), (contract, Arc::new(Book::new(contract, registry.clone()))))
-    });
-    let bounds = &config.bounds;
+    let registry = registry.client().map_err(|e| IngestError::Config(e.to_string()))?.map(Arc::new);
+    let books = Topic::ALL
+        .map(|contract| (kafka.topic(contract), (contract, Arc::new(Book::new(contract, registry.clone())))));
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let fleet = Arc::new(Fleet {
         route: Arc::new(Route {
@@ -115,7 +111,7 @@ pub async fn run(
             store,
             dead_topic,
             metrics,
-            value_bytes_max: bounds.value_bytes_max as usize,
+            value_bytes_max: bounds.event.value_bytes_max as usize,
             in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer
         }),
         books: HashMap::from(books),
@@ -131,6 +127,7 @@ pub async fn run(
         assigned_once: AtomicBool::new(false),
         attested: AtomicI64::new(0),
         first_assigned: Mutex::new(None),
+        released: Mutex::default(),
     });
     let helpers = CancellationToken::new();
     if let Some(listen) = config.listen {
@@ -155,6 +152,8 @@ pub async fn run(
     let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
     helpers.cancel();
     ran?;
+    let released = std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner));
+    last_look(&fleet.route, released).await;
     let elapsed = fleet
         .first_assigned
         .lock()
@@ -186,6 +185,7 @@ impl Fleet {
     /// Waits until the lanes' blocks are finished; past the deadline they are abandoned, which loses nothing.
     fn finish(&self, lanes: Vec<(Partition, Running)>) {
         let deadline = tokio::time::Instant::now() + self.stop_max;
+        let mut released = Vec::with_capacity(lanes.len());
         self.runtime.block_on(async {
             for (partition, mut lane) in lanes {
                 if tokio::time::timeout_at(deadline, &mut lane.task).await.is_err() {
@@ -193,11 +193,13 @@ impl Fleet {
                     lane.state.abandon.cancel();
                     let _ = lane.task.await; // it ends at its next await
                 }
-                let end = lane.state.attested.load(Ordering::Relaxed);
-                let began = lane.state.began.load(Ordering::Relaxed);
-                self.attested.fetch_add((end - began).max(0), Ordering::Relaxed);
+                self.attested.fetch_add(lane.state.offsets.load(Ordering::Relaxed), Ordering::Relaxed);
+                released.push((partition, lane.state));
             }
         });
+        if !released.is_empty() {
+            *self.released.lock().unwrap_or_else(PoisonError::into_inner) = released;
+        }
     }
 }
 
@@ -233,6 +235,25 @@ impl Lanes for Fleet {
     }
 }
 
+impl Lookout for Fleet {
+    fn route(&self) -> &Route {
+        &self.route
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.budget.held()
+    }
+
+    fn lanes(&self) -> Vec<Watched> {
+        let running = self.lock();
+        let all = running.iter().flat_map(|(topic, lanes)| {
+            let at = |number: &i32| Partition { topic: topic.clone(), number: *number };
+            lanes.iter().map(move |(number, lane)| (at(number), lane.state.clone()))
+        });
+        all.collect()
+    }
+}
+
 impl Shown for Fleet {
     fn metrics(&self) -> String {
         self.route.metrics.text()
@@ -251,38 +272,6 @@ impl Shown for Fleet {
             .map(|(topic, number, _)| format!("{topic}/{number}"))
             .collect();
         (!stalled.is_empty()).then(|| format!("stalled lanes: {}", stalled.join(", ")))
-    }
-}
-
-/// Looks at lag and age every few seconds.
-async fn look(fleet: Arc<Fleet>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        fleet.route.metrics.held(fleet.budget.held());
-        let lanes: Vec<(Partition, Arc<LaneState>)> = {
-            let running = fleet.lock();
-            let all = running.iter().flat_map(|(topic, lanes)| {
-                let at = |number: &i32| Partition { topic: topic.clone(), number: *number };
-                lanes.iter().map(move |(number, lane)| (at(number), lane.state.clone()))
-            });
-            all.collect()
-        };
-        for (partition, state) in lanes {
-            let (source, at) = (fleet.route.source.clone(), partition.clone());
-            let high = tokio::task::spawn_blocking(move || source.watermarks(&at)).await;
-            let attested = state.attested.load(Ordering::Relaxed);
-            let lag = high
-                .ok()
-                .and_then(Result::ok)
-                .filter(|_| attested >= 0)
-                .map(|(_, high)| (high - attested).max(0));
-            let oldest = state
-                .oldest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .map_or(Duration::ZERO, |at| at.elapsed());
-            fleet.route.metrics.looked_at(&partition, lag, oldest, state.stalled.load(Ordering::Relaxed));
-        }
     }
 }
 

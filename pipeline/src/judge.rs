@@ -120,10 +120,7 @@ impl Block {
     /// # Errors
     /// Where Arrow itself fails.
     pub(crate) fn refuse(&mut self, refused: &[Refused]) -> Result<(), ArrowError> {
-        let rows = self.accepted.events.num_rows();
         let guilty: BTreeMap<usize, &Refused> = refused.iter().map(|r| (r.row, r)).collect();
-        let kept: BooleanArray = (0..rows).map(|row| Some(!guilty.contains_key(&row))).collect();
-        self.accepted.events = filter_record_batch(&self.accepted.events, &kept)?;
         let places: Vec<i64> = self.slab.offsets().collect();
         for (row, refused) in &guilty {
             let Some(offset) = self.accepted.at.offsets.get(*row) else { continue };
@@ -135,13 +132,39 @@ impl Block {
             };
             self.letters.push(letter(record, *raw, Fault::rejected_by_store(&refused.said)));
         }
-        let keep = |row: &usize| !guilty.contains_key(row);
+        self.retain_rows(|row| !guilty.contains_key(&row))
+    }
+
+    /// Forgets every row (its offset and content digest) and every letter (its offset and no digest) of which `holds`
+    /// is false. Returns how many.
+    ///
+    /// # Errors
+    /// Where Arrow itself fails.
+    pub(crate) fn retain(
+        &mut self,
+        holds: impl Fn(i64, Option<&Sha256Digest>) -> bool,
+    ) -> Result<usize, ArrowError> {
+        let before = self.accepted.digests.len() + self.letters.len();
+        let rows = self.accepted.at.offsets.iter().zip(&self.accepted.digests);
+        let kept: Vec<bool> = rows.map(|(offset, digest)| holds(*offset, Some(digest))).collect();
+        self.retain_rows(|row| kept.get(row) == Some(&true))?;
+        self.letters.retain(|letter| holds(letter.offset, None));
+        let dead_at = std::mem::take(&mut self.dead_at);
+        let held = dead_at.offsets.iter().enumerate().filter(|(_, offset)| holds(**offset, None));
+        held.for_each(|(row, _)| move_row(&dead_at, row, &mut self.dead_at));
+        Ok(before - self.accepted.digests.len() - self.letters.len())
+    }
+
+    fn retain_rows(&mut self, keep: impl Fn(usize) -> bool) -> Result<(), ArrowError> {
+        let rows = self.accepted.events.num_rows();
+        let kept: BooleanArray = (0..rows).map(|row| Some(keep(row))).collect();
+        self.accepted.events = filter_record_batch(&self.accepted.events, &kept)?;
         let at = std::mem::take(&mut self.accepted.at);
-        for row in (0..rows).filter(keep) {
+        for row in (0..rows).filter(|row| keep(*row)) {
             move_row(&at, row, &mut self.accepted.at);
         }
         let digests = std::mem::take(&mut self.accepted.digests).into_iter().enumerate();
-        self.accepted.digests = digests.filter(|(row, _)| keep(row)).map(|(_, digest)| digest).collect();
+        self.accepted.digests = digests.filter(|(row, _)| keep(*row)).map(|(_, digest)| digest).collect();
         Ok(())
     }
 }

@@ -7,16 +7,17 @@ use crate::metrics::{Attested, Metrics};
 use crate::slab::Slab;
 use crate::source::{Partition, Source, SourceError};
 use crate::write::Step;
-use crate::writers::Book;
-use std::collections::{BTreeSet, HashSet};
+use crate::writers::{Book, named_in};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tally_schemas::{Reader, Topic, split};
+use tally_schemas::{Reader, Topic};
 use tally_sinks::rows::{self, Gap, Origin};
 use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -42,12 +43,12 @@ pub(crate) struct Lane {
 }
 
 /// What others may see of a lane.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LaneState {
-    /// The offset after the last attested one; -1 before the lane has started.
-    pub(crate) attested: AtomicI64,
-    /// Where it started; -1 before.
-    pub(crate) began: AtomicI64,
+    /// How far it has come; `None` before it has started.
+    reached: Mutex<Option<Reached>>,
+    /// Offsets that it attested, gaps included.
+    pub(crate) offsets: AtomicI64,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// When the oldest record between inbox and receipt came.
@@ -58,16 +59,23 @@ pub(crate) struct LaneState {
     pub(crate) abandon: CancellationToken,
 }
 
-impl Default for LaneState {
-    fn default() -> Self {
-        LaneState {
-            attested: AtomicI64::new(-1),
-            began: AtomicI64::new(-1),
-            stalled: AtomicBool::default(),
-            oldest: Mutex::default(),
-            stop: CancellationToken::default(),
-            abandon: CancellationToken::default(),
-        }
+/// How far a lane has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The topic's identity.
+    pub(crate) topic_id: Uuid,
+    /// The offset after the last attested one.
+    pub(crate) next: i64,
+}
+
+impl LaneState {
+    /// How far the lane has come; `None` before it has started.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, topic_id: Uuid, next: i64) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reached { topic_id, next });
     }
 }
 
@@ -139,6 +147,9 @@ impl Lane {
     /// Finds the first offset without a receipt and has the source fetch from there.
     async fn start(&self) -> Result<Start, String> {
         let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
+        if self.route.source.is_stale() {
+            return Err("a topic was created anew; the consumer is being opened anew".to_owned());
+        }
         let (source, partition) = (self.route.source.clone(), self.partition.clone());
         let ask = move || -> Result<_, SourceError> {
             Ok((source.watermarks(&partition)?, source.committed(&partition)?))
@@ -175,8 +186,7 @@ impl Lane {
         {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
-        self.state.attested.store(next, Ordering::Relaxed);
-        let _ = self.state.began.compare_exchange(-1, next, Ordering::Relaxed, Ordering::Relaxed); // of restarts, the first
+        self.state.reach(topic_id, next);
         Ok(Start { origin, next, receipts })
     }
 
@@ -264,9 +274,7 @@ impl Lane {
     }
 
     async fn writers(&self, slab: &Slab) -> Arc<tally_schemas::Writers> {
-        let ids: HashSet<_> =
-            slab.values().flatten().filter_map(|v| split(v).ok()).map(|(id, _)| id).collect();
-        let ids: BTreeSet<_> = ids.into_iter().collect();
+        let ids = named_in(slab);
         let mut tries = 0;
         loop {
             match self.book.resolve(ids.clone()).await {
@@ -288,7 +296,8 @@ impl Lane {
             self.store(&mut in_hand).await;
             let InHand { block, permit: _held } = in_hand;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
-            self.state.attested.store(next, Ordering::Relaxed);
+            self.state.reach(topic_id, next);
+            self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
             self.route.metrics.attested(&self.partition, &summary(&block));
             let waiting = self.inbox.waiting_since();
             *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;

@@ -121,6 +121,15 @@ impl Slab {
         self.entries = kept;
     }
 
+    /// A copy of the same range with only the records at offsets that are wanted.
+    pub(crate) fn part(&self, wanted: impl Fn(i64) -> bool) -> Slab {
+        let mut part = Slab { first: self.first, next: self.first, ..Slab::default() };
+        let places = self.offsets().enumerate().filter(|(_, offset)| wanted(*offset));
+        places.filter_map(|(place, _)| self.record(place)).for_each(|record| part.push(record));
+        part.end(self.next);
+        part
+    }
+
     /// First offset of the range.
     pub(crate) fn first(&self) -> i64 {
         self.first
@@ -210,7 +219,8 @@ mod tests {
     }
 
     /// Scenario: records with holes between them, a repeat, an end beyond the last one, and receipts for some.
-    /// Guarantees: holes are exactly the offsets neither present nor settled; headers stay with their record.
+    /// Guarantees: holes are exactly the offsets neither present nor settled; headers stay with their record, also in a
+    /// part of the slab.
     #[test]
     fn holes_and_receipts() {
         let budget = Budget::default();
@@ -227,6 +237,9 @@ mod tests {
         assert_eq!(slab.absent(&settled), [(10, 11), (14, 15), (17, 18)]);
         assert_eq!(slab.record(2).expect("16").headers, [("h".to_owned(), Some(b"16".to_vec()))]);
         assert!(slab.record(1).expect("15").headers.is_empty());
+        let part = slab.part(|offset| offset > 11);
+        assert_eq!((part.first(), part.next(), part.offsets().collect()), (10, 20, vec![15, 16]));
+        assert_eq!(part.record(1).expect("16").headers, [("h".to_owned(), Some(b"16".to_vec()))]);
         assert!(budget.held() > 0);
         drop(slab);
         assert_eq!(budget.held(), 0);

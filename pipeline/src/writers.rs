@@ -1,13 +1,20 @@
 //! What is known of the schemas that write to one contract: the contracts themselves, and what a registry says.
 
 use crate::registry::{Lookup, Registry, RegistryError};
-use std::collections::{BTreeSet, HashMap};
+use crate::slab::Slab;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tally_schemas::{Topic, Writer, WriterId, Writers, local_writers};
+use tally_schemas::{Topic, Writer, WriterId, Writers, local_writers, split};
 
 /// How long an id that the registry does not have is taken as unknown before it is asked again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// The schemas that a slab's records name.
+pub(crate) fn named_in(slab: &Slab) -> BTreeSet<WriterId> {
+    let ids: HashSet<_> = slab.values().flatten().filter_map(|v| split(v).ok()).map(|(id, _)| id).collect();
+    ids.into_iter().collect()
+}
 
 /// The writers of one contract.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Largest event, bytes: the default of the route's own bound.
+/// Largest event of [`check_event`], bytes: the default of the route's own bound.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Judges the events of one topic one by one, as the route would.
@@ -21,13 +21,13 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Knows every version of the topic's contract by fingerprint.
-    pub fn new(topic: Topic) -> Checker {
+    /// Knows every version of the topic's contract by fingerprint; an event larger than `value_bytes_max` is refused.
+    pub fn new(topic: Topic, value_bytes_max: usize) -> Checker {
         let mut writers = Writers::default();
         for (writer, contract) in local_writers(topic).zip(crate::contract::versions(topic)) {
             writers.insert(WriterId::SingleObject(contract.fingerprint), writer.map(Arc::new));
         }
-        Checker { reader: Reader::new(topic, VALUE_BYTES_MAX), writers }
+        Checker { reader: Reader::new(topic, value_bytes_max), writers }
     }
 
     /// Knows one schema more, by the id that a registry gave it.
@@ -59,7 +59,10 @@ thread_local! {
 /// The fault for which the event would become a dead letter.
 pub fn check_event(topic: Topic, framed: &[u8], appended_at_ms: i64) -> Result<(), Fault> {
     CHECKERS.with_borrow_mut(|checkers| {
-        checkers.entry(topic).or_insert_with(|| Checker::new(topic)).check(framed, appended_at_ms)
+        checkers
+            .entry(topic)
+            .or_insert_with(|| Checker::new(topic, VALUE_BYTES_MAX))
+            .check(framed, appended_at_ms)
     })
 }
 
@@ -84,7 +87,7 @@ mod tests {
     }
 
     /// Scenario: a good event, one whose kind needs a field it lacks, one from the future, and the good one under an
-    /// id that only a registry knows, before and after it was told.
+    /// id that only a registry knows, before and after it was told, and by a checker whose bound is a byte too small.
     /// Guarantees: the same reasons as on the route.
     #[test]
     fn the_judgement_to_come() {
@@ -98,10 +101,13 @@ mod tests {
         let early = reason(check_event(Topic::Task, &framed("STARTED"), NOW_MS - 40 * 86_400_000));
         assert_eq!(early, Some((Reason::TimeOutOfRange, "occurred_at".to_owned())));
         let confluent = frame_confluent(7, &body(&event("STARTED")));
-        let mut checker = Checker::new(Topic::Task);
+        let mut checker = Checker::new(Topic::Task, confluent.len());
         let unknown = reason(checker.check(&confluent, NOW_MS)).map(|(reason, _)| reason);
         assert_eq!(unknown, Some(Reason::UnknownSchema));
         checker.know(Topic::Task, WriterId::Confluent(7), &contract.json);
         assert_eq!(reason(checker.check(&confluent, NOW_MS)), None);
+        let mut tight = Checker::new(Topic::Task, confluent.len() - 1);
+        let oversize = reason(tight.check(&confluent, NOW_MS)).map(|(reason, _)| reason);
+        assert_eq!(oversize, Some(Reason::Oversize));
     }
 }

@@ -27,7 +27,7 @@ pub enum Reason {
     PolicyTagUnknown,
     /// No policy tag.
     PolicyTagMissing,
-    /// `occurred_at` before 2020 or more than a day after the Kafka timestamp.
+    /// `occurred_at` before 2020 or more than a day after the Kafka timestamp, or another time outside 2000 to 2100.
     TimeOutOfRange,
     /// An amount, a price or a currency that cannot be.
     Amount,
@@ -107,7 +107,9 @@ impl Reason {
                 "use a tag of the dictionary, or roll out the new tag here and replay"
             }
             Reason::PolicyTagMissing => "set policy_tag",
-            Reason::TimeOutOfRange => "set occurred_at in microseconds since 1970 UTC, and check the clock",
+            Reason::TimeOutOfRange => {
+                "set the named time in microseconds since 1970 UTC, and check the clock"
+            }
             Reason::Amount => "send micros or minor units within bounds, and an ISO 4217 code",
             Reason::MissingReference => "fill the named field",
             Reason::OutOfRange => "keep the named field within its bounds",

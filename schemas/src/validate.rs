@@ -4,7 +4,7 @@ use crate::columns::{Column, Kind, columns};
 use crate::contract::Topic;
 use crate::reason::{Fault, Reason};
 use crate::rules::{
-    AHEAD_MICROS_MAX, BOUNDS, CALL, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TEXT_BYTES_MAX, required,
+    AHEAD_MICROS_MAX, BOUNDS, CALL, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TEXT_BYTES_MAX, TIME_MIN, required,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -16,6 +16,7 @@ pub(crate) fn validate(topic: Topic, rows: &RecordBatch, appended_at_ms: &[i64])
     let table = Table { columns: columns(topic), rows };
     let mut faults = Vec::new();
     occurred_at(&table, appended_at_ms, &mut faults);
+    times(&table, &mut faults);
     texts(&table, &mut faults);
     numbers(&table, &mut faults);
     currency(&table, &mut faults);
@@ -56,6 +57,22 @@ fn occurred_at(table: &Table<'_>, appended_at_ms: &[i64], faults: &mut Faults) {
             };
             let sentence = format!("{found}; expected microseconds since 1970-01-01 UTC");
             faults.push((row, Fault::new(Reason::TimeOutOfRange, "occurred_at", sentence)));
+        }
+    }
+}
+
+/// Times beside `occurred_at` lie ahead as often as behind, but within what the store can hold.
+fn times(table: &Table<'_>, faults: &mut Faults) {
+    for (column, array) in table.columns.iter().zip(table.rows.columns()) {
+        if column.kind != Kind::Timestamp || column.name == "occurred_at" {
+            continue;
+        }
+        let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() else { continue };
+        for (row, time) in times.iter().enumerate() {
+            if time.is_some_and(|time| !(TIME_MIN..=OCCURRED_AT_MAX).contains(&time)) {
+                let sentence = "outside 2000 to 2100; expected microseconds since 1970-01-01 UTC, or nothing where there is no end";
+                faults.push((row, Fault::new(Reason::TimeOutOfRange, &*column.name, sentence)));
+            }
         }
     }
 }

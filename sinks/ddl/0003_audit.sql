@@ -1,5 +1,6 @@
 -- How far each partition had come when it was last looked at: [low, high) is what the broker retained, and every offset
--- below taken had its disposition. ended: the topic is gone, nothing follows. One row a partition, the latest look.
+-- below taken had its disposition; with taken = high, everything committed before seen_at was taken. ended: the topic is gone,
+-- nothing follows. One row a partition, the latest look.
 -- shard by cityHash64(topic_id, partition)
 CREATE TABLE IF NOT EXISTS partition_heads
 (

@@ -2,21 +2,26 @@
 //!
 //! [`Store`] is the connection. [`rows`] gives facts, receipts, dead letters and gaps their columns; [`Store::insert`]
 //! sends them as one ArrowStream body under a token; [`Retry`] says what each error asks of the caller; [`bisect`]
-//! finds the row that ClickHouse refuses. Nothing here knows who calls.
+//! finds the row that ClickHouse refuses; [`Head`] is one look at how far a partition has come. Nothing here knows who
+//! calls.
 
 mod bisect;
 mod dead_topic;
 pub mod embedded;
 mod error;
+mod heads;
 mod insert;
 mod migrate;
 mod receipts;
 pub mod rows;
+mod standing;
 mod store;
 
 pub use bisect::{Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};
 pub use error::{Retry, StoreError};
+pub use heads::Head;
 pub use migrate::{MIGRATIONS, Migration, MigrationError};
 pub use receipts::{Inherited, Receipts};
+pub use standing::Standing;
 pub use store::{Store, StoreConfig};

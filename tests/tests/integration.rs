@@ -8,6 +8,7 @@ mod integration {
     mod dead_letters;
     mod encoders;
     mod gaps;
+    mod heads;
     mod house;
     mod identity;
     mod kill;

@@ -3,19 +3,13 @@
 
 use clap::{ArgMatches, Args, Command};
 use std::process::ExitCode;
-use tally_pipeline::config::{Bounds, ClickHouse, Kafka, SchemaRegistry, redacted};
+use tally_pipeline::config::{Sections, redacted};
 
 /// Print the configuration in force as a file, each value with its help and its source, secrets left out.
 #[derive(Args, Debug)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
-    kafka: Kafka,
-    #[command(flatten)]
-    clickhouse: ClickHouse,
-    #[command(flatten)]
-    registry: SchemaRegistry,
-    #[command(flatten)]
-    bounds: Bounds,
+    sections: Sections,
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod filter;
 mod list;
 mod replay;
 mod show;

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tally_pipeline::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::config::{Kafka, Sections};
 use tally_pipeline::ingest::{Config, run as ingest};
 use tally_pipeline::simulate::{Pace, Sent, now_micros, simulate};
 use tally_pipeline::simulator::{Config as Platform, Expect, Simulator};
@@ -60,17 +60,11 @@ const CASE_PERMILLE: u32 = 1;
 /// Events that one visit brings in the long run; measured over 200,000 events of the default configuration.
 const EVENTS_PER_VISIT: i64 = 13;
 
-/// The defaults of the sections that the demo sets itself.
+/// The defaults of the sections, part of which the demo sets itself.
 #[derive(Parser)]
 struct Defaults {
     #[command(flatten)]
-    kafka: Kafka,
-    #[command(flatten)]
-    clickhouse: ClickHouse,
-    #[command(flatten)]
-    registry: SchemaRegistry,
-    #[command(flatten)]
-    bounds: Bounds,
+    sections: Sections,
 }
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
@@ -80,7 +74,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         Some(_) => None,
     };
     let data = args.data.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned()));
-    let mut config = Defaults::try_parse_from(["tally"])?;
+    let Defaults { sections: mut config } = Defaults::try_parse_from(["tally"])?;
     config.clickhouse.data = data;
     config.clickhouse.url = None;
     let opened = store::open_migrated(&config.clickhouse).await?;
@@ -106,20 +100,14 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     println!("page: http://{page}/   (Ctrl-C ends the demo and prints the balance)");
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
-    let route = Config {
-        kafka: config.kafka.clone(),
-        clickhouse: config.clickhouse.clone(),
-        registry: config.registry,
-        bounds: config.bounds,
-        listen: None,
-        until_caught_up: false,
-    };
+    let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
     let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics, stop_lanes.clone()));
     let sent = publish(&args, earlier.len(), &config.kafka, &shutdown).await?;
     println!("{} events published and acknowledged; waiting for the last receipts", sent.len());
     let balances = settle(&source, &config.kafka, &opened.store, &sent, &lanes).await?;
     stop_lanes.cancel();
     lanes.await??;
+    end_heads(&source, &config.kafka, &opened.store).await?;
     super::balance::print(&balances);
     let holds = balances.iter().all(Balance::holds);
     if let Some(path) = &args.json {
@@ -130,6 +118,16 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     opened.close().await?;
     drop(cluster);
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The broker ends with this process and its topics with it: nothing follows what their lanes recorded last.
+async fn end_heads(source: &Source, kafka: &Kafka, store: &Store) -> anyhow::Result<()> {
+    for contract in Topic::ALL {
+        let topic = kafka.topic(contract);
+        let topic_id = source.identity(&topic).await?;
+        store.end_heads_of(&topic, topic_id, now_micros() / 1000).await?;
+    }
+    Ok(())
 }
 
 async fn publish(

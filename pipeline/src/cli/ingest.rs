@@ -4,7 +4,7 @@
 use super::store;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use tally_pipeline::config::{Bounds, ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::config::{Kafka, Sections};
 use tally_pipeline::ingest::{Config, run as ingest};
 use tally_pipeline::{Metrics, Source};
 use tally_queries::Balance;
@@ -16,13 +16,7 @@ use tally_schemas::Topic;
 #[derive(clap::Args, Debug)]
 pub(crate) struct IngestArgs {
     #[command(flatten)]
-    kafka: Kafka,
-    #[command(flatten)]
-    clickhouse: ClickHouse,
-    #[command(flatten)]
-    registry: SchemaRegistry,
-    #[command(flatten)]
-    bounds: Bounds,
+    sections: Sections,
     /// Address of /metrics, /livez and /readyz.
     #[arg(
         id = "ingest.listen",
@@ -42,13 +36,10 @@ pub(crate) struct IngestArgs {
 
 pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown()?;
-    let opened = store::open_migrated(&args.clickhouse).await?;
+    let opened = store::open_migrated(&args.sections.clickhouse).await?;
     let before = cpu_seconds();
     let config = Config {
-        kafka: args.kafka.clone(),
-        clickhouse: args.clickhouse.clone(),
-        registry: args.registry,
-        bounds: args.bounds,
+        sections: args.sections.clone(),
         listen: Some(args.listen),
         until_caught_up: args.until_caught_up,
     };
@@ -56,7 +47,7 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     let mut holds = true;
     if args.until_caught_up && !shutdown.is_cancelled() {
         let cpu = cpu_seconds() - before;
-        let balances = balances(&args.kafka, &opened.store).await?;
+        let balances = balances(&args.sections.kafka, &opened.store).await?;
         holds = balances.iter().all(Balance::holds);
         if args.json {
             println!(

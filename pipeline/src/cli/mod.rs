@@ -9,6 +9,7 @@ mod demo;
 mod ingest;
 mod migrate;
 mod publish;
+mod replay;
 mod schema;
 mod simulate;
 mod store;
@@ -42,6 +43,7 @@ enum Command {
     Ingest(ingest::IngestArgs),
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
+    Replay(replay::ReplayArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -82,6 +84,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,

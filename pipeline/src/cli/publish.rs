@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tally_pipeline::config::{Kafka, SchemaRegistry};
+use tally_pipeline::config::{EventBound, Kafka, SchemaRegistry};
 use tally_schemas::{Contract, Topic, latest, versions};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub(crate) struct PublishArgs {
     kafka: Kafka,
     #[command(flatten)]
     registry: SchemaRegistry,
+    #[command(flatten)]
+    event: EventBound,
     /// The contract, which is the topic's name without its prefix.
     #[arg(long, value_parser = topic)]
     topic: Topic,
@@ -100,7 +102,7 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
         Framing::SingleObject => Frame::SingleObject,
         Framing::Confluent => Frame::Confluent(registered_id(&args, contract).await?),
     };
-    let preparer = Preparer::new(contract, frame)?;
+    let preparer = Preparer::new(contract, frame, args.event.value_bytes_max as usize)?;
     let (json, stop) = (args.json, super::shutdown()?);
     let publishing = tokio::task::spawn_blocking(move || publish(&args, &preparer, &stop));
     let (summary, code) = publishing.await.context("publishing was cut off")??;

@@ -141,6 +141,21 @@ fn bounds_are_included() {
             assert_eq!(with(max + 1), fault(reason, field));
         }
     }
+    // date -u -d 2000-01-01 +%s and 2100-01-01
+    let (from, to) = (946_684_800_000_000_i64, 4_102_444_800_000_000_i64);
+    for (topic, kind, field) in
+        [(Topic::License, "GRANTED", "expires_at"), (Topic::Moderation, "QUEUED", "sla_due_at")]
+    {
+        let with = |value: i64| {
+            let mut event = example(topic, kind);
+            event.insert(field.to_owned(), value.into());
+            outcome(topic, &event)
+        };
+        assert_eq!((with(from), with(to)), (None, None), "{field}");
+        for beyond in [from - 1, to + 1, 0, -1, i64::MIN, i64::MAX] {
+            assert_eq!(with(beyond), fault("time_out_of_range", field), "{field} {beyond}");
+        }
+    }
     for topic in Topic::ALL {
         let texts = fields(topic).into_iter().filter(|field| crate::world::plain_type(field) == "string");
         for field in texts.filter(|field| field["name"] != "currency") {

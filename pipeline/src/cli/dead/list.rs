@@ -1,10 +1,11 @@
 //! `tally dead list`.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::filter::Filter;
 use crate::cli::store;
 use std::process::ExitCode;
 use tally_pipeline::config::ClickHouse;
-use tally_queries::{Wanted, dead_letters, dead_reasons};
+use tally_queries::{dead_letters, dead_reasons};
 use tally_schemas::Reason;
 
 /// List dead letters, newest first, and how many there are by reason with the remedy. Shows no payload.
@@ -12,18 +13,8 @@ use tally_schemas::Reason;
 pub(crate) struct ListArgs {
     #[command(flatten)]
     clickhouse: ClickHouse,
-    /// Of this Kafka topic only.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    topic: String,
-    /// Of this reason only, such as unknown_schema.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    reason: String,
-    /// Appended at or after, RFC 3339.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
-    from: String,
-    /// Appended before, RFC 3339.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
-    to: String,
+    #[command(flatten)]
+    filter: Filter,
     /// At most so many are listed.
     #[arg(long, default_value_t = 20, value_name = "N")]
     limit: u64,
@@ -35,8 +26,7 @@ pub(crate) struct ListArgs {
 /// Runs it.
 pub(super) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
     let opened = store::open(&args.clickhouse).await?;
-    let ListArgs { topic, reason, from, to, limit, .. } = args;
-    let wanted = Wanted { topic, reason, from, to, limit, ..Wanted::default() };
+    let wanted = args.filter.wanted(args.limit);
     let letters = dead_letters(opened.store.client(), &wanted).await?;
     let reasons = dead_reasons(opened.store.client(), &wanted).await?;
     opened.close().await?;

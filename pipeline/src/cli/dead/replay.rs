@@ -1,21 +1,20 @@
 //! `tally dead replay`.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::filter::Filter;
 use super::{At, at, bytes};
 use crate::cli::store;
 use futures::stream::StreamExt;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
-use tally_pipeline::config::{ClickHouse, Kafka, SchemaRegistry};
+use tally_pipeline::config::{ClickHouse, EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::dead::{Again, Outcome, Rejudge, Republish};
 use tally_queries::{Letter, Wanted, dead_letters, is_stored};
 use tally_sinks::Store;
 
 /// Records that wait for their acknowledgement at once.
 const IN_FLIGHT_MAX: usize = 64;
-/// Largest event, bytes.
-const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Judge dead letters by what is known today, and with --execute publish those that would now be accepted.
 ///
@@ -31,21 +30,13 @@ pub(crate) struct ReplayArgs {
     kafka: Kafka,
     #[command(flatten)]
     registry: SchemaRegistry,
-    /// Letters of this Kafka topic.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    topic: String,
+    #[command(flatten)]
+    event: EventBound,
+    #[command(flatten)]
+    filter: Filter,
     /// The letter at TOPIC/PARTITION/OFFSET; may be repeated.
     #[arg(long, value_parser = at, conflicts_with = "topic")]
     at: Vec<At>,
-    /// Of this reason only.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    reason: String,
-    /// Appended at or after, RFC 3339.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
-    from: String,
-    /// Appended before, RFC 3339.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TIME")]
-    to: String,
     /// At most so many, the newest. 1 to 10000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
     limit: u64,
@@ -92,16 +83,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 
 /// The letters that are wanted, oldest first, so that they keep their order.
 async fn letters(args: &ReplayArgs, store: &Store) -> anyhow::Result<Vec<Letter>> {
-    let ReplayArgs { topic, reason, from, to, limit, .. } = args;
-    let wanted = Wanted {
-        topic: topic.clone(),
-        reason: reason.clone(),
-        from: from.clone(),
-        to: to.clone(),
-        limit: *limit,
-        payload: true,
-        ..Wanted::default()
-    };
+    let wanted = Wanted { payload: true, ..args.filter.clone().wanted(args.limit) };
     let mut letters = Vec::new();
     if args.at.is_empty() {
         letters = dead_letters(store.client(), &wanted).await?;
@@ -118,7 +100,7 @@ async fn letters(args: &ReplayArgs, store: &Store) -> anyhow::Result<Vec<Letter>
 
 /// Says of each letter what would become of it, and gives those to publish.
 async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::Result<(Vec<Again>, Totals)> {
-    let mut rejudge = Rejudge::new(&args.kafka, &args.registry, VALUE_BYTES_MAX)?;
+    let mut rejudge = Rejudge::new(&args.kafka, &args.registry, args.event.value_bytes_max as usize)?;
     let (mut again, mut totals) = (Vec::new(), Totals::default());
     for letter in letters {
         if letter.is_replayed() && !args.again {

@@ -56,9 +56,13 @@ pub(super) struct Preparer {
 }
 
 impl Preparer {
-    pub(super) fn new(contract: &'static Contract, frame: Frame) -> anyhow::Result<Preparer> {
+    pub(super) fn new(
+        contract: &'static Contract,
+        frame: Frame,
+        value_bytes_max: usize,
+    ) -> anyhow::Result<Preparer> {
         let encoder = Encoder::new(contract).context("planning the contract's fields")?;
-        let mut checker = Checker::new(contract.topic);
+        let mut checker = Checker::new(contract.topic, value_bytes_max);
         if let Frame::Confluent(id) = frame {
             checker.know(contract.topic, WriterId::Confluent(id), &contract.json);
         }

@@ -52,7 +52,7 @@ fn run_until(brokers: &str, file: &Path, stop: &CancellationToken) -> (Summary, 
         ["--brokers", brokers, "--topic-prefix", "test.", "--kafka-property", properties, "--file", file];
     let command = ["publish", "--topic", "task-events"].into_iter().chain(flags);
     let args = Command::parse_from(command).args;
-    let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject).expect("a plan");
+    let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject, 1 << 20).expect("a plan");
     publish(&args, &preparer, stop).expect("it can begin")
 }
 

@@ -1,0 +1,142 @@
+//! Looking at the lanes every few seconds: lag and age for the metrics, how far each partition has come for the table
+//! `partition_heads`, and whether a topic is still the one that its lanes know.
+
+use crate::lane::{LaneState, Route};
+use crate::source::Partition;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tally_sinks::{Head, StoreError};
+use uuid::Uuid;
+
+/// Between two looks.
+const LOOK_SECONDS: u64 = 2;
+/// Between two records of heads.
+const HEADS_SECONDS: u64 = 10;
+/// How long the last look may hold up the end.
+const LAST_LOOK_SECONDS_MAX: u64 = 10;
+
+/// A lane from outside.
+pub(crate) type Watched = (Partition, Arc<LaneState>);
+
+/// Who knows the lanes of this process.
+pub(crate) trait Lookout: Send + Sync + 'static {
+    /// What the lanes share.
+    fn route(&self) -> &Route;
+    /// Bytes of records held in memory.
+    fn held_bytes(&self) -> usize;
+    /// The lanes that run now.
+    fn lanes(&self) -> Vec<Watched>;
+}
+
+/// What was seen of the lanes' partitions at one moment.
+struct Sight {
+    /// The clock before anything was asked, milliseconds since 1970 UTC.
+    seen_at_ms: i64,
+    /// Watermarks; `None` where Kafka did not answer.
+    marks: Vec<Option<(i64, i64)>>,
+    /// What each topic is, asked after the watermarks: they are those of this identity.
+    identities: HashMap<String, Uuid>,
+}
+
+/// Heads as they were recorded so far.
+#[derive(Default)]
+struct Recorded {
+    at: Option<Instant>,
+    /// Topics whose earlier identities were ended, and the identity that followed them.
+    followed: HashMap<String, Uuid>,
+}
+
+/// Looks for as long as it is polled. A look that fails is told and made up for by the next; no lane waits for it.
+pub(crate) async fn look(lookout: Arc<impl Lookout>) {
+    let mut recorded = Recorded::default();
+    loop {
+        tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)).await;
+        let route = lookout.route();
+        route.metrics.held(lookout.held_bytes());
+        let lanes = lookout.lanes();
+        let sight = sight(route, &lanes).await;
+        measure(route, &lanes, &sight);
+        if recorded.at.is_none_or(|at| at.elapsed().as_secs() >= HEADS_SECONDS) {
+            match record(route, &lanes, &sight, &mut recorded.followed).await {
+                Ok(()) => recorded.at = Some(Instant::now()),
+                Err(error) => tracing::warn!(%error, "heads of partitions not recorded, will try again"),
+            }
+        }
+    }
+}
+
+/// Records the heads of lanes that have ended, with all that they attested.
+pub(crate) async fn last_look(route: &Route, lanes: Vec<Watched>) {
+    let look = async {
+        let sight = sight(route, &lanes).await;
+        record(route, &lanes, &sight, &mut HashMap::new()).await
+    };
+    match tokio::time::timeout(Duration::from_secs(LAST_LOOK_SECONDS_MAX), look).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "last heads of partitions not recorded"),
+        Err(_) => tracing::warn!("last heads of partitions not recorded in time"),
+    }
+}
+
+async fn sight(route: &Route, lanes: &[Watched]) -> Sight {
+    let seen_at_ms = now_ms();
+    let (source, at) = (route.source.clone(), lanes.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>());
+    let ask = move || at.iter().map(|at| source.watermarks(at).ok()).collect();
+    let marks = tokio::task::spawn_blocking(ask).await.unwrap_or_else(|_| vec![None; lanes.len()]);
+    let topics: BTreeSet<&str> = lanes.iter().map(|(at, _)| at.topic.as_str()).collect();
+    let each = topics.into_iter().map(|topic| async move {
+        let id = route.source.identity(topic).await.ok()?;
+        Some((topic.to_owned(), id))
+    });
+    let identities = futures::future::join_all(each).await.into_iter().flatten().collect();
+    Sight { seen_at_ms, marks, identities }
+}
+
+fn measure(route: &Route, lanes: &[Watched], sight: &Sight) {
+    for ((at, state), marks) in lanes.iter().zip(&sight.marks) {
+        let lag = state.reached().zip(*marks).map(|(reached, (_, high))| (high - reached.next).max(0));
+        let oldest = *state.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
+        route.metrics.looked_at(at, lag, age, state.stalled.load(Ordering::Relaxed));
+    }
+}
+
+/// Records the heads of lanes whose topic is still theirs, and ends those of the identities before.
+async fn record(
+    route: &Route,
+    lanes: &[Watched],
+    sight: &Sight,
+    followed: &mut HashMap<String, Uuid>,
+) -> Result<(), StoreError> {
+    let mut heads = Vec::with_capacity(lanes.len());
+    for ((at, state), marks) in lanes.iter().zip(&sight.marks) {
+        let (Some(reached), Some((low, high))) = (state.reached(), *marks) else { continue };
+        if sight.identities.get(&at.topic) != Some(&reached.topic_id) {
+            continue; // the watermarks may be of another topic than the one that was taken
+        }
+        heads.push(Head {
+            topic: at.topic.clone(),
+            topic_id: reached.topic_id,
+            partition: at.number,
+            low,
+            high,
+            taken: reached.next.min(high),
+            seen_at_ms: sight.seen_at_ms,
+        });
+    }
+    route.store.record_heads(&heads).await?;
+    for head in heads {
+        if followed.get(&head.topic) != Some(&head.topic_id) {
+            route.store.end_heads_before(&head.topic, head.topic_id, now_ms()).await?;
+            followed.insert(head.topic, head.topic_id);
+        }
+    }
+    Ok(())
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

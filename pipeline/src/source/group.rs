@@ -1,0 +1,102 @@
+//! The consumer itself: its fixed properties, and what happens when the group gives or takes partitions.
+
+use super::fetch::FetchQueue;
+use super::{Lanes, Partition, SourceError};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What the consumer's callbacks need.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) lanes: OnceLock<Arc<dyn Lanes>>,
+    queue: Mutex<Option<Arc<FetchQueue>>>,
+}
+
+impl Group {
+    /// The queue into which partitions are forwarded; `None` gives it up, which must happen before the client ends.
+    pub(super) fn fetch_by(&self, queue: Option<Arc<FetchQueue>>) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = queue;
+    }
+
+    fn adopt(&self, partitions: &[Partition]) {
+        if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            partitions.iter().for_each(|p| queue.adopt(&p.topic, p.number));
+        }
+    }
+}
+
+impl ClientContext for Group {}
+
+impl ConsumerContext for Group {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = named(list);
+        let Some(lanes) = self.lanes.get() else { return };
+        let done = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.adopt(&partitions);
+                // an offset of its own, so that the partition can be sought before anything was ever committed
+                let assigned = list.set_all_offsets(Offset::Offset(0));
+                let assigned = assigned.and_then(|()| consumer.incremental_assign(list));
+                let assigned = assigned.and_then(|()| consumer.pause(list));
+                tracing::info!(partitions = partitions.len(), "partitions assigned");
+                lanes.assigned(partitions);
+                assigned
+            }
+            _ => {
+                let lost = consumer.assignment_lost();
+                tracing::info!(partitions = partitions.len(), lost, "partitions revoked");
+                lanes.revoked(partitions, lost);
+                consumer.incremental_unassign(list)
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "rebalance");
+        }
+    }
+}
+
+/// A consumer with these connection properties and ours.
+pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfig, Consuming), SourceError> {
+    for (key, default) in DEFAULTS {
+        if config.get(key).is_none() {
+            config.set(key, default);
+        }
+    }
+    for (key, value) in FIXED {
+        config.set(key, value);
+    }
+    let consumer = config.set("group.id", group).create_with_context(Group::default())?;
+    Ok((config, Arc::new(consumer)))
+}
+
+/// A consumer that several hold.
+pub(super) type Consuming = Arc<BaseConsumer<Group>>;
+
+pub(super) fn named(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements().iter().map(|e| Partition { topic: e.topic().to_owned(), number: e.partition() }).collect()
+}
+
+/// What an operator may override.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("client.id", "tally"),
+    ("fetch.message.max.bytes", "1048576"),
+    ("fetch.wait.max.ms", "100"),
+    ("queued.max.messages.kbytes", "16384"), // over all partitions: their queues are forwarded into one
+    ("queued.min.messages", "50000"),
+    ("max.poll.interval.ms", "300000"),
+    ("session.timeout.ms", "30000"),
+    ("socket.keepalive.enable", "true"),
+];
+
+/// What exactly-once rests on.
+const FIXED: [(&str, &str); 7] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"), // a lane decides where it starts, and records what it could not read
+    ("isolation.level", "read_committed"),
+    ("enable.partition.eof", "true"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("check.crcs", "true"),
+];

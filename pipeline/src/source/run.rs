@@ -1,0 +1,122 @@
+//! Joining the group, fetching, and leaving it; once more with a fresh consumer where a topic was created anew.
+
+use super::fetch::{Delivery, FetchQueue};
+use super::group::{Consuming, named};
+use super::{Lanes, Source, SourceError, Turn};
+use crate::inbox::Put;
+use crate::slab::{Budget, Record};
+use rdkafka::consumer::Consumer;
+use rdkafka::message::{Headers, Message};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long the group may take to let us go.
+const LEAVE: Duration = Duration::from_secs(3);
+/// A consumer lives at least this long, whatever its brokers say of its topics.
+const REOPEN_SECONDS_MIN: u64 = 5;
+
+impl Source {
+    /// Joins the group for these topics and fetches until `stop`; blocks the calling thread. Where a topic turns out to
+    /// be another than before, all lanes are revoked, the group is left, and a fresh consumer joins it.
+    ///
+    /// # Errors
+    /// Where the subscription is refused. Passing trouble with brokers is logged and outlived.
+    pub(crate) fn run(
+        &self,
+        topics: &[String],
+        lanes: Arc<dyn Lanes>,
+        (budget, budget_bytes_max): (&Budget, usize),
+        stop: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        loop {
+            let consumer = self.client.consumer();
+            let queue = Arc::new(FetchQueue::new(consumer.client().native_ptr()));
+            consumer.context().fetch_by(Some(queue.clone()));
+            let lanes = consumer.context().lanes.get_or_init(|| lanes.clone());
+            consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let (has_room, born) = (|| budget.held() <= budget_bytes_max, Instant::now());
+            let ends =
+                || stop.is_cancelled() || (self.is_stale() && born.elapsed().as_secs() >= REOPEN_SECONDS_MIN);
+            while !ends() {
+                self.fetch(&consumer, &queue, lanes.as_ref(), has_room);
+            }
+            let all = consumer.assignment().map(|list| named(&list)).unwrap_or_default();
+            lanes.revoked(all, false);
+            leave(&consumer);
+            consumer.context().fetch_by(None);
+            drop(queue); // before its client, which would wait for it
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            tracing::warn!("opening a fresh consumer");
+            let old = self.client.reopen()?;
+            drop(consumer);
+            std::thread::spawn(move || drop(old)); // it may wait for a broker
+        }
+    }
+
+    /// One turn: what the group has to say, and a batch of records.
+    fn fetch(
+        &self,
+        consumer: &Consuming,
+        queue: &FetchQueue,
+        lanes: &dyn Lanes,
+        has_room: impl Fn() -> bool,
+    ) {
+        match consumer.poll(Duration::ZERO) {
+            Some(Err(error)) => tracing::warn!(%error, "kafka"),
+            Some(Ok(message)) => stray(lanes, &message),
+            None => {}
+        }
+        if !has_room() {
+            std::thread::sleep(Duration::from_millis(2)); // librdkafka's own queue fills and then stops fetching
+            return;
+        }
+        let Turn { taken, wanted } = &self.client.turn;
+        if wanted.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(Duration::from_millis(1)); // a mutex is not fair: let the lanes that start go first
+        }
+        let _fetching = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.fetch(Duration::from_millis(10), |topic, partition, deliveries| {
+            let Some(inbox) = lanes.inbox(topic, partition) else { return };
+            inbox.deliver(|put| deliveries.for_each(|delivery| put(received(delivery))));
+        });
+    }
+}
+
+/// Leaves the group and waits until it knows: librdkafka says so only after the revocation was served, and unsaid it
+/// keeps the partitions from everybody else for a whole session.
+fn leave(consumer: &Consuming) {
+    consumer.unsubscribe();
+    let deadline = Instant::now() + LEAVE;
+    while Instant::now() < deadline && consumer.assignment().is_ok_and(|list| list.count() > 0) {
+        drop(consumer.poll(Duration::from_millis(20)));
+    }
+    drop(consumer.poll(Duration::from_millis(100))); // the request is on its way
+}
+
+fn received(delivery: Delivery<'_>) -> Put<'_> {
+    match delivery {
+        Delivery::Record(record) => Put::Record(record),
+        Delivery::End(offset) => Put::End(offset),
+        Delivery::Error(code, said) => Put::Failure(format!("{said} ({code:?})")),
+    }
+}
+
+/// A record that came over the consumer's own queue, before its partition's queue was forwarded: it is one of ours.
+fn stray(lanes: &dyn Lanes, message: &rdkafka::message::BorrowedMessage<'_>) {
+    let Some(inbox) = lanes.inbox(message.topic(), message.partition()) else { return };
+    let headers = message
+        .headers()
+        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
+    let record = Record {
+        offset: message.offset(),
+        appended_at_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key(),
+        value: message.payload(),
+        headers: headers.unwrap_or_default(),
+    };
+    inbox.deliver(|put| put(Put::Record(record)));
+}

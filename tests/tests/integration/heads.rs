@@ -1,0 +1,99 @@
+//! How far each partition has come, as `tally ingest` records it for those who close windows.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tally_schemas::Topic;
+use tally_tests::python::Produce;
+use tally_tests::stage::PARTITIONS;
+use tally_tests::{ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, examples, python, skip_without};
+
+/// A demo with its start and its settling.
+const DEMO: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(60);
+
+/// `number` task events into partition 0.
+fn publish(stage: &Stage<'_>, first: usize, number: usize) {
+    let topic = stage.topic(Topic::Task);
+    let schema = examples::schema(Topic::Task, 2);
+    let (bootstrap, more) = (stage.kafka.bootstrap(), &["--partition", "0"][..]);
+    let what = Produce { bootstrap, topic: &topic, schema: &schema, framing: "single-object", more };
+    python::produce(what, &examples::many(Topic::Task, first + number)[first..]);
+}
+
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis()
+}
+
+/// Scenario: ten events are taken, four of them deleted by retention; nothing ever comes to the other partitions.
+/// Guarantees: every partition of every topic, the idle ones too, has one head that says what Kafka says, that all of
+/// it was taken, and when it was looked at; nothing is ended.
+#[test]
+fn heads_say_what_was_taken_and_when() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("heads");
+    publish(&stage, 0, 10);
+    let before = now_ms();
+    stage.catch_up(&[]);
+    let after = now_ms();
+    let heads = |what: &str, and: &str| {
+        stage.database.query(&format!("SELECT {what} FROM partition_heads_final WHERE {and}"))
+    };
+    let all = Topic::ALL.len() * usize::try_from(PARTITIONS).expect("a small number");
+    let whole = format!("{all}\t{all}\t0\n");
+    let counts = "count(), uniqExact(topic_id, partition), countIf(ended)";
+    assert_eq!(heads(counts, "taken = high AND low = 0"), whole);
+    let task = format!("topic = '{}' AND partition = 0", stage.topic(Topic::Task));
+    assert_eq!(
+        heads("topic_id, low, high, taken", &task),
+        format!("{}\t0\t10\t10\n", stage.topic_id(Topic::Task))
+    );
+    assert_eq!(heads("count()", &format!("high = 0 AND NOT ({task})")), format!("{}\n", all - 1));
+    let within = format!("toUnixTimestamp64Milli(seen_at) BETWEEN {before} AND {after}");
+    assert_eq!(heads("count()", &within), format!("{all}\n"));
+
+    stage.kafka.delete_records_before(&stage.topic(Topic::Task), 0, 4);
+    publish(&stage, 10, 5);
+    stage.catch_up(&[]);
+    assert_eq!(heads("low, high, taken", &task), "4\t15\t15\n");
+}
+
+/// Scenario: `tally ingest` runs on; events come; nobody stops it.
+/// Guarantees: the heads follow within some seconds.
+#[test]
+fn heads_follow_a_running_ingest() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("heads-live");
+    let _ingest = stage.ingest(&["--linger-ms", "50"]);
+    for events in [5, 12] {
+        publish(&stage, if events == 5 { 0 } else { 5 }, if events == 5 { 5 } else { 7 });
+        let reached =
+            format!("SELECT count() FROM partition_heads_final WHERE taken = {events} AND high = {events}");
+        eventually(SOON, "a head that says so", || {
+            (stage.database.try_query(&reached).ok()? == "1\n").then_some(())
+        });
+    }
+}
+
+/// Scenario: the demo runs in a folder and ends; then it runs in the same folder once more.
+/// Guarantees: every partition of either run's topics has an ended head, with all of it taken: nothing holds a window
+/// open that is over.
+#[test]
+fn a_demo_leaves_ended_heads() {
+    let folder = TempFolder::new("demo");
+    let data = folder.path().to_str().expect("paths are text");
+    for run in 1..=2 {
+        Tally::spawn(&["demo", "--seconds", "2", "--port", "0", "--data", data], &[]).expect_success(DEMO);
+        let mut server = ClickHouse::start(folder.path());
+        let heads = server.query(
+            "SELECT count(), countIf(ended), countIf(taken = high), uniqExact(topic_id), sum(taken) = \
+             (SELECT count() FROM tally.audit_log_final) FROM tally.partition_heads_final",
+        );
+        let all = run * Topic::ALL.len() * 3;
+        assert_eq!(heads, format!("{all}\t{all}\t{all}\t{}\t1\n", run * Topic::ALL.len()));
+        server.stop();
+    }
+}
