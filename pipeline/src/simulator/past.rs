@@ -4,8 +4,6 @@
 //! first of these, and one more. Weeks are counted back from the opening. Nobody buys within [`MARGIN`] of a week's
 //! border, so the pairs do not depend on the minute at which an audit lets its weeks begin. In the last week people
 //! buy half as often again.
-//!
-//! Drawn from a generator of its own: the life of the platform after its opening is the same with and without a past.
 
 use super::money::{Order, PACKS, PayBack};
 use super::rng::Rng;

@@ -153,3 +153,113 @@ fn placed<'a>(id: &'a str, parts: &[&'a OrderEvent]) -> Option<Placed<'a>> {
     let price = parts.iter().map(|part| part.price_minor).sum();
     Some(Placed { at: first.at_us, id, content: (&first.wallet, credits, price, &first.currency) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DAY, MINUTE, OrderEvent, Repurchase, Week};
+    use uuid::Uuid;
+
+    /// Monday 2025-03-31, the launch.
+    const LAUNCH: i64 = 1_743_379_200_000_000;
+
+    fn event(wallet: &str, order: &str, at_us: i64) -> OrderEvent {
+        OrderEvent {
+            event_id: Uuid::nil(),
+            kind: "PURCHASED".to_owned(),
+            at_us,
+            wallet: wallet.to_owned(),
+            audience: "CUSTOMER".to_owned(),
+            order: order.to_owned(),
+            amount_micros: 50_000_000,
+            price_minor: 4_500,
+            currency: "CNY".to_owned(),
+            gift: false,
+        }
+    }
+
+    /// What a wallet that bought ten days before the launch has in the launch's week.
+    fn again(in_the_week: Vec<OrderEvent>) -> Week {
+        let mut events = vec![event("w", "before", LAUNCH - 10 * DAY)];
+        events.extend(in_the_week);
+        Repurchase::of(&events, LAUNCH).launch
+    }
+
+    /// Scenario: one wallet, and each case of METRICS 4 by itself.
+    /// Guarantees: what is a purchase counts, what is none does not, bounds included.
+    #[test]
+    fn each_rule_decides_as_written() {
+        let day = LAUNCH + DAY;
+        let refund = |order: &str, at_us, price_minor| OrderEvent {
+            kind: "REFUNDED".to_owned(),
+            amount_micros: 0,
+            price_minor,
+            ..event("w", order, at_us)
+        };
+        let gift = OrderEvent { gift: true, ..event("w", "o", day) };
+        let staff = OrderEvent { audience: "STAFF".to_owned(), ..event("w", "o", day) };
+        let free = OrderEvent { price_minor: 0, ..event("w", "o", day) };
+        let part = |at_us| OrderEvent { price_minor: 2_250, ..event("w", "o", at_us) };
+        let cases: Vec<(&str, Vec<OrderEvent>, u64)> = vec![
+            ("nothing", vec![], 0),
+            ("a purchase", vec![event("w", "o", day)], 1),
+            ("the first moment of the week", vec![event("w", "o", LAUNCH)], 1),
+            ("the last", vec![event("w", "o", LAUNCH + 7 * DAY - 1)], 1),
+            ("too late", vec![event("w", "o", LAUNCH + 7 * DAY)], 0),
+            ("a gift", vec![gift], 0),
+            ("of the staff", vec![staff], 0),
+            ("for nothing", vec![free], 0),
+            (
+                "given back on the seventh day",
+                vec![event("w", "o", day), refund("o", day + 7 * DAY, 4_500)],
+                0,
+            ),
+            ("given back too late", vec![event("w", "o", day), refund("o", day + 7 * DAY + 1, 4_500)], 1),
+            ("given back in part", vec![event("w", "o", day), refund("o", day + DAY, 4_499)], 1),
+            ("another order given back", vec![event("w", "o", day), refund("before", day, 4_500)], 1),
+            ("two parts, one given back", vec![part(day), part(day + 1), refund("o", day + DAY, 2_250)], 1),
+            ("two parts, both given back", vec![part(day), part(day + 1), refund("o", day + DAY, 4_500)], 0),
+        ];
+        for (case, events, repurchased) in cases {
+            let found = again(events);
+            assert_eq!((found.from_us, found.repurchased), (LAUNCH, repurchased), "{case}");
+        }
+    }
+
+    /// Scenario: an order just before the launch, and the same once more just after it.
+    /// Guarantees: within ten minutes it is the same purchase, also across the border; a minute later, at another price
+    /// or in another wallet it is one of its own.
+    #[test]
+    fn a_second_identical_order_is_one_after_ten_minutes() {
+        let two = |minutes: i64, price_minor| {
+            let first = event("w", "first", LAUNCH - MINUTE);
+            let second = OrderEvent { price_minor, ..event("w", "second", LAUNCH + (minutes - 1) * MINUTE) };
+            Repurchase::of(&[first, second], LAUNCH).launch.repurchased
+        };
+        assert_eq!([two(10, 4_500), two(11, 4_500), two(5, 4_400)], [0, 1, 1]);
+    }
+
+    /// Scenario: three wallets over six weeks; a bought in weeks -6, -4 and 0, b in weeks -5 and -4, c in week 0 only.
+    /// Guarantees: bases and repurchases of each week as counted by hand, a look-back of 28 days to the microsecond, and
+    /// their sums.
+    #[test]
+    fn weeks_are_counted_as_by_hand() {
+        let week = |weeks: i64| LAUNCH + weeks * 7 * DAY;
+        let events = [
+            event("a", "1", week(-6)),
+            event("b", "2", week(-5) + DAY),
+            event("a", "3", week(-4) + DAY),
+            event("b", "4", week(-4) + 2 * DAY),
+            event("a", "5", week(0) + DAY),
+            event("c", "6", week(0) + DAY),
+        ];
+        let found = Repurchase::of(&events, LAUNCH);
+        let pairs: Vec<_> = found.weeks_before.iter().map(|week| (week.base, week.repurchased)).collect();
+        // week -4: both bought before, both buy; -3, -2 and -1: both bought within 28 days, nobody buys.
+        assert_eq!(pairs, [(2, 2), (2, 0), (2, 0), (2, 0)]);
+        assert_eq!((found.launch.base, found.launch.repurchased), (2, 1));
+        assert_eq!((found.baseline_base, found.baseline_repurchased), (8, 2));
+        let edge =
+            |before: i64| Repurchase::of(&[event("a", "1", LAUNCH - 28 * DAY - before)], LAUNCH).launch.base;
+        assert_eq!([edge(0), edge(1)], [1, 0]);
+    }
+}
