@@ -125,7 +125,7 @@ fn purchases(events: &[OrderEvent]) -> Vec<(i64, &str)> {
     for order in placed {
         let earlier = latest.insert(order.content, order.at);
         let again = earlier.is_some_and(|earlier| order.at - earlier <= 10 * MINUTE);
-        let soon = |refund: &&&OrderEvent| refund.at_us - order.at <= 7 * DAY;
+        let soon = |refund: &&&OrderEvent| refund.at_us - order.at < 7 * DAY;
         let back = refunds.get(order.id).map_or(&[][..], Vec::as_slice).iter();
         let back: i64 = back.filter(soon).map(|refund| refund.price_minor).sum();
         let (wallet, _, price, _) = order.content;
@@ -209,11 +209,11 @@ mod tests {
             ("of the staff", vec![staff], 0),
             ("for nothing", vec![free], 0),
             (
-                "given back on the seventh day",
-                vec![event("w", "o", day), refund("o", day + 7 * DAY, 4_500)],
+                "given back within seven days",
+                vec![event("w", "o", day), refund("o", day + 7 * DAY - 1, 4_500)],
                 0,
             ),
-            ("given back too late", vec![event("w", "o", day), refund("o", day + 7 * DAY + 1, 4_500)], 1),
+            ("given back too late", vec![event("w", "o", day), refund("o", day + 7 * DAY, 4_500)], 1),
             ("given back in part", vec![event("w", "o", day), refund("o", day + DAY, 4_499)], 1),
             ("another order given back", vec![event("w", "o", day), refund("before", day, 4_500)], 1),
             ("two parts, one given back", vec![part(day), part(day + 1), refund("o", day + DAY, 2_250)], 1),
