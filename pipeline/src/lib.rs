@@ -22,9 +22,11 @@ pub mod simulate;
 pub mod simulator;
 mod slab;
 mod source;
+pub mod truth_file;
 mod write;
 mod writers;
 
 pub use judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 pub use metrics::Metrics;
 pub use source::{IdentityError, Partition, Source, SourceError};
+pub use truth_file::TruthFile;

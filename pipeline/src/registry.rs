@@ -7,6 +7,7 @@ use reqwest::{Client, Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -178,11 +179,13 @@ impl Registry {
             return Err(RegistryError::CredentialsInAddress);
         }
         base.set_query(None);
-        let client = Client::builder()
+        let mut client = Client::builder()
             .timeout(config.timeout)
-            .connect_timeout(config.timeout.min(Duration::from_secs(3)))
-            .build()
-            .map_err(RegistryError::Client)?;
+            .connect_timeout(config.timeout.min(Duration::from_secs(3)));
+        if is_loopback(&base) {
+            client = client.no_proxy(); // another machine's loopback is not ours
+        }
+        let client = client.build().map_err(RegistryError::Client)?;
         let attempts_max = config.attempts_max.max(1);
         Ok(Registry {
             client,
@@ -307,6 +310,12 @@ impl Registry {
     fn place(&self) -> String {
         self.base.to_string()
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 fn is_own_failure(status: StatusCode) -> bool {

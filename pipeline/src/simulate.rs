@@ -26,6 +26,10 @@ pub struct Sent {
     pub event_id: Uuid,
     /// What is to become of it.
     pub expect: Expect,
+    /// [`Emission::event_at`], microseconds.
+    pub event_at: i64,
+    /// The record's timestamp, milliseconds.
+    pub record_at_ms: i64,
 }
 
 /// How fast, and how long.
@@ -33,7 +37,8 @@ pub struct Sent {
 pub enum Pace {
     /// So many events, as fast as Kafka takes them; the records bear the simulated time.
     Count(u64),
-    /// In real time until told to stop: an event is sent when its simulated time has come.
+    /// In real time until told to stop: an event is sent when its simulated time has come, and the record bears the
+    /// time of sending; what happened before the platform opened is sent at once and bears the simulated time.
     RealTime,
 }
 
@@ -56,6 +61,14 @@ pub enum SimulateError {
     },
 }
 
+/// What is known of an event until Kafka has answered.
+struct Emitted {
+    topic: Topic,
+    event_id: Uuid,
+    expect: Expect,
+    event_at: i64,
+}
+
 /// What Kafka said of each event.
 #[derive(Clone, Default)]
 struct Acks(Arc<Mutex<(Vec<Sent>, Vec<String>)>>);
@@ -63,21 +76,24 @@ struct Acks(Arc<Mutex<(Vec<Sent>, Vec<String>)>>);
 impl ClientContext for Acks {}
 
 impl ProducerContext for Acks {
-    type DeliveryOpaque = Box<(Topic, Uuid, Expect)>;
+    type DeliveryOpaque = Box<Emitted>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         let mut acks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (topic, event_id, expect) = *opaque;
+        let Emitted { topic, event_id, expect, event_at } = *opaque;
         match result {
             Ok(m) => {
-                acks.0.push(Sent { topic, partition: m.partition(), offset: m.offset(), event_id, expect })
+                let (partition, offset) = (m.partition(), m.offset());
+                let record_at_ms = m.timestamp().to_millis().unwrap_or_default();
+                acks.0.push(Sent { topic, partition, offset, event_id, expect, event_at, record_at_ms });
             }
             Err((error, _)) => acks.1.push(error.to_string()),
         }
     }
 }
 
-/// Publishes until the pace's end or `stop`; blocks. Returns what was acknowledged, which is all of it.
+/// Publishes until the pace's end or `stop`; blocks. Returns what was acknowledged, which is all that `simulator`
+/// emitted meanwhile: what [`Simulator::truth`] says after it is about these events and no others.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -102,7 +118,8 @@ pub fn simulate(
                 while emission.occurred_at > now_micros() && !stop.is_cancelled() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                publish(&producer, kafka, emission, false)?;
+                let past = emission.occurred_at < simulator.opens_at();
+                publish(&producer, kafka, emission, past)?;
             }
         }
         sent += 1;
@@ -138,7 +155,8 @@ fn publish(
     simulated_time: bool,
 ) -> Result<(), SimulateError> {
     let topic = kafka.topic(emission.topic);
-    let opaque = Box::new((emission.topic, emission.event_id, emission.expect));
+    let Emission { event_id, expect, event_at, .. } = emission;
+    let opaque = Box::new(Emitted { topic: emission.topic, event_id, expect, event_at });
     let mut record = BaseRecord::with_opaque_to(&topic, opaque)
         .key(emission.key.as_str())
         .payload(emission.value.as_slice());

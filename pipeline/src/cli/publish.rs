@@ -56,6 +56,11 @@ pub(crate) struct PublishArgs {
     /// Send at most this many events a second; as fast as Kafka takes them if absent.
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
+    /// The time that the Kafka record bears: now, or the event's own occurred_at (at the latest now). Give occurred-at to
+    /// load a history, whose events would count as skewed otherwise. Kafka deletes by this time: set retention.ms of
+    /// the topic (-1 for no end) before events are loaded that are older than it.
+    #[arg(long, value_enum, default_value_t = RecordTime::Now)]
+    record_time: RecordTime,
     /// A file of JSON lines; `-` is standard input.
     #[arg(long, default_value = "-")]
     file: PathBuf,
@@ -74,6 +79,15 @@ enum Framing {
     SingleObject,
     /// `00` and the registry's id of the schema.
     Confluent,
+}
+
+/// Which time a Kafka record bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RecordTime {
+    /// When it is sent.
+    Now,
+    /// When the event happened.
+    OccurredAt,
 }
 
 /// What became of the lines.
@@ -102,7 +116,7 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
         Framing::SingleObject => Frame::SingleObject,
         Framing::Confluent => Frame::Confluent(registered_id(&args, contract).await?),
     };
-    let preparer = Preparer::new(contract, frame, args.event.value_bytes_max as usize)?;
+    let preparer = Preparer::new(contract, frame, args.event.value_bytes_max as usize, args.record_time)?;
     let (json, stop) = (args.json, super::shutdown()?);
     let publishing = tokio::task::spawn_blocking(move || publish(&args, &preparer, &stop));
     let (summary, code) = publishing.await.context("publishing was cut off")??;

@@ -1,13 +1,15 @@
 //! `tally simulate`: the simulated platform on a Kafka of your own.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use anyhow::Context;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+use tally_pipeline::TruthFile;
 use tally_pipeline::config::Kafka;
-use tally_pipeline::simulate::{Pace, now_micros, simulate};
+use tally_pipeline::simulate::{Pace, SimulateError, now_micros, simulate};
 use tally_pipeline::simulator::{Config, Expect, Simulator};
 
 /// Publish the events of a seeded, simulated platform: tasks, money, licences, cases; some invalid, some twice.
@@ -30,6 +32,9 @@ pub(crate) struct SimulateArgs {
     /// Write one JSON line per acknowledged event: topic, partition, offset, event_id, expect.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Write what an audit of these events must find, as JSON: figures, balances, broken tasks, orders.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
 }
 
 /// Simulated time between two events of the default configuration, microseconds: measured over 200,000 events.
@@ -45,9 +50,12 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         ..Config::seeded(args.seed)
     };
     let began = Instant::now();
-    let publish =
-        move || simulate(&args.kafka, &mut Simulator::new(config), Pace::Count(args.events), &shutdown);
-    let sent = tokio::task::spawn_blocking(publish).await??;
+    let publish = move || {
+        let mut simulator = Simulator::new(config);
+        let sent = simulate(&args.kafka, &mut simulator, Pace::Count(args.events), &shutdown)?;
+        Ok::<_, SimulateError>((sent, simulator))
+    };
+    let (sent, simulator) = tokio::task::spawn_blocking(publish).await??;
     let seconds = began.elapsed().as_secs_f64();
     if let Some(path) = args.record {
         let mut file = BufWriter::new(File::create(path)?);
@@ -64,6 +72,10 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
             writeln!(file, "{line}")?;
         }
         file.flush()?;
+    }
+    if let Some(path) = args.truth {
+        let truth = TruthFile::of(args.seed, simulator.opens_at(), simulator.truth(), &sent);
+        truth.write(&path).with_context(|| path.display().to_string())?;
     }
     println!("{} events acknowledged in {seconds:.1} s", sent.len());
     Ok(ExitCode::SUCCESS)

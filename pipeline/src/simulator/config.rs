@@ -42,6 +42,13 @@ pub struct Config {
     pub internal_permille: u32,
     /// Share of customers' credit and task events written under the oldest contract. Default 250.
     pub oldest_contract_permille: u32,
+    /// Share of started tasks of which one event is published without a valid policy tag, and never again with one.
+    /// Above 0, events of nothing without a valid tag are among the invalid ones too. A registry must know
+    /// [`foreign_schemas`](super::foreign_schemas). Default 0.
+    pub untagged_permille: u32,
+    /// Wallets of earlier customers, whose purchases of the ten weeks before `start` are published first, under the
+    /// time at which they happened; they do not visit the platform after `start`. Default 0: no such history.
+    pub past_wallets: u32,
 }
 
 impl Default for Config {
@@ -66,6 +73,8 @@ impl Default for Config {
             report_permille: 20,
             internal_permille: 30,
             oldest_contract_permille: 250,
+            untagged_permille: 0,
+            past_wallets: 0,
         }
     }
 }
@@ -89,6 +98,7 @@ impl Config {
         self.wallets = self.wallets.clamp(2, 1_000_000);
         self.creators = self.creators.clamp(1, 1_000_000);
         self.templates = self.templates.clamp(1, 1_000_000);
+        self.past_wallets = self.past_wallets.min(1_000_000);
         self.visit_gap_micros = self.visit_gap_micros.clamp(1, 86_400_000_000);
         self.life_permille = self.life_permille.clamp(1, 100_000);
         self.case_permille = self.case_permille.clamp(1, 10_000);

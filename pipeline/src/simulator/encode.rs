@@ -1,23 +1,27 @@
-//! Events to bytes: Avro single-object encoding, driven by the parsed contracts.
+//! Events to bytes, driven by the parsed contracts: Avro single-object encoding; the Confluent wire format for the
+//! schemas of services that left the contracts behind.
 
 use super::event::{Event, Field, Value};
+use super::foreign::{Lapse, foreign_schemas};
 use apache_avro::Schema;
 use tally_schemas::{Contract, Topic, versions};
 
 /// Bytes before the body in single-object encoding: the marker and the fingerprint.
 pub(super) const HEADER_BYTES: usize = 10;
 
-/// Which version of a contract an event is written under.
+/// Which schema an event is written under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edition {
     Oldest,
     Latest,
+    /// One that only a registry knows.
+    Foreign(Lapse),
 }
 
-/// Writes events under the oldest and the latest contract of their topic.
+/// Writes events under the oldest and the latest contract of their topic, and under the foreign schemas.
 #[derive(Debug)]
 pub(super) struct Encoder {
-    plans: Vec<[Plan; 2]>,
+    plans: Vec<[Plan; 4]>,
 }
 
 impl Encoder {
@@ -26,19 +30,26 @@ impl Encoder {
     /// # Panics
     /// Where a contract requires a field that the simulator does not know; a test holds that none does.
     pub(super) fn new() -> Encoder {
-        let pair = |topic| {
+        let foreign = foreign_schemas();
+        let plans = |topic| {
             let latest = tally_schemas::latest(topic);
-            [Plan::of(versions(topic).next().unwrap_or(latest)), Plan::of(latest)]
+            let [missing, unknown] = [Lapse::TagMissing, Lapse::TagUnknown].map(|lapse| {
+                let found = foreign.iter().find(|schema| schema.topic == topic && schema.lapse == lapse);
+                found.map_or_else(|| Plan::of(latest), |schema| Plan::foreign(schema.id, &schema.json))
+            });
+            [Plan::of(versions(topic).next().unwrap_or(latest)), Plan::of(latest), missing, unknown]
         };
-        Encoder { plans: Topic::ALL.into_iter().map(pair).collect() }
+        Encoder { plans: Topic::ALL.into_iter().map(plans).collect() }
     }
 
     /// The framed bytes of `event`.
     pub(super) fn encode(&self, event: &Event, edition: Edition) -> Vec<u8> {
-        let [oldest, latest] = &self.plans[event.topic as usize];
+        let [oldest, latest, tag_missing, tag_unknown] = &self.plans[event.topic as usize];
         let plan = match edition {
             Edition::Oldest => oldest,
             Edition::Latest => latest,
+            Edition::Foreign(Lapse::TagMissing) => tag_missing,
+            Edition::Foreign(Lapse::TagUnknown) => tag_unknown,
         };
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&plan.header);
@@ -49,26 +60,32 @@ impl Encoder {
     }
 }
 
-/// How to write one contract: its header and its fields in order.
+/// How to write under one schema: the header and the fields in order.
 #[derive(Debug)]
 struct Plan {
-    header: [u8; HEADER_BYTES],
+    header: Vec<u8>,
     steps: Vec<Step>,
 }
 
 impl Plan {
     fn of(contract: &Contract) -> Plan {
-        let mut header = [0; HEADER_BYTES];
-        header[..2].copy_from_slice(&[0xC3, 0x01]);
-        header[2..].copy_from_slice(&contract.fingerprint.to_le_bytes());
-        let Schema::Record(record) = &contract.schema else {
-            panic!("{} version {} is a record", contract.topic, contract.version);
-        };
+        let header = tally_schemas::frame_single_object(contract, &[]);
+        Plan { header, steps: Plan::steps(&contract.schema) }
+    }
+
+    fn foreign(id: u32, json: &str) -> Plan {
+        let schema = Schema::parse_str(json).unwrap_or_else(|error| panic!("{id}: {error}"));
+        Plan { header: tally_schemas::frame_confluent(id, &[]), steps: Plan::steps(&schema) }
+    }
+
+    fn steps(schema: &Schema) -> Vec<Step> {
+        let Schema::Record(record) = schema else { panic!("a schema of events is a record") };
         let step = |field: &apache_avro::schema::RecordField| {
-            Step::of(&field.name, &field.schema, &contract.schema)
-                .unwrap_or_else(|| panic!("the simulator cannot fill {} of {}", field.name, contract.topic))
+            Step::of(&field.name, &field.schema, schema).unwrap_or_else(|| {
+                panic!("the simulator cannot fill {} of {}", field.name, record.name.name())
+            })
         };
-        Plan { header, steps: record.fields.iter().map(step).collect() }
+        record.fields.iter().map(step).collect()
     }
 }
 

@@ -111,6 +111,15 @@ impl Event {
         }
     }
 
+    /// The text in `field`, or its symbol; empty where there is neither.
+    pub(super) fn text(&self, field: Field) -> &str {
+        match self.get(field) {
+            Value::Text(text) => text,
+            Value::Word(word) => word,
+            _ => "",
+        }
+    }
+
     /// The number in `field`, if there is one.
     pub(super) fn int(&self, field: Field) -> Option<i64> {
         match self.get(field) {
@@ -127,10 +136,7 @@ impl Event {
             Topic::Task => Field::TaskId,
             Topic::Moderation => Field::CaseId,
         };
-        match self.get(field) {
-            Value::Text(text) => text,
-            _ => "",
-        }
+        self.text(field)
     }
 
     /// True where the oldest contract can say all of it.

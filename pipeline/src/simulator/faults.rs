@@ -2,8 +2,9 @@
 
 use super::encode::HEADER_BYTES;
 use super::event::{Event, Field, Value};
+use super::foreign::Lapse;
 use super::world::SECOND;
-use super::{Emission, Expect, Simulator};
+use super::{Edition, Emission, Expect, Simulator};
 use tally_schemas::Topic;
 
 /// 1999-06-15, before anything that the contracts allow.
@@ -23,10 +24,21 @@ pub(super) const REASONS: [&str; 10] = [
     "wrong_topic",
 ];
 
+/// The reasons that need a schema from a registry; drawn like the others where tags are lost at all.
+const REASONS_OF_TAGS: [&str; 2] = ["policy_tag_missing", "policy_tag_unknown"];
+
 impl Simulator {
+    fn reason(&mut self) -> &'static str {
+        if self.config.untagged_permille == 0 {
+            return self.rng.pick(REASONS);
+        }
+        let place = self.any(REASONS.len() + REASONS_OF_TAGS.len());
+        REASONS.iter().chain(&REASONS_OF_TAGS).nth(place).copied().unwrap_or(REASONS[0])
+    }
+
     /// Publishes one invalid event of a reason drawn evenly.
     pub(super) fn fault(&mut self) {
-        let reason = self.rng.pick(REASONS);
+        let reason = self.reason();
         let topic = match reason {
             "amount" => Topic::Credit,
             "out_of_range" | "wrong_topic" => Topic::Task,
@@ -36,7 +48,8 @@ impl Simulator {
         let mut event = self.fresh(topic);
         let key = event.key().to_owned();
         self.spoil_content(reason, &mut event);
-        let edition = self.edition(&event);
+        let lapse = Lapse::of(reason);
+        let edition = lapse.map_or_else(|| self.edition(&event), Edition::Foreign);
         let mut value = self.encoder.encode(&event, edition);
         self.spoil_bytes(reason, &mut value);
         let event_id = match *event.get(Field::EventId) {
@@ -45,12 +58,13 @@ impl Simulator {
         };
         let topic = if reason == "wrong_topic" { Topic::Credit } else { topic };
         let expect = Expect::Dead(reason);
-        self.ready.push_back(Emission { topic, key, value, occurred_at: self.now, event_id, expect });
+        let (occurred_at, event_at) = (self.now, self.now);
+        self.ready.push_back(Emission { topic, key, value, occurred_at, event_at, event_id, expect });
     }
 
     /// A valid event that belongs to nothing: its task, licence or case does not exist otherwise.
     pub(super) fn fresh(&mut self, topic: Topic) -> Event {
-        let wallet = self.any(self.world.wallets.len());
+        let wallet = self.any(self.world.visitors);
         let mut life = self.life(wallet);
         let subject = match topic {
             Topic::Credit => self.id("e-"),
@@ -119,6 +133,12 @@ impl Simulator {
                 let field = self.rng.pick([Field::Outcome, Field::Latency, Field::Attempt]);
                 event.set(field, Value::Absent)
             }
+            "policy_tag_missing" | "policy_tag_unknown" => {
+                if let Some(lapse) = Lapse::of(reason) {
+                    lapse.spoil(event);
+                }
+                event
+            }
             _ => event,
         };
     }
@@ -155,7 +175,7 @@ impl Simulator {
     #[cfg(test)]
     pub(super) fn fresh_bytes(&mut self, topic: Topic) -> Vec<u8> {
         let event = self.fresh(topic);
-        self.encoder.encode(&event, super::Edition::Latest)
+        self.encoder.encode(&event, Edition::Latest)
     }
 }
 

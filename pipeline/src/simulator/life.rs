@@ -85,6 +85,8 @@ pub(super) struct Life {
     pub(super) version: i64,
     pub(super) progress: i64,
     pub(super) fate: Fate,
+    /// Events that move no money until one loses its tag; `None` where none will.
+    pub(super) tagged_events_left: Option<u64>,
 }
 
 impl Life {
@@ -99,7 +101,7 @@ impl Simulator {
     pub(super) fn visit(&mut self) {
         let gap = self.rng.between(0, 2 * self.config.visit_gap_micros);
         self.at(gap, Action::Visit);
-        let wallet = self.any(self.world.wallets.len());
+        let wallet = self.any(self.world.visitors);
         self.top_up(wallet);
         if self.rng.chance(3) {
             self.report_wallet(wallet);
@@ -148,6 +150,7 @@ impl Simulator {
             version: 0,
             progress: 0,
             fate: self.fate(),
+            tagged_events_left: None,
         }
     }
 

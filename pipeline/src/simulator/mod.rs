@@ -6,7 +6,9 @@
 //!
 //! Valid histories are whole: `state_version` has no gap, money balances, every task that anything refers to
 //! was submitted before. Invalid events and duplicates come on top, each with what is to be expected of it, and
-//! [`Truth`] keeps the exact figures that an audit of the emissions so far must find.
+//! [`Truth`] keeps the exact figures that an audit of the emissions so far must find. Two things are there only where
+//! [`Config`] asks for them: tasks with an event that never came with a valid policy tag (`foreign`), and the
+//! purchases of the weeks before (`past`).
 //!
 //! Start at [`Simulator`]; a visit becomes a [`life::Life`], which `before` and `running` carry to its end.
 
@@ -17,9 +19,12 @@ mod config;
 mod encode;
 mod event;
 mod faults;
+mod foreign;
 mod licences;
 mod life;
 mod money;
+mod past;
+mod purchases;
 mod rng;
 mod running;
 mod truth;
@@ -29,7 +34,9 @@ mod world;
 mod tests;
 
 pub use config::Config;
-pub use truth::{Calls, Cases, Settlements, Share, Split, Tasks, Truth, WalletTruth};
+pub use foreign::{ForeignSchema, foreign_schemas};
+pub use purchases::{OrderEvent, Repurchase, Week};
+pub use truth::{BrokenTask, Calls, Cases, Settlements, Share, Split, Tasks, Truth, WalletTruth};
 
 use cases::Case;
 use encode::{Edition, Encoder};
@@ -66,6 +73,8 @@ pub struct Emission {
     /// Simulated time of publishing, microseconds; never falls. For `Accept` it is the event's own
     /// `occurred_at`; a duplicate keeps the earlier time inside and shows here when it was sent again.
     pub occurred_at: i64,
+    /// The `occurred_at` inside, where one can be read that is within bounds; else the same as `occurred_at`.
+    pub event_at: i64,
     /// The event's id. An emission that dies of its framing has one that its bytes do not hold.
     pub event_id: Uuid,
     /// What is to become of it.
@@ -94,9 +103,11 @@ impl Simulator {
     pub fn new(config: Config) -> Simulator {
         let config = config.bounded();
         let mut rng = Rng::new(config.seed);
-        let world = World::new(&config, &mut rng);
+        let mut world = World::new(&config, &mut rng);
+        let past = past::orders(&config, &mut world);
+        let begin = past.iter().map(|(at, _)| *at).min().unwrap_or(config.start).min(config.start);
         let mut simulator = Simulator {
-            now: config.start,
+            now: begin,
             config,
             rng,
             closing: false,
@@ -109,8 +120,16 @@ impl Simulator {
             cases: Slab::new(),
             tally: Tally::default(),
         };
-        simulator.at(0, Action::Visit);
+        for (at, action) in past {
+            simulator.at(at - begin, action);
+        }
+        simulator.at(simulator.config.start - begin, Action::Visit);
         simulator
+    }
+
+    /// When the platform opens, microseconds since 1970 UTC: what is emitted with an earlier time is its past.
+    pub fn opens_at(&self) -> i64 {
+        self.config.start
     }
 
     /// The next emission; there is always one, even after [`Simulator::next_closing`] came to its end.
@@ -169,6 +188,7 @@ impl Simulator {
         match entry.action {
             Action::Visit => self.visit(),
             Action::Buy(order) => self.buy(&order),
+            Action::PayBack(refund) => self.pay_back(&refund),
             Action::Live(place) => self.live(place),
             Action::Handle(place) => self.handle(place),
             Action::Expire { place, at } => self.expire(place, at),
@@ -193,11 +213,12 @@ impl Simulator {
         let edition = self.edition(&event);
         self.tally.accepted(&event);
         self.publish(&event, edition, id, Expect::Accept);
+        let opened = self.now >= self.config.start;
         let valid = 1000 - u64::from(self.config.invalid_permille + self.config.duplicate_permille);
         if self.rng.below(valid) < u64::from(self.config.duplicate_permille) {
             self.plan_copy(event, edition);
         }
-        if self.rng.below(valid) < u64::from(self.config.invalid_permille) {
+        if self.rng.below(valid) < u64::from(self.config.invalid_permille) && opened {
             self.fault();
         }
     }
@@ -208,6 +229,7 @@ impl Simulator {
             key: event.key().to_owned(),
             value: self.encoder.encode(event, edition),
             occurred_at: self.now,
+            event_at: event.int(Field::OccurredAt).unwrap_or(self.now),
             event_id,
             expect,
         });
@@ -248,6 +270,8 @@ enum Action {
     Visit,
     /// A wallet is credited.
     Buy(Box<money::Order>),
+    /// Money is given back for an order.
+    PayBack(Box<money::PayBack>),
     /// A life takes its next step.
     Live(usize),
     /// A case takes its next step.

@@ -8,20 +8,43 @@ use std::sync::Arc;
 use tally_schemas::Topic;
 
 /// Credits and price in minor units of the packs on sale.
-const PACKS: [(i64, i64); 4] = [(20, 1_900), (50, 4_500), (100, 8_500), (300, 23_900)];
+pub(super) const PACKS: [(i64, i64); 4] = [(20, 1_900), (50, 4_500), (100, 8_500), (300, 23_900)];
 /// No wallet orders on its own twice within this time, so that what METRICS 4 counts is beyond doubt.
 const ORDER_GAP: i64 = 30 * 60 * SECOND;
 
 /// One PURCHASED event to come.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
-    wallet: usize,
-    id: Arc<str>,
-    credits_micros: i64,
-    price_minor: i64,
-    gift: bool,
+    pub(super) wallet: usize,
+    pub(super) id: Arc<str>,
+    pub(super) credits_micros: i64,
+    pub(super) price_minor: i64,
+    pub(super) gift: bool,
     /// False for a later part of an order and for a second identical one.
-    counts: bool,
+    pub(super) counts: bool,
+}
+
+impl Order {
+    /// The order in two parts under its one id.
+    pub(super) fn split(self) -> (Order, Order) {
+        let (credits, price) = (self.credits_micros / 2, self.price_minor / 2);
+        let first = Order { credits_micros: credits, price_minor: price, ..self.clone() };
+        let second = Order {
+            credits_micros: self.credits_micros - credits,
+            price_minor: self.price_minor - price,
+            counts: false,
+            ..self
+        };
+        (first, second)
+    }
+}
+
+/// One REFUNDED event to come that gives money back for an order; the credits stay in the wallet.
+#[derive(Clone, Debug)]
+pub(super) struct PayBack {
+    pub(super) wallet: usize,
+    pub(super) order: Arc<str>,
+    pub(super) price_minor: i64,
 }
 
 impl Simulator {
@@ -39,16 +62,9 @@ impl Simulator {
         let whole = Order { wallet: buyer, id, credits_micros, price_minor, gift: false, counts: true };
         match self.rng.below(100) {
             0..5 => {
-                let (first, rest) = (credits_micros / 2, price_minor / 2);
-                let part = Order { credits_micros: first, price_minor: rest, ..whole.clone() };
-                self.order(part, SECOND);
-                let part = Order {
-                    credits_micros: credits_micros - first,
-                    price_minor: price_minor - rest,
-                    counts: false,
-                    ..whole
-                };
-                self.order(part, SECOND + 1_000);
+                let (first, second) = whole.split();
+                self.order(first, SECOND);
+                self.order(second, SECOND + 1_000);
             }
             5..7 => {
                 let second = Order { id: self.id("o-"), counts: false, ..whole.clone() };
@@ -57,7 +73,7 @@ impl Simulator {
                 self.order(second, delay);
             }
             7..11 => {
-                let wallet = self.any(self.world.wallets.len());
+                let wallet = self.any(self.world.visitors);
                 let gift = Order { wallet, id: self.id("o-"), gift: true, counts: false, ..whole.clone() };
                 self.order(whole, SECOND);
                 self.order(gift, 2 * SECOND);
@@ -97,6 +113,28 @@ impl Simulator {
         if order.gift {
             event.set(Field::ActorId, "svc-gifts").set(Field::ActorRole, "SERVICE");
         }
+        self.accept(event);
+    }
+
+    /// Gives money back for an order: the price moves, the credits do not.
+    pub(super) fn pay_back(&mut self, refund: &PayBack) {
+        let trace = self.rng.bytes16();
+        let wallet = &self.world.wallets[refund.wallet];
+        let mut event = Event::new(Topic::Credit, "REFUNDED");
+        event
+            .set(Field::Source, "billing")
+            .set(Field::PolicyTag, "BILLING")
+            .set(Field::TraceId, Value::Hex(trace))
+            .set(Field::WalletId, &wallet.id)
+            .set(Field::UserId, &wallet.user)
+            .set(Field::Amount, 0)
+            .set(Field::RefundReason, "GOODWILL")
+            .set(Field::Price, refund.price_minor)
+            .set(Field::Currency, wallet.currency)
+            .set(Field::OrderId, &refund.order)
+            .set(Field::Balance, wallet.balance)
+            .set(Field::Audience, wallet.audience);
+        by_service(&mut event, "svc-billing");
         self.accept(event);
     }
 

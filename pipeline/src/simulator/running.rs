@@ -13,6 +13,7 @@ impl Simulator {
     pub(super) fn start(&mut self, life: &mut Life) -> Next {
         let event = self.task(life, "STARTED");
         self.accept(event);
+        life.tagged_events_left = self.may_lose_a_tag();
         life.actual = self.cost(life);
         if self.rng.chance(self.config.supplement_permille) {
             life.supplement = life.actual * self.rng.between(5, 15) / 100;
@@ -58,7 +59,7 @@ impl Simulator {
         life.progress = (life.progress + self.rng.between(90, 400)).min(1000);
         let mut event = self.task(life, "PROGRESSED");
         event.set(Field::Progress, life.progress);
-        self.accept(event);
+        self.tell(life, event);
         let delay = self.span(5, 60);
         let stage = match life.fate {
             _ if life.progress == 1000 => Stage::End,
@@ -72,13 +73,13 @@ impl Simulator {
 
     pub(super) fn pause(&mut self, life: &mut Life) -> Next {
         let event = self.task(life, "PAUSED");
-        self.accept(event);
+        self.tell(life, event);
         Life::then(Stage::Resume, self.span(10, 300))
     }
 
     pub(super) fn resume(&mut self, life: &mut Life) -> Next {
         let event = self.task(life, "RESUMED");
-        self.accept(event);
+        self.tell(life, event);
         Life::then(Stage::Progress, self.span(5, 60))
     }
 
@@ -96,7 +97,7 @@ impl Simulator {
 
     pub(super) fn await_supplement(&mut self, life: &mut Life) -> Next {
         let event = self.task(life, "PAUSED");
-        self.accept(event);
+        self.tell(life, event);
         Life::then(Stage::AnswerSupplement, self.span(5, 180))
     }
 

@@ -1,6 +1,7 @@
 //! The exact figures of a history: what an audit of the same events must find.
 
 use super::event::{Event, Field};
+use super::purchases::OrderEvent;
 use super::world::Wallet;
 use super::{Emission, Expect};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ type Counts = BTreeMap<String, u64>;
 /// The figures of everything emitted so far. Money is in micros of a credit, time in microseconds.
 ///
 /// Each figure follows from the accepted events alone, as METRICS.md defines it; nothing in it is planned,
-/// estimated or rounded. Duplicates and invalid events appear only in `emissions`.
+/// estimated or rounded. Duplicates and invalid events appear only in `emissions` and in `broken_tasks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truth {
     /// By topic, by `accepted`, `duplicate` or the reason of the dead letter.
@@ -33,14 +34,33 @@ pub struct Truth {
     pub calls: Split<BTreeMap<String, Calls>>,
     /// Sums of `amount_micros` by kind; `REFUNDED` by reason, as `REFUNDED/OVERCHARGE`.
     pub amounts: Split<BTreeMap<String, i64>>,
-    /// Sums of `price_minor` by currency, gifts and repeated orders included.
+    /// Sums of `price_minor` of purchases by currency, gifts and repeated orders included.
     pub revenue_minor: Split<BTreeMap<String, i64>>,
+    /// Sums of `price_minor` that was given back for orders, by currency.
+    pub paid_back_minor: Split<BTreeMap<String, i64>>,
     /// Licence checks by result.
     pub checks: Counts,
     /// Moderation cases (METRICS 7) by policy tag.
     pub cases: BTreeMap<String, Cases>,
+    /// Tasks with an event that was published without a valid policy tag and never with one, by task id.
+    pub broken_tasks: BTreeMap<String, BrokenTask>,
     /// By wallet id; only wallets that were ever credited.
     pub wallets: BTreeMap<String, WalletTruth>,
+    /// Every PURCHASED event, and every REFUNDED event of an order, in order of time: what METRICS 4 is computed from.
+    pub order_events: Vec<OrderEvent>,
+}
+
+/// A task that the audit misses an event of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenTask {
+    /// Why the event is a dead letter.
+    pub reason: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its `state_version`.
+    pub state_version: i64,
+    /// Whether a later event of the task was accepted: only then do the accepted events alone show a hole.
+    pub followed: bool,
 }
 
 /// A figure for customers and the same for TEST, STAFF and CANARY together.
@@ -137,7 +157,8 @@ pub struct WalletTruth {
     pub purchased_events: u64,
     /// Of these, gifts.
     pub gifts: u64,
-    /// Purchases of METRICS 4: no gifts, parts of one order once, no second identical order within 10 minutes.
+    /// Purchases of METRICS 4 before refunds: no gifts, parts of one order once, no second identical order within 10
+    /// minutes.
     pub purchases: u64,
     /// Purchases + refunds − charges − supplements.
     pub balance_micros: i64,
@@ -212,6 +233,9 @@ pub(super) struct Tally {
     calls: Split<BTreeMap<&'static str, Calls>>,
     amounts: Split<BTreeMap<(&'static str, &'static str), i64>>,
     revenue: Split<BTreeMap<&'static str, i64>>,
+    paid_back: Split<BTreeMap<&'static str, i64>>,
+    broken: BTreeMap<String, BrokenTask>,
+    orders: Vec<OrderEvent>,
     checks: BTreeMap<&'static str, u64>,
     cases: BTreeMap<&'static str, Cases>,
 }
@@ -254,6 +278,17 @@ impl Tally {
         *(if in_time { &mut cases.decided_in_time } else { &mut cases.decided_late }) += 1;
     }
 
+    /// Takes down a task one of whose events is about to be published without a valid tag.
+    pub(super) fn broken(&mut self, event: &Event, reason: &str) {
+        let broken = BrokenTask {
+            reason: reason.to_owned(),
+            kind: event.word(Field::Kind).to_owned(),
+            state_version: event.int(Field::StateVersion).unwrap_or_default(),
+            followed: false,
+        };
+        self.broken.insert(event.text(Field::TaskId).to_owned(), broken);
+    }
+
     /// Takes in the account of a task after its last event.
     pub(super) fn ended(&mut self, account: &Account) {
         account.add_to(&mut self.settlements);
@@ -265,12 +300,20 @@ impl Tally {
         let amount = event.int(Field::Amount).unwrap_or_default();
         *self.amounts.of(customer).entry(what).or_default() += amount;
         if let Some(price) = event.int(Field::Price) {
-            *self.revenue.of(customer).entry(event.word(Field::Currency)).or_default() += price;
+            let purchase = event.word(Field::Kind) == "PURCHASED";
+            let money = if purchase { &mut self.revenue } else { &mut self.paid_back };
+            *money.of(customer).entry(event.word(Field::Currency)).or_default() += price;
+            self.orders.push(OrderEvent::of(event));
         }
     }
 
     fn task(&mut self, event: &Event) {
         let customer = event.is_customer();
+        if !self.broken.is_empty()
+            && let Some(broken) = self.broken.get_mut(event.text(Field::TaskId))
+        {
+            broken.followed = true;
+        }
         match event.word(Field::Kind) {
             "SUBMITTED" => *self.submitted.of(customer) += 1,
             end @ ("SUCCEEDED" | "FAILED" | "CANCELLED" | "ROLLED_BACK") => {
@@ -334,9 +377,15 @@ impl Tally {
                 customer: named(&self.revenue.customer),
                 internal: named(&self.revenue.internal),
             },
+            paid_back_minor: Split {
+                customer: named(&self.paid_back.customer),
+                internal: named(&self.paid_back.internal),
+            },
             checks: named(&self.checks),
             cases: named(&self.cases),
+            broken_tasks: self.broken.clone(),
             wallets: credited.map(|wallet| (wallet.id.to_string(), wallet.truth())).collect(),
+            order_events: self.orders.clone(),
         }
     }
 }

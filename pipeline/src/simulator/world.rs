@@ -66,7 +66,12 @@ pub(super) struct Licence {
 /// Everything that outlives a task.
 #[derive(Debug)]
 pub(super) struct World {
+    /// The visitors, and after them the wallets of the past.
     pub(super) wallets: Vec<Wallet>,
+    /// How many of the wallets visit.
+    pub(super) visitors: usize,
+    /// In every id, so that two seeds published to one store stay apart.
+    pub(super) run: u64,
     pub(super) templates: Vec<Template>,
     /// `LICENCES_PER_WALLET` places for each wallet; a new grant takes the place of a dead licence.
     pub(super) licences: Vec<Option<Licence>>,
@@ -74,18 +79,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(config: &Config, rng: &mut Rng) -> World {
-        // In every id, so that two seeds published to one store stay apart.
         let run = rng.bits() >> 32;
-        let wallets = (0..config.wallets).map(|n| wallet(n, run, config, rng)).collect();
+        let wallets: Vec<Wallet> = (0..config.wallets).map(|n| wallet(n, run, config, rng)).collect();
+        let visitors = wallets.len();
         let creators: Vec<Arc<str>> =
             (0..config.creators).map(|n| format!("c-{run:08x}-{n:04}").into()).collect();
         let templates = (0..config.templates).map(|n| template(n, run, &creators, rng)).collect();
         let places = config.wallets * LICENCES_PER_WALLET;
-        World { wallets, templates, licences: (0..places).map(|_| None).collect() }
+        World { wallets, visitors, run, templates, licences: (0..places).map(|_| None).collect() }
     }
 }
 
-fn wallet(n: u32, run: u64, config: &Config, rng: &mut Rng) -> Wallet {
+/// The `n`-th wallet of a run, empty.
+pub(super) fn wallet(n: u32, run: u64, config: &Config, rng: &mut Rng) -> Wallet {
     let internal = rng.chance(config.internal_permille);
     Wallet {
         id: format!("w-{run:08x}-{n:06}").into(),

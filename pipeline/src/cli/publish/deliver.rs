@@ -165,7 +165,11 @@ impl Delivery {
             if let Some(stopped) = self.not_taken() {
                 return Err(stopped);
             }
-            let record = BaseRecord::with_opaque_to(&self.topic, line).key(&event.key).payload(&event.value);
+            let mut record =
+                BaseRecord::with_opaque_to(&self.topic, line).key(&event.key).payload(&event.value);
+            if let Some(at) = event.record_at_ms {
+                record = record.timestamp(at);
+            }
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {

@@ -1,5 +1,6 @@
 //! From a line of JSON to a message: encoded, framed, keyed, and held against the rules of its contract.
 
+use super::RecordTime;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -46,12 +47,15 @@ pub(super) struct Prepared {
     pub(super) line: u64,
     pub(super) key: String,
     pub(super) value: Vec<u8>,
+    /// The record's timestamp in milliseconds; `None` is the time of sending.
+    pub(super) record_at_ms: Option<i64>,
 }
 
 /// Makes events of one contract.
 pub(super) struct Preparer {
     encoder: Encoder<'static>,
     frame: Frame,
+    record_time: RecordTime,
     checker: RefCell<Checker>,
 }
 
@@ -60,13 +64,14 @@ impl Preparer {
         contract: &'static Contract,
         frame: Frame,
         value_bytes_max: usize,
+        record_time: RecordTime,
     ) -> anyhow::Result<Preparer> {
         let encoder = Encoder::new(contract).context("planning the contract's fields")?;
         let mut checker = Checker::new(contract.topic, value_bytes_max);
         if let Frame::Confluent(id) = frame {
             checker.know(contract.topic, WriterId::Confluent(id), &contract.json);
         }
-        Ok(Preparer { encoder, frame, checker: RefCell::new(checker) })
+        Ok(Preparer { encoder, frame, record_time, checker: RefCell::new(checker) })
     }
 
     pub(super) fn contract(&self) -> &'static Contract {
@@ -86,10 +91,20 @@ impl Preparer {
             Frame::SingleObject => frame_single_object(contract, &body),
             Frame::Confluent(id) => frame_confluent(id, &body),
         };
-        self.hold_against_rules(&value).map_err(refuse)?;
+        let now_ms = now_ms();
+        let record_at_ms = match self.record_time {
+            RecordTime::Now => None,
+            RecordTime::OccurredAt => {
+                let occurred_at = self.encoder.micros(&event, "occurred_at").map_err(refuse)?;
+                Some(occurred_at.div_euclid(1_000).min(now_ms))
+            }
+        };
+        self.hold_against_rules(&value, record_at_ms.unwrap_or(now_ms)).map_err(refuse)?;
         let key_field = contract.topic.key_field();
         match event.get(key_field).and_then(Json::as_str) {
-            Some(key) if !key.is_empty() => Ok(Some(Prepared { line, key: key.to_owned(), value })),
+            Some(key) if !key.is_empty() => {
+                Ok(Some(Prepared { line, key: key.to_owned(), value, record_at_ms }))
+            }
             _ => {
                 let problem = "absent or empty; it is the Kafka key".to_owned();
                 Err(Refused { line, field: key_field.to_owned(), problem })
@@ -97,12 +112,18 @@ impl Preparer {
         }
     }
 
-    /// What the contract's rules have against an event that encodes: what the route would say of it now.
-    fn hold_against_rules(&self, framed: &[u8]) -> Result<(), FieldError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let judged = self.checker.borrow_mut().check(framed, i64::try_from(now).unwrap_or(i64::MAX));
+    /// What the contract's rules have against an event that encodes: what the route would say of it in a record of
+    /// that time, milliseconds.
+    fn hold_against_rules(&self, framed: &[u8], record_at_ms: i64) -> Result<(), FieldError> {
+        let judged = self.checker.borrow_mut().check(framed, record_at_ms);
         judged.map_err(|fault| FieldError { path: fault.path, problem: fault.sentence })
     }
+}
+
+/// Milliseconds since 1970 UTC, by this machine's clock.
+pub(super) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn not_json(line: u64, error: &serde_json::Error) -> Refused {

@@ -42,22 +42,28 @@ struct Command {
 }
 
 fn run(brokers: &str, file: &Path) -> (Summary, u8) {
-    run_until(brokers, file, &CancellationToken::new())
+    run_until(brokers, file, &CancellationToken::new(), &[])
 }
 
-fn run_until(brokers: &str, file: &Path, stop: &CancellationToken) -> (Summary, u8) {
+fn run_until(brokers: &str, file: &Path, stop: &CancellationToken, more: &[&str]) -> (Summary, u8) {
     let file = file.to_str().expect("a path in UTF-8");
     let properties = "message.timeout.ms=5000";
     let flags =
         ["--brokers", brokers, "--topic-prefix", "test.", "--kafka-property", properties, "--file", file];
-    let command = ["publish", "--topic", "task-events"].into_iter().chain(flags);
+    let command = ["publish", "--topic", "task-events"].into_iter().chain(flags).chain(more.iter().copied());
     let args = Command::parse_from(command).args;
-    let preparer = Preparer::new(latest(Topic::Task), Frame::SingleObject, 1 << 20).expect("a plan");
+    let preparer =
+        Preparer::new(latest(Topic::Task), Frame::SingleObject, 1 << 20, args.record_time).expect("a plan");
     publish(&args, &preparer, stop).expect("it can begin")
 }
 
 /// Every message of the topic: key and value.
 fn read(brokers: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    consume(brokers).into_iter().map(|(key, value, _)| (key, value)).collect()
+}
+
+/// Every message of the topic: key, value, and timestamp in milliseconds.
+fn consume(brokers: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
     let config = [("bootstrap.servers", brokers), ("group.id", "test"), ("enable.partition.eof", "true")];
     let consumer: BaseConsumer =
         ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned())))
@@ -73,7 +79,8 @@ fn read(brokers: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         match consumer.poll(Duration::from_secs(10)).expect("an answer") {
             Ok(message) => {
                 let owned = |bytes: Option<&[u8]>| bytes.expect("not null").to_vec();
-                messages.push((owned(message.key()), owned(message.payload())));
+                let time = message.timestamp().to_millis().expect("a time");
+                messages.push((owned(message.key()), owned(message.payload()), time));
             }
             Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ends += 1,
             Err(e) => panic!("{e}"),
@@ -193,6 +200,39 @@ fn a_signal_stops_it() {
     std::fs::write(file.path(), event("task-1", 1).to_string()).expect("written");
     let stop = CancellationToken::new();
     stop.cancel();
-    let (summary, code) = run_until(&cluster.bootstrap_servers(), file.path(), &stop);
+    let (summary, code) = run_until(&cluster.bootstrap_servers(), file.path(), &stop, &[]);
     assert_eq!((code, summary.acknowledged, summary.stopped.as_deref()), (3, 0, Some("stopped by a signal")));
+}
+
+/// Scenario: a history is loaded, its times written in each way there is; one event is an hour ahead of the clock.
+/// Guarantees: records bear the time of their events, the one ahead the time of sending; without the option all bear
+/// the time of sending.
+#[test]
+fn a_history_keeps_its_time() {
+    let began = super::prepare::now_ms();
+    let ahead = (began + 3_600_000) * 1_000;
+    let times =
+        [json!("2025-03-03T09:25:42.124217Z"), json!(1_740_993_943_999_999_i64), json!("1740993944000001")];
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut text = String::new();
+    for (n, time) in (1..).zip(times.into_iter().chain([json!(ahead)])) {
+        let mut one = event(&format!("task-{n}"), n);
+        one["occurred_at"] = time;
+        text += &format!("{one}\n");
+    }
+    std::fs::write(file.path(), text).expect("written");
+    let times = |more: &[&str]| {
+        let cluster = cluster();
+        let brokers = cluster.bootstrap_servers();
+        let (summary, code) = run_until(&brokers, file.path(), &CancellationToken::new(), more);
+        assert_eq!((code, summary.acknowledged), (0, 4), "{:?}", summary.refused);
+        let mut messages = consume(&brokers);
+        messages.sort();
+        messages.into_iter().map(|(_, _, time)| time).collect::<Vec<i64>>()
+    };
+    let kept = times(&["--record-time", "occurred-at"]);
+    assert_eq!(kept[..3], [1_740_993_942_124, 1_740_993_943_999, 1_740_993_944_000]);
+    let sending = began..=super::prepare::now_ms() + 1_000;
+    assert!(sending.contains(&kept[3]), "{kept:?}");
+    assert!(times(&[]).iter().all(|time| *time >= began));
 }

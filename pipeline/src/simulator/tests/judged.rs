@@ -11,8 +11,13 @@ use tally_schemas::{Fault, Messages, Reader, Reason, Topic, WriterId, Writers, c
 /// invalid event becomes a fault of the reason that was expected.
 #[test]
 fn the_reader_agrees_with_every_expectation() {
+    judge(&WORLD.emissions, writers);
+}
+
+/// Holds emissions against the reader, which knows these writers of each topic.
+pub(super) fn judge(all: &[Emission], writers: impl Fn(Topic) -> Writers) {
     for topic in Topic::ALL {
-        let emissions: Vec<&Emission> = WORLD.emissions.iter().filter(|e| e.topic == topic).collect();
+        let emissions: Vec<&Emission> = all.iter().filter(|e| e.topic == topic).collect();
         let writers = writers(topic);
         let mut reader = Reader::new(topic, 1 << 20);
         let mut digests = HashMap::new();
@@ -38,7 +43,7 @@ fn the_reader_agrees_with_every_expectation() {
 }
 
 /// The contracts of the topic; those of the others are known, and wrong.
-fn writers(topic: Topic) -> Writers {
+pub(super) fn writers(topic: Topic) -> Writers {
     let mut writers = Writers::default();
     for writer in local_writers(topic).map(|writer| writer.expect("a contract compiles")) {
         writers.insert(writer.id(), Ok(Arc::new(writer)));

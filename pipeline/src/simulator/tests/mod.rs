@@ -4,6 +4,8 @@ mod figures;
 mod history;
 mod judged;
 mod messages;
+mod past;
+mod untagged;
 
 use super::{Config, Emission, Expect, Simulator};
 use apache_avro::reader::datum::GenericDatumReader;

@@ -6,7 +6,7 @@ WITH parts AS (
     WHERE kind = 'PURCHASED' AND audience = 'CUSTOMER' AND (gift IS NULL OR gift = false)
     GROUP BY wallet_id, CASE WHEN order_id = '' THEN event_id ELSE order_id END
 ), given_back AS (
-    SELECT parts.wallet_id AS wallet_id, parts.name AS name, sum(r.amount_micros) AS back
+    SELECT parts.wallet_id AS wallet_id, parts.name AS name, sum(r.amount_micros) AS back, sum(coalesce(r.price_minor, 0)) AS money_back
     FROM parts JOIN credit_events AS r ON r.wallet_id = parts.wallet_id AND r.order_id = parts.name
     WHERE r.kind = 'REFUNDED' AND r.event_us - parts.at < 604800000000
     GROUP BY parts.wallet_id, parts.name
@@ -21,7 +21,7 @@ WITH parts AS (
     FROM parts
         LEFT JOIN given_back ON given_back.wallet_id = parts.wallet_id AND given_back.name = parts.name
         LEFT JOIN again ON again.wallet_id = parts.wallet_id AND again.name = parts.name
-    WHERE parts.paid > coalesce(given_back.back, 0) AND again.same IS NULL
+    WHERE parts.paid > coalesce(given_back.back, 0) AND parts.price > coalesce(given_back.money_back, 0) AND again.same IS NULL
 ), numbered AS (
     SELECT wallet_id, at, 0 AS week FROM purchases
     UNION ALL SELECT wallet_id, at, 1 AS week FROM purchases
