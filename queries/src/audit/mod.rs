@@ -9,14 +9,18 @@
 
 mod auditor;
 mod check;
+mod cluster;
 mod figures;
 pub mod history;
 mod job;
 mod jobs;
+pub mod progress;
+pub mod report;
 pub mod result;
 mod settings;
-mod statistics;
+pub mod statistics;
 
-pub use auditor::{AuditError, Auditor, Limits, Source};
+pub use auditor::{AuditError, Auditor, Limits, Source, runtime};
+pub use cluster::{Working, work};
 pub use jobs::{JobName, all as all_jobs};
 pub use settings::Settings;
