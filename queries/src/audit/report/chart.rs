@@ -61,7 +61,11 @@ pub(super) fn shares(measures: &[&Measure]) -> String {
     for m in measures {
         let Some(share) = value(m) else { continue };
         let middle = y + ROW / 2.0;
-        let _ = write!(marks, r#"<line class="axis" x1="8" x2="{:.1}" y1="{middle}" y2="{middle}"/>"#, WIDTH - 8.0);
+        let _ = write!(
+            marks,
+            r#"<line class="axis" x1="8" x2="{:.1}" y1="{middle}" y2="{middle}"/>"#,
+            WIDTH - 8.0
+        );
         if let Some((low, high)) = m.bounds.filter(|(low, high)| low.is_finite() && high.is_finite()) {
             let (x, end) = (scale.x(low), scale.x(high));
             let (top, width) = (middle - 4.0, (end - x).max(2.0));
@@ -72,7 +76,8 @@ pub(super) fn shares(measures: &[&Measure]) -> String {
         }
         if let Some(at) = target(m) {
             let (x, top, bottom) = (scale.x(at), y + 3.0, y + ROW - 3.0);
-            let _ = write!(marks, r#"<line class="target" x1="{x:.1}" x2="{x:.1}" y1="{top}" y2="{bottom}"/>"#);
+            let _ =
+                write!(marks, r#"<line class="target" x1="{x:.1}" x2="{x:.1}" y1="{top}" y2="{bottom}"/>"#);
         }
         let _ = write!(marks, r#"<circle class="share" cx="{:.1}" cy="{middle}" r="4.5"/>"#, scale.x(share));
         y += ROW;
@@ -124,7 +129,11 @@ pub(super) fn trend(results: &[&JobResult]) -> Option<String> {
     let mut marks = String::new();
     if let Some(aim) = aim {
         let at = y(aim);
-        let _ = write!(marks, r#"<line class="target" x1="8" x2="{:.1}" y1="{at:.1}" y2="{at:.1}"/>"#, WIDTH - 8.0);
+        let _ = write!(
+            marks,
+            r#"<line class="target" x1="8" x2="{:.1}" y1="{at:.1}" y2="{at:.1}"/>"#,
+            WIDTH - 8.0
+        );
     }
     let _ = write!(marks, r#"<polyline class="line" points="{}"/>"#, points.join(" "));
     for (i, share) in shares.iter().enumerate() {

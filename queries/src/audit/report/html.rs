@@ -16,8 +16,12 @@ pub(super) fn render(report: &Report) -> String {
     let style_hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
     let (verdict, title) = (report.verdict(), "Audit report");
     let summary: String = report.results.iter().enumerate().map(|(i, result)| row_of(i, result)).collect();
-    let cards: String =
-        report.results.iter().enumerate().map(|(i, result)| card(i, result, &earlier(report, result))).collect();
+    let cards: String = report
+        .results
+        .iter()
+        .enumerate()
+        .map(|(i, result)| card(i, result, &earlier(report, result)))
+        .collect();
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -63,7 +67,10 @@ fn badge(verdict: Verdict) -> String {
         Verdict::Warn | Verdict::Pending | Verdict::NotEvaluated | Verdict::Insufficient => "open",
     };
     let name = verdict.name().replace('_', " ");
-    format!(r#"<span class="verdict {class}"><span aria-hidden="true">{}</span> {name}</span>"#, sign(verdict))
+    format!(
+        r#"<span class="verdict {class}"><span aria-hidden="true">{}</span> {name}</span>"#,
+        sign(verdict)
+    )
 }
 
 fn windows(report: &Report) -> String {
@@ -162,7 +169,8 @@ fn measures(result: &JobResult) -> String {
             (chart::shares(&drawn), "dot: share; band: interval; dashed: target")
         };
         let rows: Vec<&str> = drawn.iter().map(|m| m.group.as_str()).filter(|g| !g.is_empty()).collect();
-        let rows = if rows.is_empty() { String::new() } else { format!("; from the top: {}", rows.join(", ")) };
+        let rows =
+            if rows.is_empty() { String::new() } else { format!("; from the top: {}", rows.join(", ")) };
         out.push_str(&format!(
             r#"<p class="soft">{} ({legend}{})</p>{drawing}"#,
             escaped(name),
@@ -247,10 +255,19 @@ fn provenance(result: &JobResult) -> String {
     let mut rows = [
         ("Result", result.result_id.to_string()),
         ("Known at", moment(result.known_at_us)),
-        ("Input", format!("{}, {} rows", result.input.source, grouped(i128::from(result.input.rows_read), THIN))),
+        (
+            "Input",
+            format!("{}, {} rows", result.input.source, grouped(i128::from(result.input.rows_read), THIN)),
+        ),
         ("Took", format!("{} ms", grouped(i128::from(result.duration_ms), THIN))),
         ("Second opinion", agreed),
-        ("Versions", format!("tally {}, DataFusion {}, ClickHouse {}", versions.tally, versions.datafusion, versions.clickhouse)),
+        (
+            "Versions",
+            format!(
+                "tally {}, DataFusion {}, ClickHouse {}",
+                versions.tally, versions.datafusion, versions.clickhouse
+            ),
+        ),
     ]
     .map(|(name, text)| pair(name, "id", &escaped(&text)))
     .concat();
@@ -262,7 +279,10 @@ fn provenance(result: &JobResult) -> String {
         let text = format!("{}, {}, known at {}", old.verdict.name(), old.result_id, moment(old.known_at_us));
         more("Restates".to_owned(), text);
         for d in &old.differences {
-            more(format!("Restated: {}", d.figure), format!("{} before, {} now", count(d.before), count(d.after)));
+            more(
+                format!("Restated: {}", d.figure),
+                format!("{} before, {} now", count(d.before), count(d.after)),
+            );
         }
     }
     for bound in &result.input.bounds {

@@ -149,7 +149,8 @@ mod tests {
     /// Guarantees: bounds are rounded outwards, but never onto a target they do not reach.
     #[test]
     fn bounds_point_outwards() {
-        let with = |low, high, target| bounds(&Measure { bounds: Some((low, high)), ..measure(1, 2, target) });
+        let with =
+            |low, high, target| bounds(&Measure { bounds: Some((low, high)), ..measure(1, 2, target) });
         assert_eq!(with(0.009_294_5, 0.019_570_8, None).as_deref(), Some("0.92 – 1.96 %"));
         let near = with(0.01, 0.019_999_1, Some(Target::Below(20)));
         assert_eq!(near.as_deref(), Some("1.00000 – 1.99991 %"));

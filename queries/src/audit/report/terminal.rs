@@ -4,7 +4,7 @@ use super::number::{bounds, grouped, share, target};
 use super::visible::visible;
 use super::{Report, label, sign};
 use crate::audit::result::{JobResult, Measure, Verdict, moment};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 /// Where the text is going to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) fn render(report: &Report, terminal: Terminal) -> String {
             format!("{} ms", grouped(i128::from(result.duration_ms), ',')),
         ]);
     }
-    right(&mut table, &[2, 3, 5]);
+    arrange(&mut table, &[2, 3, 5], 1);
     out.push_str(&coloured(&table, &report.results, terminal.colour));
     for result in &report.results {
         out.push('\n');
@@ -71,7 +71,8 @@ fn job(out: &mut String, result: &JobResult, columns: u16, colour: bool) {
     out.push_str(&format!("{head}  {}\n", visible(&result.job)));
     wrapped(out, &result.sentence, columns, "  ");
     let window = &result.window;
-    out.push_str(&format!("  {} – {}, {:?}\n", moment(window.from_us), moment(window.to_us), window.state));
+    let state = format!("{:?}", window.state).to_lowercase();
+    out.push_str(&format!("  {} – {}, {state}\n", moment(window.from_us), moment(window.to_us)));
     if !result.measures.is_empty() {
         out.push_str(&indented(&measures(&result.measures, columns - 2)));
     }
@@ -90,8 +91,7 @@ fn job(out: &mut String, result: &JobResult, columns: u16, colour: bool) {
         wrapped(out, &line, columns, "  ");
     }
     if let Some(earlier) = &result.restates {
-        let line =
-            format!("restates {}, known at {}", earlier.verdict.name(), moment(earlier.known_at_us));
+        let line = format!("restates {}, known at {}", earlier.verdict.name(), moment(earlier.known_at_us));
         wrapped(out, &line, columns, "  ");
     }
 }
@@ -109,7 +109,7 @@ fn measures(measures: &[Measure], columns: u16) -> String {
             m.verdict.map_or_else(String::new, named),
         ]);
     }
-    right(&mut table, &[1, 2]);
+    arrange(&mut table, &[1, 2], 0);
     table.to_string()
 }
 
@@ -133,15 +133,15 @@ fn plain(columns: u16) -> Table {
     table
 }
 
-/// Figures stand to the right; what stands first is broken before they are.
-fn right(table: &mut Table, figures: &[usize]) {
-    for at in figures {
-        if let Some(column) = table.column_mut(*at) {
+/// Figures stand to the right and stay whole; only the text of column `breaks` is broken to keep within the width.
+fn arrange(table: &mut Table, figures: &[usize], breaks: usize) {
+    for (at, column) in table.column_iter_mut().enumerate() {
+        if figures.contains(&at) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-    }
-    if let Some(first) = table.column_mut(0) {
-        first.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(16)));
+        if at != breaks {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
 }
 
@@ -158,9 +158,12 @@ fn coloured(table: &Table, results: &[JobResult], colour: bool) -> String {
     let mut verdicts = results.iter().map(|result| result.verdict).peekable();
     let mut out = String::new();
     for line in table.lines() {
-        let begins = verdicts.peek().is_some_and(|verdict| line.starts_with(&format!("│ {} ", named(*verdict))));
+        let begins =
+            verdicts.peek().is_some_and(|verdict| line.starts_with(&format!("│ {} ", named(*verdict))));
         match verdicts.next_if(|_| begins) {
-            Some(verdict) => out.push_str(&line.replacen(&named(verdict), &paint(&named(verdict), verdict, colour), 1)),
+            Some(verdict) => {
+                out.push_str(&line.replacen(&named(verdict), &paint(&named(verdict), verdict, colour), 1))
+            }
             None => out.push_str(&line),
         }
         out.push('\n');
