@@ -168,14 +168,7 @@ fn measures(result: &JobResult) -> String {
         } else {
             (chart::shares(&drawn), "dot: share; band: interval; dashed: target")
         };
-        let rows: Vec<&str> = drawn.iter().map(|m| m.group.as_str()).filter(|g| !g.is_empty()).collect();
-        let rows =
-            if rows.is_empty() { String::new() } else { format!("; from the top: {}", rows.join(", ")) };
-        out.push_str(&format!(
-            r#"<p class="soft">{} ({legend}{})</p>{drawing}"#,
-            escaped(name),
-            escaped(&rows)
-        ));
+        out.push_str(&format!(r#"<p class="soft">{} ({legend})</p>{drawing}"#, escaped(name)));
     }
     let rows: String = result.measures.iter().map(measure).collect();
     let head = r#"<th scope="col">Measure</th><th scope="col" class="n">Share</th><th scope="col" class="n">Count</th><th scope="col">Interval</th><th scope="col" class="n">Target</th><th scope="col">Verdict</th>"#;
