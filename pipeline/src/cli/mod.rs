@@ -8,6 +8,8 @@ mod dead;
 mod demo;
 mod ingest;
 mod migrate;
+#[expect(dead_code, reason = "the audit command shows it")]
+mod progress;
 mod publish;
 mod replay;
 mod schema;

@@ -14,9 +14,11 @@ mod figures;
 pub mod history;
 mod job;
 mod jobs;
+pub mod progress;
+pub mod report;
 pub mod result;
 mod settings;
-mod statistics;
+pub mod statistics;
 
 pub use auditor::{AuditError, Auditor, Limits, Source, runtime};
 pub use cluster::{Working, work};
