@@ -9,6 +9,7 @@ mod ingest;
 mod migrate;
 mod publish;
 mod schema;
+mod seal;
 mod simulate;
 mod store;
 
@@ -46,6 +47,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     Simulate(simulate::SimulateArgs),
+    Seal(seal::SealArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
 }
@@ -81,6 +83,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
+        Command::Seal(args) => Box::pin(seal::run(args)).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }
