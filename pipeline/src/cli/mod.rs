@@ -12,6 +12,7 @@ mod schema;
 mod seal;
 mod simulate;
 mod store;
+mod verify;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ enum Command {
     Schema(schema::SchemaCommand),
     Simulate(simulate::SimulateArgs),
     Seal(seal::SealArgs),
+    Verify(verify::VerifyArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
 }
@@ -83,6 +85,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
+        Command::Verify(args) => Box::pin(verify::run(args)).await,
         Command::Seal(args) => Box::pin(seal::run(args)).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),

@@ -54,6 +54,8 @@ pub(super) struct Leaf {
     pub(super) appended_at_ms: i64,
     /// SHA-256 of the record's value.
     pub(super) raw_sha256: Hash,
+    /// Of an accepted record: the content digest.
+    pub(super) digest: Hash,
 }
 
 impl Kind {
@@ -223,6 +225,7 @@ fn read(kind: Kind, row: &[u8]) -> Option<Leaf> {
         dead: false,
         appended_at_ms: 0,
         raw_sha256: [0; 32],
+        digest: [0; 32],
     };
     match kind {
         Kind::Gap => leaf.key.next = at.i64()?,
@@ -234,7 +237,7 @@ fn read(kind: Kind, row: &[u8]) -> Option<Leaf> {
             leaf.appended_at_ms = at.i64()?;
             at.take(4)?;
             leaf.raw_sha256 = at.array()?;
-            at.take(32)?;
+            leaf.digest = at.array()?;
             leaf.event_id = at.uuid()?;
             at.take(8)?;
             at.text()?; // the topic
