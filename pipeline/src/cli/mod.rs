@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod ingest;
 mod migrate;
+mod prove;
 mod publish;
 mod schema;
 mod seal;
@@ -48,6 +49,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     Simulate(simulate::SimulateArgs),
+    Prove(prove::ProveArgs),
     Seal(seal::SealArgs),
     Verify(verify::VerifyArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
@@ -86,6 +88,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => Box::pin(verify::run(args)).await,
+        Command::Prove(args) => Box::pin(prove::run(args)).await,
         Command::Seal(args) => Box::pin(seal::run(args)).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),

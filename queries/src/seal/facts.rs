@@ -11,7 +11,7 @@ use super::{Lane, SealError};
 use crate::QueryError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use clickhouse::{Client, Row};
@@ -35,7 +35,6 @@ pub(super) enum Which {
 #[derive(Clone, Debug)]
 pub(super) struct Wrong {
     pub(super) topic: String,
-    pub(super) topic_id: Uuid,
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) event_id: Uuid,
@@ -62,8 +61,7 @@ fn shape(contract: Topic) -> String {
     columns(contract).iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-const OWN: [&str; 6] = [
-    "CAST(UUIDStringToNum(toString(f.topic_id)) AS FixedString(16))",
+const OWN: [&str; 5] = [
     "f.partition",
     "f.`offset`",
     "toUnixTimestamp64Milli(f.appended_at)",
@@ -134,7 +132,7 @@ impl Batch {
     }
 
     fn digest(&self, row: usize) -> &[u8] {
-        self.own[4].as_fixed_size_binary().value(row)
+        self.own[3].as_fixed_size_binary().value(row)
     }
 
     /// The digests that the facts say they have.
@@ -150,10 +148,10 @@ impl Batch {
 
     /// Facts whose content does not give their digest, or whose rank is not that of their coordinates.
     pub(super) fn wrong(&self) -> Vec<Wrong> {
-        let partition = self.own[1].as_primitive::<Int32Type>().values();
-        let offset = self.own[2].as_primitive::<Int64Type>().values();
-        let appended = self.own[3].as_primitive::<Int64Type>().values();
-        let rank_of = self.own[5].as_primitive::<UInt64Type>().values();
+        let partition = self.own[0].as_primitive::<Int32Type>().values();
+        let offset = self.own[1].as_primitive::<Int64Type>().values();
+        let appended = self.own[2].as_primitive::<Int64Type>().values();
+        let rank_of = self.own[4].as_primitive::<UInt64Type>().values();
         let digests = content_digests(self.contract, &self.content);
         let mut wrong = Vec::new();
         for (row, digest) in digests.iter().enumerate() {
@@ -167,7 +165,6 @@ impl Batch {
             let ids = self.content.column_by_name("event_id").map(|ids| ids.as_fixed_size_binary().value(row));
             wrong.push(Wrong {
                 topic: self.topic.as_string::<i32>().value(row).to_owned(),
-                topic_id: uuid(self.own[0].as_fixed_size_binary().value(row)),
                 partition: partition[row],
                 offset: offset[row],
                 event_id: ids.map_or(Uuid::nil(), uuid),

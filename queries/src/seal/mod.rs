@@ -10,6 +10,7 @@
 //! | `verify` | the table of what is found how, and which exit code it is |
 //! | `check`, `diff`, `facts` | one partition; which rows differ; facts against their receipts |
 //! | `proof` | inclusion and consistency |
+//! | `prove` | proof files, and checking them with nothing but the public key |
 //! | `report` | findings and exit codes |
 
 mod check;
@@ -22,6 +23,7 @@ mod keys;
 mod leaf;
 mod log;
 mod proof;
+mod prove;
 mod report;
 mod rows;
 mod sealer;
@@ -33,6 +35,7 @@ pub use error::SealError;
 pub use keys::{Keys, Signers, generate_key};
 pub use leaf::Kind;
 pub use log::Log;
+pub use prove::{Proof, Proven, check_proof, prove};
 pub use report::{Class, Finding, Report};
 pub use sealer::{LaneSealed, Sealed, Stop, seal};
 pub use tree::Hash;

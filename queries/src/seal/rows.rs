@@ -99,3 +99,11 @@ impl Leaves {
         self.tables.iter().filter_map(|rows| rows.ahead.as_ref().map(|leaf| leaf.key)).min()
     }
 }
+
+/// The row of one receipt, exactly as its leaf has it.
+pub(super) async fn record_row(client: &Client, lane: &Lane, offset: i64) -> Result<Vec<u8>, SealError> {
+    let question = client.query(sql(Kind::Record)).param("topic_id", lane.topic_id.to_string());
+    let question = question.param("partition", lane.partition).param("from", offset).param("next", offset + 1);
+    let mut cursor = question.fetch_bytes("RowBinary").map_err(failed(Kind::Record))?;
+    Ok(cursor.collect().await.map_err(failed(Kind::Record))?.to_vec())
+}
