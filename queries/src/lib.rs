@@ -8,6 +8,7 @@ pub mod catalog;
 mod dead;
 mod live;
 mod reconcile;
+pub mod seal;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
 pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};

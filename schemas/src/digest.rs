@@ -36,29 +36,53 @@ struct Part<'a> {
     nulls: Option<&'a NullBuffer>,
 }
 
-/// The content digest of every row of a batch in the topic's shape.
-pub(crate) fn contents(topic: Topic, rows: &RecordBatch) -> Vec<Sha256Digest> {
-    let mut parts: Vec<Part<'_>> = columns(topic)
-        .iter()
-        .zip(rows.columns())
-        .map(|(column, array)| part(column, array.as_ref()))
-        .collect();
-    parts.sort_by_key(|part| part.field_id);
-    let mut text = Vec::with_capacity(512);
-    text.extend_from_slice(b"tally content 1\n");
-    text.extend_from_slice(topic.name().as_bytes());
-    text.push(b'\n');
-    let head = text.len();
-    let digest = |row: usize| {
-        text.truncate(head);
-        for part in &parts {
+/// The fields of a batch, in the order in which they are digested.
+struct Contents<'a> {
+    parts: Vec<Part<'a>>,
+    text: Vec<u8>,
+    head: usize,
+}
+
+impl<'a> Contents<'a> {
+    fn new(topic: Topic, rows: &'a RecordBatch) -> Contents<'a> {
+        let mut parts: Vec<Part<'_>> = columns(topic)
+            .iter()
+            .zip(rows.columns())
+            .map(|(column, array)| part(column, array.as_ref()))
+            .collect();
+        parts.sort_by_key(|part| part.field_id);
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(b"tally content 1\n");
+        text.extend_from_slice(topic.name().as_bytes());
+        text.push(b'\n');
+        let head = text.len();
+        Contents { parts, text, head }
+    }
+
+    /// What is digested of a row.
+    fn text(&mut self, row: usize) -> &[u8] {
+        self.text.truncate(self.head);
+        for part in &self.parts {
             if part.nulls.is_none_or(|nulls| nulls.is_valid(row)) {
-                append(&mut text, part, row);
+                append(&mut self.text, part, row);
             }
         }
-        sha256(&text)
-    };
-    (0..rows.num_rows()).map(digest).collect()
+        &self.text
+    }
+}
+
+/// The content digest of every row of a batch in the topic's shape ([`crate::arrow_schema`]).
+pub fn content_digests(topic: Topic, rows: &RecordBatch) -> Vec<Sha256Digest> {
+    let mut contents = Contents::new(topic, rows);
+    (0..rows.num_rows()).map(|row| sha256(contents.text(row))).collect()
+}
+
+/// The bytes whose SHA-256 is the content digest of one row of a batch in the topic's shape.
+///
+/// # Panics
+/// Where the batch has no such row.
+pub fn content_text(topic: Topic, rows: &RecordBatch, row: usize) -> Vec<u8> {
+    Contents::new(topic, rows).text(row).to_vec()
 }
 
 fn part<'a>(column: &'a Column, array: &'a dyn Array) -> Part<'a> {

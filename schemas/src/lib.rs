@@ -32,7 +32,7 @@ pub use contract::{
     Contract, NotAvro, Topic, contracts, fingerprint, latest, parse_schema, record_name, versions,
 };
 pub use decode::Writers;
-pub use digest::{Sha256Digest, sha256};
+pub use digest::{Sha256Digest, content_digests, content_text, sha256};
 pub use encode::{Encoder, FieldError, frame_confluent, frame_single_object};
 pub use explain::{Explained, Stopped, explain};
 pub use framing::{WriterId, split};

@@ -3,7 +3,7 @@
 use crate::columns;
 use crate::contract::Topic;
 use crate::decode::{Decoders, Writers};
-use crate::digest::{Sha256Digest, contents};
+use crate::digest::{Sha256Digest, content_digests};
 use crate::reason::Fault;
 use crate::validate::validate;
 use arrow_array::{RecordBatch, UInt32Array};
@@ -74,7 +74,7 @@ impl Reader {
             events = take_record_batch(&events, &UInt32Array::from(kept))?;
             faults.sort_by_key(|(place, _)| *place);
         }
-        let digests = contents(self.topic, &events);
+        let digests = content_digests(self.topic, &events);
         Ok(Read { events, places, digests, faults })
     }
 }

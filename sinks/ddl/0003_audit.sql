@@ -83,19 +83,21 @@ SETTINGS non_replicated_deduplication_window = 10000;
 
 CREATE VIEW IF NOT EXISTS feed_resumes_final AS SELECT * FROM feed_resumes FINAL;
 
--- Checkpoints that were signed. The tiles and the checkpoint itself lie outside ClickHouse; this is their history.
+-- Checkpoints that were signed, and the partition heads that they sign. The tiles lie outside ClickHouse; a log that was
+-- rolled back is seen here. leaves: all leaves of all partitions.
 -- shard by cityHash64(origin)
 CREATE TABLE IF NOT EXISTS seals
 (
     origin                   String,
-    sealed_at                DateTime64(6, 'UTC'),
-    size                     UInt64,
+    leaves                   UInt64,
     root                     FixedString(32),
     key_name                 String,
-    checkpoint               String
+    sealed_at                DateTime64(6, 'UTC'),
+    checkpoint               String,
+    heads                    String
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (origin, size, root, sealed_at)
+ORDER BY (origin, leaves, root, key_name)
 SETTINGS non_replicated_deduplication_window = 10000;
 
 CREATE VIEW IF NOT EXISTS seals_final AS SELECT * FROM seals FINAL;

@@ -8,13 +8,15 @@ mod dead;
 mod demo;
 mod ingest;
 mod migrate;
-#[expect(dead_code, reason = "the audit command shows it")]
 mod progress;
+mod prove;
 mod publish;
 mod replay;
 mod schema;
+mod seal;
 mod simulate;
 mod store;
+mod verify;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -53,6 +55,9 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     Simulate(simulate::SimulateArgs),
+    Prove(prove::ProveArgs),
+    Seal(seal::SealArgs),
+    Verify(verify::VerifyArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
 }
@@ -90,6 +95,9 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
+        Command::Verify(args) => Box::pin(verify::run(args)).await,
+        Command::Prove(args) => Box::pin(prove::run(args)).await,
+        Command::Seal(args) => Box::pin(seal::run(args)).await,
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }

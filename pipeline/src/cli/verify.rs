@@ -1,0 +1,105 @@
+//! `tally verify`: is what was sealed still there, as it was?
+#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
+
+use super::seal::{Seals, duration, now_micros, texts};
+use super::store;
+use anyhow::Context;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tally_pipeline::config::ClickHouse;
+use tally_queries::seal::{Keys, Report, Request, Scope, verify};
+
+/// How long a row may wait for its seal where --max-age says nothing else.
+const MAX_AGE_DEFAULT: Duration = Duration::from_secs(3_600);
+
+/// Compute every leaf again from ClickHouse and hold it against the signed trees; digest every fact again.
+///
+/// Exit code 0: verified. 1: tampered; the first rows are named. 2: not all is sealed, or not lately, or nothing is there. 3: could not check.
+#[derive(clap::Args, Debug)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    clickhouse: ClickHouse,
+    #[command(flatten)]
+    seals: Seals,
+    /// File of public keys, one a line; may be repeated. One of them must have signed.
+    #[arg(long = "keys", visible_alias = "key", value_name = "FILE", required = true)]
+    keys: Vec<PathBuf>,
+    /// Only what was appended at or after this, RFC 3339, and what follows it in its partition.
+    #[arg(long, value_parser = time, value_name = "TIME", conflicts_with = "sample")]
+    since: Option<i64>,
+    /// Only so many leaves, drawn at random, each with its tile and its inclusion proof. 1 to 1000000.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    sample: Option<u32>,
+    /// Draw the same leaves as the run that printed this seed.
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    seed: Option<u64>,
+    /// How long a row may wait for its seal; where it is given, how old the newest sealed record may be, too. 1h unless told.
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    max_age: Option<Duration>,
+    /// A checkpoint that was kept elsewhere: the log must be a continuation of it. Its list of heads lies beside it in FILE.heads.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Milliseconds since 1970 of a time in RFC 3339.
+fn time(text: &str) -> Result<i64, String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text);
+    time.map(|time| time.timestamp_millis()).map_err(|_| "expected a time such as 2026-01-31T00:00:00Z".to_owned())
+}
+
+/// Runs it.
+pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    let keys = Keys::parse(&texts(&args.keys)?)?;
+    let log = args.seals.open(&args.clickhouse, false)?;
+    let now_micros = now_micros()?;
+    let seed = args.seed.unwrap_or(now_micros.unsigned_abs());
+    let scope = match (args.since, args.sample) {
+        (Some(since), _) => Scope::Since(since),
+        (None, Some(count)) => Scope::Sample(count, seed),
+        (None, None) => Scope::All,
+    };
+    let expect = args.expect.as_ref().map(|file| {
+        let mut heads = file.clone().into_os_string();
+        heads.push(".heads");
+        let read = |file: PathBuf| std::fs::read(&file).with_context(|| format!("reading {}", file.display()));
+        anyhow::Ok((read(file.clone())?, read(PathBuf::from(heads))?))
+    });
+    let request = Request {
+        scope,
+        now_ms: now_micros / 1_000,
+        max_age_ms: i64::try_from(args.max_age.unwrap_or(MAX_AGE_DEFAULT).as_millis())?,
+        fresh: args.max_age.is_some(),
+        expect: expect.transpose()?,
+    };
+    let opened = store::open(&args.clickhouse).await?;
+    let report = Box::pin(verify(opened.store.client(), &log, &keys, &request)).await;
+    opened.close().await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report, matches!(scope, Scope::Sample(..)).then_some(seed));
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn print(report: &Report, seed: Option<u64>) {
+    report.findings.iter().for_each(|finding| println!("{finding}"));
+    if report.more > 0 {
+        println!("and {} findings more", report.more);
+    }
+    if let Some(seed) = seed {
+        println!("drawn with --seed {seed}");
+    }
+    let verdict = match report.exit_code() {
+        0 => "verified",
+        1 => "TAMPERED",
+        2 => "INCOMPLETE",
+        _ => "COULD NOT CHECK",
+    };
+    let Report { leaves, facts, unsealed, .. } = report;
+    println!("{verdict}: {leaves} leaves, {facts} facts; {unsealed} rows not yet sealed; {}", report.signers.join(", "));
+}

@@ -1,0 +1,42 @@
+//! Seals: what was stored is hashed into trees, signed, verified, and proven to others.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `leaf` | which rows are leaves, and in which bytes |
+//! | `tree`, `log` | a Merkle tree in tiles; the directory or object store they lie in |
+//! | `checkpoint`, `keys` | one signature over all partitions' trees |
+//! | `rows`, `history` | what is read from and written to ClickHouse |
+//! | `sealer` | extends the trees and signs |
+//! | `verify` | the table of what is found how, and which exit code it is |
+//! | `check`, `diff`, `facts` | one partition; which rows differ; facts against their receipts |
+//! | `proof` | inclusion and consistency |
+//! | `prove` | proof files, and checking them with nothing but the public key |
+//! | `report` | findings and exit codes |
+
+mod check;
+mod checkpoint;
+mod diff;
+mod error;
+mod facts;
+mod history;
+mod keys;
+mod leaf;
+mod log;
+mod proof;
+mod prove;
+mod report;
+mod rows;
+mod sealer;
+mod tree;
+mod verify;
+
+pub use checkpoint::{Checkpoint, Head, Lane};
+pub use error::SealError;
+pub use keys::{Keys, Signers, generate_key};
+pub use leaf::Kind;
+pub use log::Log;
+pub use prove::{Proof, Proven, check_proof, prove};
+pub use report::{Class, Finding, Report};
+pub use sealer::{LaneSealed, Sealed, Stop, seal};
+pub use tree::Hash;
+pub use verify::{Request, Scope, verify};

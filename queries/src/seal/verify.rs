@@ -1,0 +1,348 @@
+//! `tally verify`: is everything that was sealed still there, as it was?
+//!
+//! | what happened | class (exit code) | how it is seen |
+//! | --- | --- | --- |
+//! | nothing | verified (0) | |
+//! | a column of `audit_log`, `dead_letters` or `gaps` was altered | tampered (1) | its leaf; the row is named |
+//! | a content column of a fact was altered | tampered (1) | its content no longer gives its digest |
+//! | coordinates, append time or rank of a fact were altered | tampered (1) | they are not those of its earliest receipt |
+//! | a sealed row or its fact was deleted | tampered (1) | a leaf without row; a receipt without fact |
+//! | a row was inserted among sealed ones, or a fact | tampered (1) | a row without leaf; a fact without receipt |
+//! | the log was rolled back (truncated tip) | tampered (1) | `seals`, or a checkpoint kept elsewhere, has more leaves |
+//! | a tile, a list of heads or a checkpoint was altered | tampered (1) | root, signature |
+//! | a tile is missing | could not check (3) | the rows may still give the signed root; proofs cannot be made |
+//! | the checkpoint bears no known key's signature | could not check (3) | |
+//! | store or ClickHouse do not answer; the log is gone and `seals` is not empty | could not check (3) | |
+//! | nothing is sealed, or nothing lies in the scope asked for | incomplete (2) | an empty log is never verified |
+//! | rows wait for their seal longer than `max_age`; offsets without row | incomplete (2) | |
+//! | the newest sealed record is older than `max_age`, where that is asked for | incomplete (2) | |
+//!
+//! Of several the worst counts: tampered, then could not check, then incomplete. The whole scope asks all of this;
+//! `Since` and `Sample` ask of their stretch whether rows are those that were sealed and whether facts give their
+//! digests, but not whether facts were inserted.
+
+use super::check::{self, Checked};
+use super::checkpoint::{self, Checkpoint, leaves};
+use super::facts::{self, Mismatch, OFFENDERS_MAX, Which};
+use super::keys::Keys;
+use super::leaf::{Key, Kind};
+use super::log::Log;
+use super::report::{Class, Finding, Report};
+use super::sealer::{LANES_MAX, newest};
+use super::{Head, Lane, SealError, history};
+use crate::QueryError;
+use clickhouse::{Client, Row};
+use futures::stream::{self, StreamExt};
+use rand::{Rng, SeedableRng};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
+use tally_schemas::Topic;
+use uuid::Uuid;
+
+/// How much is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every leaf and every fact.
+    All,
+    /// Of each partition what follows the first record appended at or after this, milliseconds since 1970 UTC.
+    Since(i64),
+    /// So many leaves drawn by this seed, each with its tile of 256 and its inclusion proof.
+    Sample(u32, u64),
+}
+
+/// What is asked of a verification.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// How much.
+    pub scope: Scope,
+    /// Now, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// How long a row may wait for its seal, milliseconds.
+    pub max_age_ms: i64,
+    /// Whether the newest sealed record, too, may be no older than that.
+    pub fresh: bool,
+    /// A signed checkpoint that somebody kept, and its list of heads.
+    pub expect: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Verifies. Whatever goes wrong is a finding; the report's exit code is 0 only where all was checked and sound.
+pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) -> Report {
+    let mut report = Report::default();
+    let Some(checkpoint) = signed(client, log, keys, &mut report).await else { return report };
+    report.checkpoint = String::from_utf8_lossy(&checkpoint.note).into_owned();
+    report.signers.clone_from(&checkpoint.signers);
+    if let Some((note, heads)) = &request.expect {
+        match checkpoint::checkpoint(note, heads, keys) {
+            Ok(kept) => {
+                let all = check::extends(log, &checkpoint.heads, &kept.heads, "the checkpoint expected").await;
+                report.add_all(all);
+            }
+            Err(error) => report.add(error.into()),
+        }
+    }
+    match request.scope {
+        Scope::All => everything(client, log, &checkpoint, request, &mut report).await,
+        Scope::Since(since) => stretches(client, log, &checkpoint, since, &mut report).await,
+        Scope::Sample(count, seed) => samples(client, log, &checkpoint, (count, seed), &mut report).await,
+    }
+    if let Err(error) = unsealed(client, &checkpoint, request, &mut report).await {
+        report.add(error.into());
+    }
+    let appended = checkpoint.heads.iter().map(|head| head.appended_at_ms).max().unwrap_or(0);
+    if request.fresh && appended < request.now_ms - request.max_age_ms {
+        report.add(Finding::log(Class::Incomplete, "stale: the newest sealed record is older than --max-age"));
+    }
+    if report.leaves == 0 && report.findings.is_empty() {
+        report.add(Finding::log(Class::Incomplete, "nothing was found to verify"));
+    }
+    report
+}
+
+/// The newest checkpoint of the log, held against the one that ClickHouse remembers.
+async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) -> Option<Checkpoint> {
+    let found = newest(log, keys).await;
+    let remembered = match history::newest(client, keys.origin()).await {
+        Ok(remembered) => remembered,
+        Err(error) => {
+            report.add(error.into());
+            None
+        }
+    };
+    let checkpoint = match found {
+        Ok(Some((_, checkpoint))) => checkpoint,
+        Ok(None) => {
+            report.add(match remembered {
+                Some(_) => Finding::log(Class::Unchecked, "the log holds no checkpoint, though ClickHouse remembers one"),
+                None => Finding::log(Class::Incomplete, "nothing was sealed"),
+            });
+            return None;
+        }
+        Err(error) => {
+            report.add(error.into());
+            return None;
+        }
+    };
+    if let Some(remembered) = remembered {
+        let what = "the table seals";
+        match checkpoint::checkpoint(remembered.checkpoint.as_bytes(), remembered.heads.as_bytes(), keys) {
+            Ok(kept) if remembered.leaves == leaves(&kept.heads) => {
+                report.add_all(check::extends(log, &checkpoint.heads, &kept.heads, what).await);
+            }
+            Ok(_) => report.add(Finding::row("seals", String::new(), Uuid::nil(), "a row was altered")),
+            Err(SealError::UnknownKey(_)) => {
+                let text = "the newest row is signed by a key that was not given";
+                report.add(Finding { table: "seals".to_owned(), ..Finding::log(Class::Unchecked, text) });
+            }
+            Err(error) => report.add(error.into()),
+        }
+    }
+    Some(checkpoint)
+}
+
+fn take(report: &mut Report, head: &Head, checked: Result<Checked, SealError>) -> Option<Checked> {
+    match checked {
+        Ok(mut checked) => {
+            report.leaves += checked.leaves;
+            report.add_all(std::mem::take(&mut checked.findings));
+            Some(checked)
+        }
+        Err(error) => {
+            let finding = Finding::from(error);
+            report.add(Finding { at: head.lane.to_string(), ..finding });
+            None
+        }
+    }
+}
+
+async fn everything(client: &Client, log: &Log, checkpoint: &Checkpoint, request: &Request, report: &mut Report) {
+    let one = |head| async move { (head, Box::pin(check::lane(client, log, head, 0, false)).await) };
+    let mut lanes = stream::iter(&checkpoint.heads).map(one).buffered(LANES_MAX);
+    while let Some((head, checked)) = lanes.next().await {
+        take(report, head, checked);
+    }
+    drop(lanes);
+    for head in checkpoint.heads.iter().filter(|head| facts::contract(&head.lane.topic).is_none()) {
+        let text = "no contract for this topic: its facts cannot be checked";
+        report.add(Finding::lane(Class::Unchecked, &head.lane, text));
+    }
+    let heads: HashMap<_, _> =
+        checkpoint.heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
+    for contract in Topic::ALL {
+        if let Err(error) = content(client, contract, &Which::All, report, None).await {
+            report.add(error.into());
+        }
+        match facts::mismatches(client, contract).await {
+            Ok(found) if found.len() as u64 > OFFENDERS_MAX => {
+                let text = "more facts and receipts do not match than can be told apart";
+                report.add(Finding { table: contract.table().to_owned(), ..Finding::log(Class::Unchecked, text) });
+            }
+            Ok(found) => found.iter().for_each(|found| mismatch(contract, found, &heads, request, report)),
+            Err(error) => report.add(error.into()),
+        }
+    }
+}
+
+/// Says what a mismatch means: among sealed offsets it is tampering, beyond them it may be on its way.
+fn mismatch(
+    contract: Topic,
+    found: &Mismatch,
+    heads: &HashMap<(Uuid, i32), i64>,
+    request: &Request,
+    report: &mut Report,
+) {
+    let Mismatch { topic, topic_id, partition, offset, appended_at_ms, event_id, receipts, facts } = found;
+    let next = heads.get(&(*topic_id, *partition)).copied().unwrap_or(0);
+    let what = match (receipts, facts) {
+        (_, 0) => "has its receipt and no fact: it was deleted",
+        (0, _) => "has no receipt: it was inserted",
+        (_, 1) => "does not carry the coordinates of its earliest receipt",
+        _ => "is there several times",
+    };
+    let at = format!("{topic}/{partition}/{offset}");
+    if *offset < next {
+        report.add(Finding::row(contract.table(), at, *event_id, what));
+    } else if request.now_ms.abs_diff(*appended_at_ms) > request.max_age_ms.unsigned_abs() {
+        let finding = Finding::row(contract.table(), at, *event_id, what);
+        report.add(Finding { class: Class::Incomplete, what: format!("{what}, or its block never ended"), ..finding });
+    } else {
+        report.unsealed += 1; // its block is being written
+    }
+}
+
+/// Digests facts again; `expected` are the receipts whose facts must be among them.
+async fn content(
+    client: &Client,
+    contract: Topic,
+    which: &Which,
+    report: &mut Report,
+    expected: Option<(&Head, &Checked)>,
+) -> Result<(), SealError> {
+    let (mut wrong, mut seen) = (Vec::new(), HashSet::new());
+    let count = facts::read(client, contract, which, |batch| {
+        wrong.extend(batch.wrong());
+        if expected.is_some() {
+            seen.extend(batch.digests());
+        }
+        Ok(())
+    })
+    .await?;
+    report.facts += count;
+    for fact in wrong {
+        let at = format!("{}/{}/{}", fact.topic, fact.partition, fact.offset);
+        report.add(Finding::row(contract.table(), at, fact.event_id, fact.what));
+    }
+    let Some((head, checked)) = expected else { return Ok(()) };
+    for receipt in checked.accepted.iter().filter(|receipt| !seen.contains(&receipt.digest)) {
+        let at = format!("{}/{}", head.lane, receipt.offset);
+        let what = "has its receipt and no fact: it was deleted, or its key was altered";
+        report.add(Finding::row(contract.table(), at, receipt.event_id, what));
+    }
+    Ok(())
+}
+
+/// The facts of what was checked of a partition.
+async fn facts_of(client: &Client, head: &Head, checked: &Checked, report: &mut Report) {
+    let Some(contract) = facts::contract(&head.lane.topic) else {
+        let text = "no contract for this topic: its facts cannot be checked";
+        return report.add(Finding::lane(Class::Unchecked, &head.lane, text));
+    };
+    let which = Which::Receipts { lane: head.lane.clone(), from: checked.from, next: checked.next };
+    if let Err(error) = content(client, contract, &which, report, Some((head, checked))).await {
+        report.add(error.into());
+    }
+}
+
+async fn stretches(client: &Client, log: &Log, checkpoint: &Checkpoint, since: i64, report: &mut Report) {
+    for head in &checkpoint.heads {
+        let checked = async {
+            let Some(offset) = first_since(client, head, since).await? else { return Ok(None) };
+            let key = Key { offset, kind: Kind::Record, next: 0 };
+            let (tile, _) = log.of(head).tile_of(key).await?;
+            Box::pin(check::lane(client, log, head, tile, true)).await.map(Some)
+        };
+        let checked = match checked.await {
+            Ok(None) => continue,
+            Ok(Some(checked)) => Ok(checked),
+            Err(error) => Err(error),
+        };
+        if let Some(checked) = take(report, head, checked) {
+            facts_of(client, head, &checked, report).await;
+        }
+    }
+}
+
+async fn first_since(client: &Client, head: &Head, since: i64) -> Result<Option<i64>, SealError> {
+    let question = client.query(include_str!("../../sql/seal_since.sql"));
+    let question = question.param("topic_id", head.lane.topic_id.to_string()).param("since", since);
+    let answer = question.param("partition", head.lane.partition).param("next", head.next).fetch_one().await;
+    answer.map_err(|source| SealError::Query(QueryError::new("offsets since", source)))
+}
+
+async fn samples(
+    client: &Client,
+    log: &Log,
+    checkpoint: &Checkpoint,
+    (count, seed): (u32, u64),
+    report: &mut Report,
+) {
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let all = leaves(&checkpoint.heads);
+    let mut done = HashSet::new();
+    for _ in 0..count {
+        let mut index = random.gen_range(0..all.max(1));
+        let head = checkpoint.heads.iter().find(|head| {
+            let here = index < head.size;
+            index -= if here { 0 } else { head.size };
+            here
+        });
+        let Some(head) = head else { return };
+        if !done.insert((head.lane.clone(), index / 256)) {
+            continue; // that tile was looked at
+        }
+        let checked = Box::pin(check::sample(client, log, head, index)).await;
+        if let Some(checked) = take(report, head, checked) {
+            facts_of(client, head, &checked, report).await;
+        }
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Beyond {
+    rows: u64,
+    first_record: Option<i64>,
+    first_gap: Option<i64>,
+    oldest_ms: Option<i64>,
+}
+
+/// What lies beyond the checkpoint, and whether it has waited too long or cannot be sealed.
+async fn unsealed(
+    client: &Client,
+    checkpoint: &Checkpoint,
+    request: &Request,
+    report: &mut Report,
+) -> Result<(), SealError> {
+    let heads: HashMap<_, _> =
+        checkpoint.heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
+    for lane in history::lanes(client).await? {
+        let head = heads.get(&(lane.topic_id, lane.partition)).copied();
+        let beyond = beyond(client, &lane, head.unwrap_or(0)).await?;
+        report.unsealed += beyond.rows;
+        if beyond.oldest_ms.is_some_and(|oldest| oldest < request.now_ms - request.max_age_ms) {
+            let text = format!("{} rows wait for their seal longer than --max-age", beyond.rows);
+            report.add(Finding::lane(Class::Incomplete, &lane, text));
+        }
+        let (Some(next), Some(record)) = (head, beyond.first_record) else { continue };
+        if record > next && beyond.first_gap.is_none_or(|gap| gap > next) {
+            let text = format!("no row for offsets {next} to {}", record.min(beyond.first_gap.unwrap_or(record)) - 1);
+            report.add(Finding::lane(Class::Incomplete, &lane, text));
+        }
+    }
+    Ok(())
+}
+
+async fn beyond(client: &Client, lane: &Lane, next: i64) -> Result<Beyond, SealError> {
+    let question = client.query(include_str!("../../sql/seal_unsealed.sql"));
+    let question = question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
+    let answer = question.param("next", next).fetch_one().await;
+    answer.map_err(|source| SealError::Query(QueryError::new("rows beyond the checkpoint", source)))
+}
