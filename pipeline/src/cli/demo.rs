@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tally_pipeline::config::{Kafka, Sections};
+use tally_pipeline::config::{Kafka, SchemaRegistry, Sections};
 use tally_pipeline::ingest::{Config, run as ingest};
 use tally_pipeline::simulate::{Pace, Sent, SimulateError, now_micros, simulate};
 use tally_pipeline::simulator::{Config as Platform, Expect, Simulator, foreign_schemas};

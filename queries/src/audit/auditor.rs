@@ -5,11 +5,12 @@ use super::cluster;
 use super::figures::Counters;
 use super::job::{Case, Job, Judgement, Text};
 use super::jobs::{JobName, job};
+use super::progress::Progress;
 use super::result::{
     CrossCheck, Input, JobResult, Measure, Offender, Verdict, Versions, Window, WindowState, moment,
 };
 use super::settings::Settings;
-use crate::catalog::{self, Constant, ParquetError, Place, Scanned, Snapshot};
+use crate::catalog::{self, Constant, ParquetError, Place, Snapshot};
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
@@ -21,6 +22,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ pub struct Auditor {
     context: SessionContext,
     source: Source,
     snapshot: Arc<Snapshot>,
-    scanned: Arc<Scanned>,
+    progress: Progress,
     settings: Settings,
 }
 
@@ -94,24 +96,24 @@ impl Auditor {
         settings: Settings,
         limits: &Limits,
     ) -> Result<Auditor, AuditError> {
-        let (snapshot, scanned) = (Arc::new(snapshot), Arc::new(Scanned::default()));
+        let (snapshot, progress) = (Arc::new(snapshot), Progress::default());
         let mut builder = builder(limits)?;
         if !limits.workers.is_empty() {
             let client = match &source {
                 Source::ClickHouse(client) => Some(client.clone()),
                 Source::Parquet(_) => None,
             };
-            builder = cluster::distribute(builder, &limits.workers, client, &scanned)?;
+            builder = cluster::distribute(builder, &limits.workers, client, &progress)?;
         }
         let context = SessionContext::new_with_state(builder.build());
         match &source {
             Source::ClickHouse(client) => {
-                catalog::register_clickhouse(&context, client, &snapshot, &scanned)?;
+                catalog::register_clickhouse(&context, client, &snapshot, &progress)?;
             }
             Source::Parquet(place) => catalog::register_parquet(&context, place)?,
         }
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
-        Ok(Auditor { context, source, snapshot, scanned, settings })
+        Ok(Auditor { context, source, snapshot, progress, settings })
     }
 
     /// The session, for exports.
@@ -124,9 +126,9 @@ impl Auditor {
         &self.snapshot
     }
 
-    /// Rows read so far.
-    pub fn scanned(&self) -> &Arc<Scanned> {
-        &self.scanned
+    /// How far it is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The window between two moments; an end that is not given is where the data ends, as far as it is final.
@@ -139,7 +141,7 @@ impl Auditor {
     /// Runs one job. Whatever goes wrong becomes a result of verdict ERROR that says so.
     pub async fn run(&self, name: JobName, window: Window) -> JobResult {
         let job = job(name);
-        let (began, rows_before) = (Instant::now(), self.scanned.rows());
+        let (began, rows_before) = (Instant::now(), self.progress.read().rows);
         let mut attempt = 1;
         let mut result = loop {
             match self.attempt(job, window).await {
@@ -152,7 +154,7 @@ impl Auditor {
             }
         };
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        result.input.rows_read = self.scanned.rows() - rows_before;
+        result.input.rows_read = self.progress.read().rows - rows_before;
         result
     }
 
@@ -167,23 +169,27 @@ impl Auditor {
     }
 
     async fn attempt(&self, job: &Job, window: Window) -> Result<JobResult> {
+        let phase = |text: Text| self.progress.phase(text.name);
         self.prepare(job, window).await?;
-        let counters = Counters::read(&self.frame(job.figures, window).await?.collect().await?)?;
+        phase(job.figures);
+        let counters = Counters::read(&self.collect(job.figures, window).await?)?;
+        phase(job.check);
         let theirs = match &self.source {
             Source::ClickHouse(client) => {
                 check::by_clickhouse(client, &self.snapshot, job.check, &self.parameters(window)).await?
             }
-            Source::Parquet(_) => Counters::read(&self.frame(job.check, window).await?.collect().await?)?,
+            Source::Parquet(_) => Counters::read(&self.collect(job.check, window).await?)?,
         };
         let differences = check::compare(&counters, &theirs);
         let agrees = differences.is_empty() && (!theirs.0.is_empty() || counters.0.is_empty());
         let case = Case { counters: &counters, settings: &self.settings, snapshot: &self.snapshot, window };
         let judgement = decide((job.judge)(&case), job, window, agrees, theirs.0.len(), differences.len());
-        let offenders_total = job.broken.iter().map(|name| counters.sum(name)).sum::<i64>().unsigned_abs();
-        let offenders = match offenders_total {
-            0 => Vec::new(),
-            _ => self.named(job, window, Some(self.settings.offenders_shown)).await?,
-        };
+        let (mut offenders, mut offenders_total) = (Vec::new(), 0);
+        if job.broken.iter().any(|name| counters.sum(name) > 0) {
+            phase(job.offenders);
+            offenders = self.named(job, window, Some(self.settings.offenders_shown)).await?;
+            offenders_total = self.frame(job.offenders, window).await?.count().await? as u64;
+        }
         let by = match &self.source {
             Source::ClickHouse(_) => format!("ClickHouse {}", self.snapshot.version),
             Source::Parquet(_) => "DataFusion, second plan".to_owned(),
@@ -259,6 +265,16 @@ impl Auditor {
         frame.with_param_values(ParamValues::Map(values.collect()))
     }
 
+    async fn collect(&self, text: Text, window: Window) -> Result<Vec<RecordBatch>> {
+        let (context, frame) = (self.context.task_ctx(), self.frame(text, window).await?);
+        let plan = frame.create_physical_plan().await?;
+        let batches = datafusion::physical_plan::collect(plan.clone(), context).await?;
+        if matches!(self.source, Source::Parquet(_)) {
+            self.progress.add_rows(leaf_rows(plan.as_ref())); // scans of ClickHouse count as they go
+        }
+        Ok(batches)
+    }
+
     async fn named(&self, job: &Job, window: Window, limit: Option<usize>) -> Result<Vec<Offender>> {
         let frame = self.frame(job.offenders, window).await?.limit(0, limit)?;
         let mut all = Vec::new();
@@ -289,6 +305,15 @@ impl Auditor {
             watermark => watermark.saturating_sub(wait_us),
         }
     }
+}
+
+/// Rows that came out of the leaves of a plan that was run.
+fn leaf_rows(plan: &dyn ExecutionPlan) -> u64 {
+    let children = plan.children();
+    if children.is_empty() {
+        return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
+    }
+    children.into_iter().map(|child| leaf_rows(child.as_ref())).sum()
 }
 
 /// A session's settings: spilling under a limit, and joins that can spill.

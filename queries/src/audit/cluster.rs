@@ -3,7 +3,8 @@
 //! A scan of ClickHouse is handed out by its partitions: each worker asks ClickHouse for its own. Files are handed out by
 //! their parts.
 
-use crate::catalog::{ClickHouseScan, ScanCodec, Scanned};
+use super::progress::Progress;
+use crate::catalog::{ClickHouseScan, ScanCodec};
 use async_trait::async_trait;
 use clickhouse::Client;
 use datafusion::common::{DataFusionError, Result};
@@ -11,9 +12,9 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_distributed::{
-    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedLeafExec, ScaleUpLeafNodeEvent,
-    ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, Worker, WorkerQueryContext, WorkerResolver,
-    WorkerSessionBuilder,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedLeafExec,
+    ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, Worker, WorkerQueryContext,
+    WorkerResolver, WorkerSessionBuilder,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) fn distribute(
     builder: SessionStateBuilder,
     workers: &[Url],
     client: Option<Client>,
-    scanned: &Arc<Scanned>,
+    progress: &Progress,
 ) -> Result<SessionStateBuilder> {
     let count = workers.len();
     let desired = move |event: DesiredTaskCountEvent<'_>| {
@@ -52,7 +53,7 @@ pub(super) fn distribute(
     };
     builder
         .with_distributed_worker_resolver(Workers(workers.to_vec()))
-        .with_distributed_user_codec(ScanCodec::new(client, scanned.clone()))
+        .with_distributed_user_codec(ScanCodec::new(client, progress.clone()))
         .with_distributed_desired_task_count_handler(desired)
         .with_distributed_scale_up_leaf_node_handler(scale_up)
         .with_distributed_planner()
@@ -106,7 +107,7 @@ pub async fn work(
     runtime: Arc<RuntimeEnv>,
     stop: CancellationToken,
 ) -> std::io::Result<Working> {
-    let codec = ScanCodec::new(client, Arc::new(Scanned::default()));
+    let codec = ScanCodec::new(client, Progress::default());
     let worker = Worker::from_session_builder(Sessions { codec }).with_runtime_env(runtime);
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;

@@ -40,7 +40,7 @@ pub(super) struct Job {
     pub(super) offenders: Text,
     /// Some of the same counters by another way, in words that DataFusion and ClickHouse share.
     pub(super) check: Text,
-    /// Counters of offenders, each offender counted once.
+    /// Counters that offenders are behind: where all are 0 nobody is asked for.
     pub(super) broken: &'static [&'static str],
     /// Whether it waits for its window to close.
     pub(super) windowed: bool,

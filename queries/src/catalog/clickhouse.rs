@@ -1,9 +1,10 @@
 //! A table of the store for DataFusion.
 
 use super::filter::{Constants, translate};
-use super::scan::{ClickHouseScan, Scan, Scanned};
+use super::scan::{ClickHouseScan, Scan};
 use super::snapshot::Snapshot;
 use super::table::{Table, tables};
+use crate::audit::progress::Progress;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use clickhouse::Client;
@@ -20,7 +21,7 @@ struct ClickHouseTable {
     client: Client,
     table: &'static Table,
     snapshot: Arc<Snapshot>,
-    scanned: Arc<Scanned>,
+    progress: Progress,
     schema: SchemaRef,
 }
 
@@ -30,7 +31,7 @@ impl std::fmt::Debug for ClickHouseTable {
     }
 }
 
-/// Makes every table of the store known to a session. Rows read are counted in `scanned`.
+/// Makes every table of the store known to a session. Rows read are counted in `progress`.
 ///
 /// # Errors
 /// Where a name is taken.
@@ -38,11 +39,11 @@ pub fn register(
     context: &SessionContext,
     client: &Client,
     snapshot: &Arc<Snapshot>,
-    scanned: &Arc<Scanned>,
+    progress: &Progress,
 ) -> Result<()> {
     for table in tables() {
-        let (client, snapshot, scanned) = (client.clone(), snapshot.clone(), scanned.clone());
-        let provider = ClickHouseTable { client, table, snapshot, scanned, schema: table.schema() };
+        let (client, snapshot, progress) = (client.clone(), snapshot.clone(), progress.clone());
+        let provider = ClickHouseTable { client, table, snapshot, progress, schema: table.schema() };
         context.register_table(table.name, Arc::new(provider))?;
     }
     Ok(())
@@ -107,7 +108,7 @@ impl TableProvider for ClickHouseTable {
             constants,
             rows,
         };
-        Ok(Arc::new(ClickHouseScan::new(self.client.clone(), scan, schema, self.scanned.clone())))
+        Ok(Arc::new(ClickHouseScan::new(self.client.clone(), scan, schema, self.progress.clone())))
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

@@ -18,7 +18,7 @@ pub use clickhouse::register as register_clickhouse;
 pub use export::{Exported, export};
 pub(crate) use filter::{Constant, Constants};
 pub use parquet::{ParquetError, Place, open as open_parquet, register as register_parquet};
+pub use scan::ScanCodec;
 pub(crate) use scan::{ClickHouseScan, answer};
-pub use scan::{ScanCodec, Scanned};
 pub use snapshot::{Head, Snapshot};
 pub use table::{Column, Table, tables};

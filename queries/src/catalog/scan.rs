@@ -6,6 +6,7 @@
 
 use super::filter::{Constant, Constants};
 use super::table::tables;
+use crate::audit::progress::Progress;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::SchemaRef;
@@ -24,7 +25,6 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -34,17 +34,6 @@ const ATTEMPTS_MAX: u32 = 4;
 const RETRY_MILLIS: u64 = 200;
 /// Batches that may wait between ClickHouse and the plan.
 const BATCHES_MAX: usize = 2;
-
-/// Rows read so far, by all scans of a session together.
-#[derive(Debug, Default)]
-pub struct Scanned(AtomicU64);
-
-impl Scanned {
-    /// How many.
-    pub fn rows(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What is asked of ClickHouse; it travels to workers as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,16 +54,11 @@ pub(crate) struct ClickHouseScan {
     pub(super) scan: Arc<Scan>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
-    scanned: Arc<Scanned>,
+    progress: Progress,
 }
 
 impl ClickHouseScan {
-    pub(super) fn new(
-        client: Client,
-        scan: Scan,
-        schema: SchemaRef,
-        scanned: Arc<Scanned>,
-    ) -> ClickHouseScan {
+    pub(super) fn new(client: Client, scan: Scan, schema: SchemaRef, progress: Progress) -> ClickHouseScan {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             // not declared as hashed: ClickHouse's hash is another than DataFusion's
@@ -82,7 +66,7 @@ impl ClickHouseScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        ClickHouseScan { client, scan: Arc::new(scan), schema, properties: Arc::new(properties), scanned }
+        ClickHouseScan { client, scan: Arc::new(scan), schema, properties: Arc::new(properties), progress }
     }
 }
 
@@ -152,7 +136,7 @@ impl ClickHouseScan {
             let queries = self.scan.queries.iter().skip(number * each).take(each).cloned();
             let queries: Vec<String> = queries.chain(std::iter::repeat(String::new())).take(each).collect();
             let scan = Scan { queries, ..self.scan.as_ref().clone() };
-            ClickHouseScan::new(self.client.clone(), scan, self.schema.clone(), self.scanned.clone())
+            ClickHouseScan::new(self.client.clone(), scan, self.schema.clone(), self.progress.clone())
         };
         (0..parts).map(part).collect()
     }
@@ -187,7 +171,7 @@ impl ClickHouseScan {
                     continue;
                 }
                 let batch = self.shape(&batch)?;
-                self.scanned.0.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                self.progress.add_rows(batch.num_rows() as u64);
                 *handed_on = true;
                 if to.send(Ok(batch)).await.is_err() {
                     return Ok(()); // nobody wants more
@@ -262,7 +246,7 @@ const SETTINGS: [(&str, &str); 7] = [
 #[derive(Clone)]
 pub struct ScanCodec {
     client: Option<Client>,
-    scanned: Arc<Scanned>,
+    progress: Progress,
 }
 
 impl fmt::Debug for ScanCodec {
@@ -273,8 +257,8 @@ impl fmt::Debug for ScanCodec {
 
 impl ScanCodec {
     /// For a side that has this connection; `None` for one that reads files only.
-    pub fn new(client: Option<Client>, scanned: Arc<Scanned>) -> ScanCodec {
-        ScanCodec { client, scanned }
+    pub fn new(client: Option<Client>, progress: Progress) -> ScanCodec {
+        ScanCodec { client, progress }
     }
 }
 
@@ -296,7 +280,7 @@ impl PhysicalExtensionCodec for ScanCodec {
                 "this worker has no ClickHouse: start it with --clickhouse URL".to_owned(),
             )
         })?;
-        Ok(Arc::new(ClickHouseScan::new(client, scan, schema, self.scanned.clone())))
+        Ok(Arc::new(ClickHouseScan::new(client, scan, schema, self.progress.clone())))
     }
 
     fn try_encode(

@@ -1,12 +1,17 @@
 //! `tally audit JOB`: one window, one snapshot, one verdict a job.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::super::progress;
 use super::InputArgs;
 use super::moment::moment;
+use anyhow::Context;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tally_queries::audit::history::record;
-use tally_queries::audit::result::{JobResult, Verdict};
+use tally_pipeline::simulate::now_micros;
+use tally_queries::audit::history::{Wanted, history, record};
+use tally_queries::audit::report::{OffendersFormat, Report, Terminal, write_offenders};
+use tally_queries::audit::result::Verdict;
 use tally_queries::audit::{JobName, Limits, Settings, Source};
 use url::Url;
 
@@ -106,23 +111,83 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
         args.from.zip(args.to).is_none_or(|(from, to)| from < to),
         "--from lies at or after --to"
     );
+    let offenders =
+        args.offenders.as_ref().map(|path| Ok::<_, anyhow::Error>((path, OffendersFormat::of(path)?)));
+    let offenders = offenders.transpose()?;
     let input = args.input.open().await?;
-    let limits = Limits { memory_bytes_max: args.memory_limit, partitions: args.partitions, workers: args.workers.clone() };
+    let limits = Limits {
+        memory_bytes_max: args.memory_limit,
+        partitions: args.partitions,
+        workers: args.workers.clone(),
+    };
     let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;
+    let shown = progress::show(auditor.progress());
     let window = auditor.window(args.from, args.to);
-    let mut results: Vec<JobResult> = Vec::new();
+    let store = match &input.source {
+        Source::ClickHouse(client) => Some(client.clone()),
+        Source::Parquet(_) => None,
+    };
+    let mut report = Report {
+        results: Vec::new(),
+        history: Vec::new(),
+        generated_at_us: now_micros(),
+        command: format!("tally audit {}", jobs.iter().map(|job| job.name()).collect::<Vec<_>>().join(" ")),
+    };
     for job in jobs {
         let result = auditor.run(*job, window).await;
-        let result = match &input.source {
-            Source::ClickHouse(client) if !args.no_record => record(client, result).await?,
+        if let Some(client) = &store {
+            let wanted = Wanted { job: job.name().to_owned(), as_known_at_us: None, limit: TREND };
+            report.history.extend(history(client, &wanted).await?);
+        }
+        let result = match &store {
+            Some(client) if !args.no_record && result.verdict != Verdict::Error => {
+                record(client, result).await?
+            }
             _ => result,
         };
-        results.push(result);
+        report.results.push(result);
     }
-    let code = Verdict::exit_code(results.iter().map(|result| result.verdict));
-    println!("{}", serde_json::json!({ "schema": "tally.audit.v1", "exit_code": code, "results": results }));
+    if let Some((path, format)) = offenders {
+        let mut all = Vec::new();
+        for result in report.results.iter().zip(jobs).filter(|(result, _)| result.offenders_total > 0) {
+            let (result, job) = result;
+            let named = auditor.offenders(*job, window).await?;
+            all.extend(named.into_iter().map(|offender| (result.job.clone(), offender)));
+        }
+        let mut file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+        write_offenders(&mut file, format, all).with_context(|| path.display().to_string())?;
+    }
+    drop(shown);
+    show(&report, &args)?;
     input.close().await?;
-    Ok(ExitCode::from(code))
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn show(report: &Report, args: &JudgeArgs) -> anyhow::Result<()> {
+    let to_terminal = args.out.is_none() && std::io::stdout().is_terminal();
+    let columns = if to_terminal { console_columns() } else { COLUMNS };
+    let text = match args.format {
+        Format::Table => report.terminal(Terminal { columns, colour: to_terminal }),
+        Format::Json => report.json()? + "\n",
+        Format::Html => report.html(),
+    };
+    match &args.out {
+        Some(path) => std::fs::write(path, text).with_context(|| path.display().to_string()),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+/// Columns of a table that goes to a file or a pipe.
+const COLUMNS: u16 = 110;
+/// Earlier results of a job that a report shows as its trend.
+const TREND: u64 = 60;
+
+fn console_columns() -> u16 {
+    use rustix::termios::tcgetwinsize;
+    tcgetwinsize(std::io::stdout()).map_or(COLUMNS, |size| size.ws_col.max(60))
 }
 
 fn worker(address: &str) -> Result<Url, String> {

@@ -38,7 +38,13 @@ pub(crate) struct WatchArgs {
     #[arg(id = "audit.round_seconds", long = "round-seconds", env = "TALLY_AUDIT_ROUND_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400), value_name = "N")]
     round_seconds: u64,
     /// Address of /metrics, /livez and /readyz.
-    #[arg(id = "audit.listen", long = "listen", env = "TALLY_AUDIT_LISTEN", default_value = "127.0.0.1:9465", value_name = "HOST:PORT")]
+    #[arg(
+        id = "audit.listen",
+        long = "listen",
+        env = "TALLY_AUDIT_LISTEN",
+        default_value = "127.0.0.1:9465",
+        value_name = "HOST:PORT"
+    )]
     listen: SocketAddr,
     /// Judge what is closed by now, and end.
     #[arg(long)]
@@ -68,8 +74,10 @@ impl Verdicts {
             "tally_audit_verdict",
             "Verdict of the latest closed window: 0 PASS, 1 FAIL, 2 undecided, 3 could not be checked.",
         )?;
-        let window_end =
-            gauge("tally_audit_window_end_seconds", "End of the latest window judged, seconds since 1970 UTC.")?;
+        let window_end = gauge(
+            "tally_audit_window_end_seconds",
+            "End of the latest window judged, seconds since 1970 UTC.",
+        )?;
         let known_at = gauge("tally_audit_known_at_seconds", "When it was judged, seconds since 1970 UTC.")?;
         Ok(Verdicts { registry, verdict, window_end, known_at })
     }
@@ -108,7 +116,9 @@ pub(super) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
             Some(Err(error)) if args.once => return Err(error),
             Some(Ok(())) => {}
             // the next round asks again; what was recorded stays
-            Some(Err(error)) => tracing::warn!(error = %format!("{error:#}"), "the round could not be finished"),
+            Some(Err(error)) => {
+                tracing::warn!(error = %format!("{error:#}"), "the round could not be finished")
+            }
         }
         let pause = tokio::time::sleep(Duration::from_secs(args.round_seconds));
         if shutdown.run_until_cancelled(pause).await.is_none() {

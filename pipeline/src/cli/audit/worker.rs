@@ -17,7 +17,13 @@ pub(crate) struct WorkerArgs {
     #[command(flatten)]
     clickhouse: ClickHouse,
     /// Address to listen on; port 0 takes a free one.
-    #[arg(id = "audit.worker_listen", long = "listen", env = "TALLY_AUDIT_WORKER_LISTEN", default_value = "127.0.0.1:9470", value_name = "HOST:PORT")]
+    #[arg(
+        id = "audit.worker_listen",
+        long = "listen",
+        env = "TALLY_AUDIT_WORKER_LISTEN",
+        default_value = "127.0.0.1:9470",
+        value_name = "HOST:PORT"
+    )]
     listen: SocketAddr,
     /// Memory of sorts, groups and joins together, such as 512MB; beyond it they spill to disk.
     #[arg(long, value_parser = bytes, value_name = "SIZE")]
@@ -26,8 +32,12 @@ pub(crate) struct WorkerArgs {
 
 pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::super::shutdown()?;
-    anyhow::ensure!(args.clickhouse.data.is_none(), "a worker reads from a server: give --clickhouse URL, or nothing for exports");
-    let client = args.clickhouse.url.as_ref().map(|url| Store::new(&args.clickhouse.at(url)).client().clone());
+    anyhow::ensure!(
+        args.clickhouse.data.is_none(),
+        "a worker reads from a server: give --clickhouse URL, or nothing for exports"
+    );
+    let client =
+        args.clickhouse.url.as_ref().map(|url| Store::new(&args.clickhouse.at(url)).client().clone());
     let working = work(args.listen, client, runtime(args.memory_limit)?, shutdown).await;
     let working = working.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("worker: {}", working.address);

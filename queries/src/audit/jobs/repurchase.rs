@@ -3,7 +3,7 @@
 use super::super::job::{Case, Job, Judgement, text};
 use super::super::result::{Measure, Target, Verdict, Window, moment};
 use super::super::settings::{DAY_US, Settings};
-use super::super::statistics::{Ratio, fieller, newcombe, wilson};
+use super::super::statistics::{Ratio, fieller, needed_for_ratio, newcombe, wilson};
 use super::JobName;
 use super::accuracy::percent;
 use crate::catalog::Snapshot;
@@ -51,7 +51,13 @@ fn judge(case: &Case<'_>) -> Judgement {
     );
     let target = percent(uplift);
     let waiting = if refundable { " Refunds of that week may still come." } else { "" };
-    let sentence = format!("{rates}; {} {target} of the baseline.{waiting}", outcome);
+    let needed = match verdict {
+        Verdict::Warn | Verdict::Insufficient => needed_for_ratio(launch, baseline, uplift),
+        _ => None,
+    };
+    let needed =
+        needed.map_or(String::new(), |wallets| format!(" At these rates {wallets} more wallets would tell."));
+    let sentence = format!("{rates}; {outcome} {target} of the baseline.{waiting}{needed}");
     Judgement {
         verdict,
         sentence,
