@@ -38,7 +38,7 @@ fn result(
     sentence: &str,
 ) -> JobResult {
     JobResult {
-        result_id: Uuid::from_u128(7 + pair.0.unsigned_abs() as u128),
+        result_id: Uuid::from_u128(7 + u128::from(pair.0.unsigned_abs())),
         job: job.to_owned(),
         verdict,
         sentence: sentence.to_owned(),
