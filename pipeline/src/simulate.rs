@@ -28,7 +28,7 @@ pub struct Sent {
     pub expect: Expect,
     /// [`Emission::event_at`], microseconds.
     pub event_at: i64,
-    /// The record's timestamp, milliseconds.
+    /// The timestamp that the record was given, milliseconds.
     pub record_at_ms: i64,
 }
 
@@ -67,6 +67,7 @@ struct Emitted {
     event_id: Uuid,
     expect: Expect,
     event_at: i64,
+    record_at_ms: i64,
 }
 
 /// What Kafka said of each event.
@@ -80,11 +81,10 @@ impl ProducerContext for Acks {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         let mut acks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Emitted { topic, event_id, expect, event_at } = *opaque;
+        let Emitted { topic, event_id, expect, event_at, record_at_ms } = *opaque;
         match result {
             Ok(m) => {
                 let (partition, offset) = (m.partition(), m.offset());
-                let record_at_ms = m.timestamp().to_millis().unwrap_or_default();
                 acks.0.push(Sent { topic, partition, offset, event_id, expect, event_at, record_at_ms });
             }
             Err((error, _)) => acks.1.push(error.to_string()),
@@ -156,13 +156,12 @@ fn publish(
 ) -> Result<(), SimulateError> {
     let topic = kafka.topic(emission.topic);
     let Emission { event_id, expect, event_at, .. } = emission;
-    let opaque = Box::new(Emitted { topic: emission.topic, event_id, expect, event_at });
+    let record_at_ms = if simulated_time { emission.occurred_at } else { now_micros() } / 1000;
+    let opaque = Box::new(Emitted { topic: emission.topic, event_id, expect, event_at, record_at_ms });
     let mut record = BaseRecord::with_opaque_to(&topic, opaque)
         .key(emission.key.as_str())
-        .payload(emission.value.as_slice());
-    if simulated_time {
-        record = record.timestamp(emission.occurred_at / 1000);
-    }
+        .payload(emission.value.as_slice())
+        .timestamp(record_at_ms);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),

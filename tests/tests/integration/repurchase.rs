@@ -67,7 +67,6 @@ fn a_loaded_history_keeps_its_time() {
 /// Guarantees: the same wallets in the base and the same that bought again, in the week after the launch and in the four
 /// before.
 #[test]
-#[ignore = "needs tally audit repurchase"]
 fn repurchase_of_a_public_history() {
     if skip_without(Kafka::real()) {
         return;
