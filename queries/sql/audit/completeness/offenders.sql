@@ -5,6 +5,7 @@ SELECT task_id AS id,
         ELSE 'dead_lettered' END AS why,
     concat(CAST(events AS VARCHAR), ' events with state versions ', coalesce(CAST(first_version AS VARCHAR), '-'), ' to ',
         coalesce(CAST(last_version AS VARCHAR), '-'), ', ', CAST(receipts AS VARCHAR), ' receipts, ', CAST(letters AS VARCHAR), ' dead letters',
+        CASE WHEN letters > 0 THEN concat(' (', reason, ')') ELSE '' END,
         CASE WHEN conflicting_tag = 1 THEN concat(', policy tags ', low_tag, ' and ', high_tag) ELSE '' END,
         CASE WHEN ends > 1 THEN concat(', ', CAST(ends AS VARCHAR), ' terminal states') ELSE '' END) AS detail
 FROM subjects

@@ -7,34 +7,34 @@ WITH versions AS (
     FROM task_events
     GROUP BY task_id, state_version
 ), letters AS (
-    SELECT d.key AS task_id, d.appended_us AS at, CASE WHEN d.reason IN ('policy_tag_missing', 'policy_tag_unknown') THEN 1 ELSE 0 END AS untagged
+    SELECT d.key AS task_id, d.appended_us AS at, d.reason AS reason, CASE WHEN d.reason IN ('policy_tag_missing', 'policy_tag_unknown') THEN 1 ELSE 0 END AS untagged
     FROM dead_letters AS d
     WHERE d.topic = $task_topic AND d.key <> '' AND d.reason <> 'wrong_topic' AND NOT EXISTS (
         SELECT 1 FROM audit_log AS a WHERE a.topic = d.topic AND a.raw_sha256 = d.raw_sha256 AND a.disposition = 'ACCEPTED'
     )
 ), said AS (
     SELECT task_id, at AS own_at, NULL AS other_at, NULL AS dead_at, events, 1 AS versions, state_version,
-        CASE WHEN state_version = 1 THEN submitted ELSE 0 END AS submitted, low_tag, high_tag, ends, 0 AS receipts, 0 AS untagged
+        CASE WHEN state_version = 1 THEN submitted ELSE 0 END AS submitted, low_tag, high_tag, ends, 0 AS receipts, 0 AS untagged, NULL AS reason
     FROM versions
     UNION ALL
-    SELECT task_id, NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 1, 0 FROM audit_log WHERE topic = $task_topic AND disposition = 'ACCEPTED'
+    SELECT task_id, NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 1, 0, NULL FROM audit_log WHERE topic = $task_topic AND disposition = 'ACCEPTED'
     UNION ALL
-    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0 FROM credit_events WHERE task_id <> ''
+    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0, NULL FROM credit_events WHERE task_id <> ''
     UNION ALL
-    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0 FROM license_events WHERE task_id <> ''
+    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0, NULL FROM license_events WHERE task_id <> ''
     UNION ALL
-    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0 FROM moderation_events WHERE task_id <> ''
+    SELECT task_id, NULL, event_us, NULL, 0, 0, NULL, 0, NULL, NULL, 0, 0, 0, NULL FROM moderation_events WHERE task_id <> ''
     UNION ALL
-    SELECT task_id, NULL, NULL, at, 0, 0, NULL, 0, NULL, NULL, 0, 0, untagged FROM letters
+    SELECT task_id, NULL, NULL, at, 0, 0, NULL, 0, NULL, NULL, 0, 0, untagged, reason FROM letters
 ), tasks AS (
     SELECT task_id, min(own_at) AS own_at, min(other_at) AS other_at, min(dead_at) AS dead_at, count(dead_at) AS letters,
         sum(events) AS events, sum(versions) AS versions, min(state_version) AS first_version, max(state_version) AS last_version,
         sum(submitted) AS submitted, min(low_tag) AS low_tag, max(high_tag) AS high_tag, sum(ends) AS ends, sum(receipts) AS receipts,
-        sum(untagged) AS untagged
+        sum(untagged) AS untagged, min(reason) AS reason
     FROM said
     GROUP BY task_id
 )
-SELECT task_id, events, receipts, letters, first_version, last_version, versions, ends, low_tag, high_tag,
+SELECT task_id, events, receipts, letters, reason, first_version, last_version, versions, ends, low_tag, high_tag,
     CASE WHEN receipts = 0 AND (own_at IS NOT NULL OR other_at IS NULL) THEN 1 ELSE 0 END AS missing_audit,
     CASE WHEN untagged > 0 OR low_tag = '' THEN 1 ELSE 0 END AS missing_tag,
     CASE WHEN low_tag <> high_tag THEN 1 ELSE 0 END AS conflicting_tag,

@@ -15,15 +15,13 @@ pub(super) const JOB: Job = Job {
     judge,
 };
 
-/// The classes and their names for people. A task that was moved is judged by the stricter tolerance.
-const CLASSES: [(&str, &str); 3] = [
-    ("NORMAL", "normal queue, ±10 %"),
-    ("ACCELERATED", "accelerated queue, ±5 %"),
-    ("MOVED", "moved between queues, ±5 %"),
-];
+/// The classes, their names for people, and their tolerances. A task that was moved is judged by the stricter one.
+const CLASSES: [(&str, &str, &str); 3] =
+    [("NORMAL", "normal", "±10 %"), ("ACCELERATED", "accelerated", "±5 %"), ("MOVED", "moved", "±5 %")];
 
 fn judge(case: &Case<'_>) -> Judgement {
-    let shares: Vec<Measure> = CLASSES.iter().map(|(class, name)| share(case, class, name)).collect();
+    let shares: Vec<Measure> =
+        CLASSES.iter().map(|(class, name, tolerance)| share(case, class, name, tolerance)).collect();
     let verdict =
         worst(shares.iter().filter_map(|measure| measure.verdict).filter(|v| *v != Verdict::NotEvaluated));
     let sum = |name| case.counters.sum(name);
@@ -43,14 +41,14 @@ fn judge(case: &Case<'_>) -> Judgement {
         ),
     };
     let mut measures = shares;
-    for (class, name) in CLASSES {
+    for (class, name, _) in CLASSES {
         measures.extend(errors(case, class, name));
     }
     Judgement { verdict, sentence, numerator: hits, denominator: tasks, measures }
 }
 
 /// The share of hits, with unsettled tasks counted as misses for the lower bound and as hits for the upper one.
-fn share(case: &Case<'_>, class: &str, name: &str) -> Measure {
+fn share(case: &Case<'_>, class: &str, name: &str, tolerance: &str) -> Measure {
     let of = |name| case.counters.get(class, name);
     let (tasks, hits) = (of("tasks"), of("hits"));
     let (overdue, settling) = (of("unsettled"), of("settling"));
@@ -72,7 +70,7 @@ fn share(case: &Case<'_>, class: &str, name: &str) -> Measure {
     let part = |hits: i64| hits as f64 / all.max(1) as f64;
     Measure {
         name: "share within tolerance".to_owned(),
-        group: name.to_owned(),
+        group: format!("{name}, {tolerance}"),
         numerator: hits,
         denominator: tasks,
         unit: "tasks".to_owned(),
@@ -83,7 +81,7 @@ fn share(case: &Case<'_>, class: &str, name: &str) -> Measure {
     }
 }
 
-/// Bias and weighted error, for information.
+/// For information: bias Σ(S−E)/ΣE, weighted absolute error Σ|S−E|/ΣE, and percentiles of |S−E|/E.
 fn errors(case: &Case<'_>, class: &str, name: &str) -> Vec<Measure> {
     let of = |name| case.counters.get(class, name);
     let estimated = of("estimated_micros");
@@ -106,12 +104,8 @@ fn errors(case: &Case<'_>, class: &str, name: &str) -> Vec<Measure> {
         ..measure(what, numerator, 10_000)
     };
     vec![
-        measure("bias (settled − estimated) ÷ estimated", of("settled_micros") - estimated, estimated),
-        measure(
-            "weighted absolute error |settled − estimated| ÷ estimated",
-            of("deviation_micros"),
-            estimated,
-        ),
+        measure("bias", of("settled_micros") - estimated, estimated),
+        measure("weighted absolute error", of("deviation_micros"), estimated),
         error("median absolute error", of("error_p50_permyriad")),
         error("95th percentile of the absolute error", of("error_p95_permyriad")),
     ]

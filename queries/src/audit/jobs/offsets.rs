@@ -82,7 +82,8 @@ fn tiling(case: &Case<'_>, id: String) -> Measure {
         _ => Verdict::Pass,
     };
     let named = case.snapshot.bounds.iter().find(|bound| bound.topic_id.to_string() == id);
-    let group = named.map_or_else(|| id.clone(), |bound| format!("{} {id}", bound.topic));
+    let group =
+        named.map_or_else(|| id.clone(), |bound| format!("{} {}", bound.topic, &id[..8.min(id.len())]));
     Measure {
         name: "offsets with a disposition".to_owned(),
         group,

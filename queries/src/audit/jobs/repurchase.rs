@@ -61,8 +61,8 @@ fn judge(case: &Case<'_>) -> Judgement {
     Judgement {
         verdict,
         sentence,
-        numerator: launch.0,
-        denominator: launch.1,
+        numerator: launch.0.saturating_mul(baseline.1),
+        denominator: launch.1.saturating_mul(baseline.0),
         measures: measures(case, launch, baseline, ratio),
     }
 }
