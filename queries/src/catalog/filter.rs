@@ -124,7 +124,7 @@ mod tests {
     fn not_on_the_list() {
         let all = [
             col("kind").like(lit("S%")),
-            col("kind").not_in_list(vec![lit("A")]),
+            col("kind").in_list(vec![lit("A")], true),
             col("kind").eq(col("queue")),
             col("nonsense").eq(lit(1_i64)),
             col("offset").gt(lit(0.5)),
