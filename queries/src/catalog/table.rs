@@ -234,7 +234,7 @@ mod tests {
         let topic_id = Uuid::from_u128(7);
         let bound = InputBound { topic: "task-events".into(), topic_id, partition: 2, next: 9 };
         let snapshot = Snapshot { bounds: vec![bound], ..Snapshot::default() };
-        let expected = format!("(t.topic_id = '{topic_id}' AND t.partition = 2 AND t.offset < 9)");
+        let expected = format!(" WHERE ((t.topic_id = '{topic_id}' AND t.partition = 2 AND t.offset < 9))");
         assert!(log.query(&snapshot).ends_with(&expected));
     }
 }
