@@ -61,7 +61,7 @@ const LIFE_PERMILLE: u32 = 20;
 /// Cases are worked through faster still.
 const CASE_PERMILLE: u32 = 1;
 /// Of so many tasks in a thousand an event comes without a valid policy tag: what the completeness audit must find.
-const UNTAGGED_PERMILLE: u32 = 3;
+const UNTAGGED_PERMILLE: u32 = 4;
 /// Customers of the ten weeks before, so that the repurchase audit has weeks to compare.
 const PAST_WALLETS: u32 = 1_200;
 /// Events that one visit brings in the long run; measured over 200,000 events of the default configuration.

@@ -85,7 +85,7 @@ impl Simulator {
         let id = self.id("k-");
         let case = Case { id, tag, subject, risk, reported_at: 0, moderator, stage: Stage::Report };
         let place = self.cases.add(case);
-        let delay = self.rng.between(5 * SECOND, 120 * SECOND);
+        let delay = self.pace(5 * SECOND, 120 * SECOND);
         self.at(delay, Action::Handle(place));
     }
 
@@ -109,7 +109,7 @@ impl Simulator {
                 case.reported_at = self.now + 1;
                 let event = self.case_event(case, "REPORTED");
                 self.accept(event);
-                Some((Stage::Queue, self.rng.between(SECOND, 30 * SECOND)))
+                Some((Stage::Queue, self.pace(SECOND, 30 * SECOND)))
             }
             Stage::Queue => {
                 let mut event = self.case_event(case, "QUEUED");
@@ -171,6 +171,11 @@ impl Simulator {
             _ => Stage::Close,
         };
         (stage, self.share(case, 1, 10))
+    }
+
+    /// A time between two, at the moderators' pace.
+    fn pace(&mut self, low: i64, high: i64) -> i64 {
+        self.rng.between(low, high) * i64::from(self.config.case_permille) / 1000
     }
 
     /// A share of the case's SLA, drawn between two percentages, at the moderators' pace.

@@ -95,6 +95,8 @@ pub struct Simulator {
     encoder: Encoder,
     lives: Slab<Life>,
     cases: Slab<Case>,
+    /// Tasks that were started so far.
+    started: u64,
     tally: Tally,
 }
 
@@ -118,6 +120,7 @@ impl Simulator {
             encoder: Encoder::new(),
             lives: Slab::new(),
             cases: Slab::new(),
+            started: 0,
             tally: Tally::default(),
         };
         for (at, action) in past {

@@ -81,8 +81,8 @@ fn broken_tasks_are_those_with_a_hole() {
         assert_eq!(versions.len() as i64, *versions.last().expect("a version"), "{task}");
     }
     let permille = found.len() as u64 * 1000 / started;
-    // 30 per mille are configured; of 3,500 tasks that is 104 with a standard deviation of 10
-    assert!((21..=38).contains(&permille), "{} of {started}", found.len());
+    // 30 per mille are configured; some tasks end before the event that was to lose its tag
+    assert!((22..=30).contains(&permille), "{} of {started}", found.len());
     assert!(found.values().any(|task| task.followed));
     assert!(found.values().all(|t| ["PROGRESSED", "PAUSED", "RESUMED"].contains(&t.kind.as_str())));
 }
