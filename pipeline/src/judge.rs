@@ -257,3 +257,6 @@ fn lineage(record: &Record<'_>) -> Lineage {
         first,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
 //! crash; the next start goes on from the receipts.
 
+mod state;
+
+pub(crate) use state::LaneState;
+
 use crate::inbox::Inbox;
 use crate::judge::{Block, Known, judge};
 use crate::metrics::{Attested, Metrics};
@@ -9,15 +13,13 @@ use crate::source::{Partition, Source, SourceError};
 use crate::write::Step;
 use crate::writers::{Book, named_in};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic};
 use tally_sinks::rows::{self, Gap, Origin};
 use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -40,43 +42,6 @@ pub(crate) struct Lane {
     pub(crate) partition: Partition,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) state: Arc<LaneState>,
-}
-
-/// What others may see of a lane.
-#[derive(Debug, Default)]
-pub(crate) struct LaneState {
-    /// How far it has come; `None` before it has started.
-    reached: Mutex<Option<Reached>>,
-    /// Offsets that it attested, gaps included.
-    pub(crate) offsets: AtomicI64,
-    /// True while it waits for something outside.
-    pub(crate) stalled: AtomicBool,
-    /// When the oldest record between inbox and receipt came.
-    pub(crate) oldest: Mutex<Option<Instant>>,
-    /// Finish the block in hand and stop.
-    pub(crate) stop: CancellationToken,
-    /// Drop everything and commit nothing.
-    pub(crate) abandon: CancellationToken,
-}
-
-/// How far a lane has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
-    /// The topic's identity.
-    pub(crate) topic_id: Uuid,
-    /// The offset after the last attested one.
-    pub(crate) next: i64,
-}
-
-impl LaneState {
-    /// How far the lane has come; `None` before it has started.
-    pub(crate) fn reached(&self) -> Option<Reached> {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reach(&self, topic_id: Uuid, next: i64) {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reached { topic_id, next });
-    }
 }
 
 /// Why a lane's work ended.

@@ -14,6 +14,7 @@ mod integration {
     mod identity;
     mod kill;
     mod poison;
+    mod replay;
     mod repurchase;
     mod trouble;
     mod world;

@@ -36,8 +36,9 @@ impl ConsumerContext for Group {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 self.adopt(&partitions);
-                // an offset of its own, so that the partition can be sought before anything was ever committed
-                let assigned = list.set_all_offsets(Offset::Offset(0));
+                // a place of its own, so that the partition can be sought before anything was ever committed; one that
+                // exists, since a fetch from where nothing is retained may end the partition after it was sought
+                let assigned = list.set_all_offsets(Offset::Beginning);
                 let assigned = assigned.and_then(|()| consumer.incremental_assign(list));
                 let assigned = assigned.and_then(|()| consumer.pause(list));
                 tracing::info!(partitions = partitions.len(), "partitions assigned");
