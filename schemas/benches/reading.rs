@@ -120,7 +120,7 @@ fn validate_rules(bencher: Bencher<'_, '_>, topic: Topic) {
 #[divan::bench(args = Topic::ALL)]
 fn digests(bencher: Bencher<'_, '_>, topic: Topic) {
     let rows = decoded(topic, &newest(topic), &messages(topic));
-    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| digest::contents(topic, &rows));
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| digest::content_digests(topic, &rows));
 }
 
 #[divan::bench(args = Topic::ALL)]
