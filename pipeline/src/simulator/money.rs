@@ -144,7 +144,10 @@ impl Simulator {
         wallet.balance -= amount;
         wallet.held -= held;
         life.hold -= held;
-        life.account.charges += 1;
+        match kind {
+            "CHARGED" => life.account.charges += 1,
+            _ => life.account.supplements += 1,
+        }
         self.movement(life, kind, amount)
     }
 

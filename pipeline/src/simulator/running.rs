@@ -157,7 +157,7 @@ impl Simulator {
         }
         self.accept(event);
         let delay = self.rng.between(SECOND / 5, 3 * SECOND);
-        let paid = life.account.charges > 0;
+        let paid = life.account.charges + life.account.supplements > 0;
         match life.fate {
             Fate::Succeed if life.account.charged > 0 => Life::then(Stage::Correct, delay),
             Fate::Succeed => Life::then(Stage::Charge, delay),
@@ -226,7 +226,7 @@ impl Simulator {
     pub(super) fn release(&mut self, life: &mut Life) -> Next {
         let event = self.release_hold(life);
         self.accept(event);
-        let paid = life.account.charges > 0;
+        let paid = life.account.charges + life.account.supplements > 0;
         if paid { Life::then(Stage::RefundAll, self.rng.between(SECOND, 60 * SECOND)) } else { None }
     }
 

@@ -99,7 +99,7 @@ pub struct Share {
 /// Charged tasks of one class, judged by what has been emitted so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlements {
-    /// SUCCEEDED, charged, without goodwill.
+    /// SUCCEEDED, charged, without goodwill. A supplement alone is no charge.
     pub settled: Share,
     /// SUCCEEDED, charged, with a goodwill refund, which does not count into S.
     pub goodwill: Share,
@@ -172,6 +172,7 @@ pub(super) struct Account {
     pub(super) moved: bool,
     pub(super) estimate: i64,
     pub(super) charges: u32,
+    pub(super) supplements: u32,
     pub(super) charged: i64,
     pub(super) supplemented: i64,
     pub(super) overcharge: i64,
@@ -194,7 +195,7 @@ impl Account {
     }
 
     fn add_to(&self, all: &mut Split<BTreeMap<String, Settlements>>) {
-        if self.charges == 0 && self.terminal != Some("SUCCEEDED") {
+        if self.charges + self.supplements == 0 && self.terminal != Some("SUCCEEDED") {
             return;
         }
         let to = all.of(self.customer).entry(self.class().to_owned()).or_default();

@@ -110,12 +110,12 @@ fn settle(rows: &[(Topic, &Row)], estimates: &BTreeMap<&str, i64>, all: &mut BTr
     let to = all.entry(class.to_owned()).or_default();
     match end.as_deref() {
         None => to.open += 1,
-        Some("SUCCEEDED") if paid == 0 => to.uncharged += 1,
         Some("SUCCEEDED") => {
-            let charge = rows.iter().find(|(_, row)| row["kind"] == "CHARGED").or(rows.last()).expect("rows");
-            let held = rows.iter().rfind(|(_, row)| row["kind"] == "HELD").expect("held");
-            let relied = charge.1.get("estimate_id").or(held.1.get("estimate_id")).expect("an estimate");
-            let estimate = estimates[relied.as_str()];
+            let Some(charge) = rows.iter().rfind(|(_, row)| row["kind"] == "CHARGED") else {
+                to.uncharged += 1; // a supplement alone is no charge
+                return;
+            };
+            let estimate = estimates[charge.1["estimate_id"].as_str()];
             let settled = paid - sum("REFUNDED", Some("OVERCHARGE"));
             let tolerance = if class == "NORMAL" { 10 } else { 5 };
             let hit = u64::from(100 * (settled - estimate).abs() <= tolerance * estimate);

@@ -10,14 +10,14 @@ WITH ends AS (
 ), holds AS (
     SELECT task_id, min(event_us) AS held_us FROM credit_events WHERE kind = 'HELD' AND audience = 'CUSTOMER' AND task_id <> '' GROUP BY task_id
 ), flows AS (
-    SELECT task_id, amount_micros AS flow, 1 AS charge, 0 AS goodwill, event_us FROM credit_events
+    SELECT task_id, amount_micros AS flow, CASE WHEN kind = 'CHARGED' THEN 1 ELSE 0 END AS charge, 1 AS paid, 0 AS goodwill, event_us FROM credit_events
     WHERE kind IN ('CHARGED', 'SUPPLEMENT_CHARGED') AND audience = 'CUSTOMER' AND task_id <> ''
     UNION ALL
-    SELECT task_id, CASE WHEN refund_reason = 'OVERCHARGE' THEN -amount_micros ELSE 0 END AS flow, 0 AS charge,
+    SELECT task_id, CASE WHEN refund_reason = 'OVERCHARGE' THEN -amount_micros ELSE 0 END AS flow, 0 AS charge, 0 AS paid,
         CASE WHEN refund_reason = 'GOODWILL' THEN 1 ELSE 0 END AS goodwill, event_us FROM credit_events
     WHERE kind = 'REFUNDED' AND audience = 'CUSTOMER' AND task_id <> ''
 ), sums AS (
-    SELECT task_id, sum(flow) AS settled_micros, sum(charge) AS charges, sum(goodwill) AS goodwill, max(event_us) AS moved_us FROM flows GROUP BY task_id
+    SELECT task_id, sum(flow) AS settled_micros, sum(charge) AS charges, sum(paid) AS paid, sum(goodwill) AS goodwill, max(event_us) AS moved_us FROM flows GROUP BY task_id
 ), charged AS (
     SELECT task_id, estimate_id, row_number() OVER (PARTITION BY task_id ORDER BY event_us DESC, "offset" DESC) AS place
     FROM credit_events WHERE kind = 'CHARGED' AND audience = 'CUSTOMER' AND task_id <> ''
@@ -41,7 +41,7 @@ WITH ends AS (
         LEFT JOIN holds ON holds.task_id = firsts.task_id
         LEFT JOIN estimates ON estimates.task_id = firsts.task_id
     WHERE coalesce(holds.held_us, firsts.first_us) >= $from_us AND coalesce(holds.held_us, firsts.first_us) < $to_us
-        AND (coalesce(sums.charges, 0) > 0 OR ends.ended = 'SUCCEEDED')
+        AND (coalesce(sums.paid, 0) > 0 OR ends.ended = 'SUCCEEDED')
 ), rated AS (
     SELECT class, charges, ended, rest_us, goodwill, settled_micros, estimate_micros,
         CASE WHEN ended = 'SUCCEEDED' AND goodwill = 0 AND rest_us <= $settled_before_us AND charges > 0 THEN 1 ELSE 0 END AS settled,

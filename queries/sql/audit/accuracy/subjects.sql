@@ -1,8 +1,10 @@
--- One row a charged or succeeded customer's task: its estimate E, its settlement S, its class, and how far it has come.
--- E is the last estimate under the charge's estimate_id before the task started; S = charges + supplements - overcharges.
+-- One row a customer's task that was paid for or succeeded: its estimate E, its settlement S, its class, and how far it has
+-- come. E is the last estimate under the charge's estimate_id before the task started; S = charges + supplements -
+-- overcharges. A supplement alone settles nothing.
 WITH money AS (
     SELECT task_id,
-        sum(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED') THEN 1 ELSE 0 END) AS charges,
+        sum(CASE WHEN kind = 'CHARGED' THEN 1 ELSE 0 END) AS charges,
+        sum(CASE WHEN kind = 'SUPPLEMENT_CHARGED' THEN 1 ELSE 0 END) AS supplements,
         sum(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED') THEN amount_micros WHEN kind = 'REFUNDED' AND refund_reason = 'OVERCHARGE' THEN -amount_micros ELSE 0 END) AS settled_micros,
         sum(CASE WHEN kind = 'REFUNDED' AND refund_reason = 'GOODWILL' THEN 1 ELSE 0 END) AS goodwill,
         max(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED', 'REFUNDED') THEN event_us END) AS moved_us,
@@ -24,7 +26,7 @@ WITH money AS (
         coalesce(goodwill, 0) AS goodwill, moved_us, coalesce(held_us, first_us) AS accepted_us, coalesce(estimate_id, '') AS estimate_id,
         CASE WHEN low_queue <> high_queue THEN 'MOVED' ELSE low_queue END AS class, coalesce(started_us, ended_us) AS started_us, ended, ended_us
     FROM lives LEFT JOIN money ON money.task_id = lives.task_id
-    WHERE coalesce(charges, 0) > 0 OR ended = 'SUCCEEDED'
+    WHERE coalesce(charges + supplements, 0) > 0 OR ended = 'SUCCEEDED'
 ), estimates AS (
     SELECT tasks.task_id AS task_id, last_value(quoted.amount_micros ORDER BY quoted.event_us, quoted."offset") AS estimate_micros
     FROM tasks JOIN credit_events AS quoted ON quoted.estimate_id = tasks.estimate_id
