@@ -4,6 +4,7 @@
 
 mod integration {
     mod bench;
+    mod bench_seals;
     mod commands;
     mod dead_letters;
     mod encoders;
@@ -12,6 +13,7 @@ mod integration {
     mod identity;
     mod kill;
     mod poison;
+    mod seals;
     mod trouble;
     mod world;
 }
