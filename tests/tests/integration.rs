@@ -13,6 +13,7 @@ mod integration {
     mod identity;
     mod kill;
     mod poison;
+    mod proofs;
     mod seals;
     mod trouble;
     mod world;

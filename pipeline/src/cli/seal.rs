@@ -62,18 +62,15 @@ impl Seals {
     /// Opens the log; `create` makes its directory.
     pub(crate) fn open(&self, clickhouse: &ClickHouse, create: bool) -> anyhow::Result<Log> {
         let beside = clickhouse.data.as_ref().map(|data| data.join("seals").display().to_string());
-        let Some(at) = self.at.clone().or(beside) else {
-            bail!("where is the log? give --seals DIR or URL")
-        };
+        let Some(at) = self.at.clone().or(beside) else { bail!("where is the log? give --seals DIR or URL") };
         Ok(Log::open(&at, create)?)
     }
 }
 
 /// Reads files of keys.
 pub(crate) fn texts(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
-    let read = |file: &PathBuf| {
-        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
-    };
+    let read =
+        |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()));
     files.iter().map(read).collect()
 }
 
@@ -162,7 +159,11 @@ fn print(sealed: &Sealed) -> u8 {
             let leaves: u64 = checkpoint.heads.iter().map(|head| head.size).sum();
             let what = if sealed.published { "signed" } else { "nothing new since" };
             let signers = checkpoint.signers.join(", ");
-            println!("{what} checkpoint {}: {leaves} leaves, {} partitions, {signers}", sealed.number, checkpoint.heads.len());
+            println!(
+                "{what} checkpoint {}: {leaves} leaves, {} partitions, {signers}",
+                sealed.number,
+                checkpoint.heads.len()
+            );
         }
         None => {
             println!("nothing to seal");

@@ -48,7 +48,8 @@ pub(crate) struct VerifyArgs {
 /// Milliseconds since 1970 of a time in RFC 3339.
 fn time(text: &str) -> Result<i64, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
-    time.map(|time| time.timestamp_millis()).map_err(|_| "expected a time such as 2026-01-31T00:00:00Z".to_owned())
+    time.map(|time| time.timestamp_millis())
+        .map_err(|_| "expected a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
 /// Runs it.
@@ -65,7 +66,8 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let expect = args.expect.as_ref().map(|file| {
         let mut heads = file.clone().into_os_string();
         heads.push(".heads");
-        let read = |file: PathBuf| std::fs::read(&file).with_context(|| format!("reading {}", file.display()));
+        let read =
+            |file: PathBuf| std::fs::read(&file).with_context(|| format!("reading {}", file.display()));
         anyhow::Ok((read(file.clone())?, read(PathBuf::from(heads))?))
     });
     let request = Request {
@@ -101,5 +103,8 @@ fn print(report: &Report, seed: Option<u64>) {
         _ => "COULD NOT CHECK",
     };
     let Report { leaves, facts, unsealed, .. } = report;
-    println!("{verdict}: {leaves} leaves, {facts} facts; {unsealed} rows not yet sealed; {}", report.signers.join(", "));
+    println!(
+        "{verdict}: {leaves} leaves, {facts} facts; {unsealed} rows not yet sealed; {}",
+        report.signers.join(", ")
+    );
 }

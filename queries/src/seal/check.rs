@@ -90,8 +90,10 @@ pub(super) async fn lane(
         from = Some(log.first_key(start).await?);
     }
     let before = tree.size();
-    let mut checked = Checked { from: from.map_or(0, |key| key.offset), next: head.next, ..Checked::default() };
-    let mut leaves = Leaves::open(client, &head.lane, from.map_or(i64::MIN, |key| key.offset), head.next).await?;
+    let mut checked =
+        Checked { from: from.map_or(0, |key| key.offset), next: head.next, ..Checked::default() };
+    let mut leaves =
+        Leaves::open(client, &head.lane, from.map_or(i64::MIN, |key| key.offset), head.next).await?;
     let mut stretch = Stretch { head, log, tree, full: Vec::new(), differ: Vec::new(), missing: Vec::new() };
     while let Some(leaf) = leaves.next().await? {
         if from.is_some_and(|key| leaf.key < key) {
@@ -112,7 +114,9 @@ pub(super) async fn lane(
     let Stretch { log, differ, missing, .. } = stretch;
     if sound {
         checked.leaves = rows;
-        let path = |(level, number): &(u8, u64)| format!("tile {level}/{number} is not what the rows and the signature give");
+        let path = |(level, number): &(u8, u64)| {
+            format!("tile {level}/{number} is not what the rows and the signature give")
+        };
         checked.findings.extend(differ.iter().map(|at| Finding::lane(Class::Tampered, &head.lane, path(at))));
         checked.findings.extend(missing.into_iter().map(|path| Finding::from(SealError::Missing(path))));
     } else {
@@ -129,7 +133,12 @@ fn accepted(leaf: &Leaf) -> Option<Accepted> {
 }
 
 /// Checks one leaf by its inclusion proof, and with it the other leaves of its tile.
-pub(super) async fn sample(client: &Client, log: &Log, head: &Head, index: u64) -> Result<Checked, SealError> {
+pub(super) async fn sample(
+    client: &Client,
+    log: &Log,
+    head: &Head,
+    index: u64,
+) -> Result<Checked, SealError> {
     let log = log.of(head);
     let tile = index / WIDTH as u64;
     let from = log.first_key(tile).await?;
@@ -161,7 +170,9 @@ pub(super) async fn extends(log: &Log, newer: &[Head], older: &[Head], what: &st
     let mut findings = Vec::new();
     for old in older {
         let rolled_back = |text: String| Finding::lane(Class::Tampered, &old.lane, text);
-        let same = |head: &&Head| (head.lane.topic_id, head.lane.partition) == (old.lane.topic_id, old.lane.partition);
+        let same = |head: &&Head| {
+            (head.lane.topic_id, head.lane.partition) == (old.lane.topic_id, old.lane.partition)
+        };
         let Some(new) = newer.iter().find(same) else {
             findings.push(rolled_back(format!("stands in {what} and is gone from the log")));
             continue;

@@ -143,7 +143,11 @@ pub(super) fn claim(note: &[u8], keys: &Keys) -> Result<Claim, SealError> {
     let signers = keys.verify(&parsed)?;
     let body = tlog_tiles::Checkpoint::from_bytes(parsed.text()).map_err(|_| altered("cannot be read"))?;
     if body.origin() != keys.origin() {
-        return Err(SealError::UnknownKey(format!("the log is {}, the key of {}", body.origin(), keys.origin())));
+        return Err(SealError::UnknownKey(format!(
+            "the log is {}, the key of {}",
+            body.origin(),
+            keys.origin()
+        )));
     }
     let leaves = body.extension().lines().find_map(|line| line.strip_prefix("leaves ")?.parse().ok());
     let leaves = leaves.ok_or_else(|| altered("does not say its leaves"))?;

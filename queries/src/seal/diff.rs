@@ -68,7 +68,11 @@ pub(super) async fn diff(
     end: Option<Key>,
 ) -> Result<Vec<Finding>, SealError> {
     let unnamed = |why: String| {
-        vec![Finding::lane(Class::Tampered, &head.lane, format!("the rows do not give the signed root; {why}"))]
+        vec![Finding::lane(
+            Class::Tampered,
+            &head.lane,
+            format!("the rows do not give the signed root; {why}"),
+        )]
     };
     match tiles_are_sealed(log, head, first).await {
         Ok(true) => {}
@@ -160,7 +164,8 @@ impl Comparison<'_> {
             }
             _ => {
                 let from = from.map_or("the beginning".to_owned(), |from| format!("offset {from}"));
-                let to = whole.map_or(format!("offset {}", self.head.next - 1), |to| format!("offset {}", to - 1));
+                let to =
+                    whole.map_or(format!("offset {}", self.head.next - 1), |to| format!("offset {}", to - 1));
                 let what = format!("{deleted} sealed rows were deleted from {from} to {to}");
                 self.findings.push(Finding {
                     table: "audit_log, dead_letters, gaps".to_owned(),

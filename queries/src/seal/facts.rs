@@ -61,13 +61,8 @@ fn shape(contract: Topic) -> String {
     columns(contract).iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-const OWN: [&str; 5] = [
-    "f.partition",
-    "f.`offset`",
-    "toUnixTimestamp64Milli(f.appended_at)",
-    "f.digest",
-    "f.rank",
-];
+const OWN: [&str; 5] =
+    ["f.partition", "f.`offset`", "toUnixTimestamp64Milli(f.appended_at)", "f.digest", "f.rank"];
 
 /// Reads facts batch by batch and hands each to `each`: topic names, the contract's columns, then [`OWN`].
 pub(super) async fn read(
@@ -162,7 +157,8 @@ impl Batch {
             } else {
                 continue;
             };
-            let ids = self.content.column_by_name("event_id").map(|ids| ids.as_fixed_size_binary().value(row));
+            let ids =
+                self.content.column_by_name("event_id").map(|ids| ids.as_fixed_size_binary().value(row));
             wrong.push(Wrong {
                 topic: self.topic.as_string::<i32>().value(row).to_owned(),
                 partition: partition[row],

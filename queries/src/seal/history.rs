@@ -37,9 +37,14 @@ fn failed(source: clickhouse::error::Error) -> SealError {
 }
 
 /// Writes a checkpoint into the table, unless it is there. `now_micros` is when.
-pub(super) async fn remember(client: &Client, checkpoint: &Checkpoint, now_micros: i64) -> Result<(), SealError> {
+pub(super) async fn remember(
+    client: &Client,
+    checkpoint: &Checkpoint,
+    now_micros: i64,
+) -> Result<(), SealError> {
     let (heads, note) = (heads_text(&checkpoint.heads), String::from_utf8_lossy(&checkpoint.note));
-    let ask = client.query("SELECT count() FROM seals WHERE origin = {origin:String} AND checkpoint = {note:String}");
+    let ask = client
+        .query("SELECT count() FROM seals WHERE origin = {origin:String} AND checkpoint = {note:String}");
     let ask = ask.param("origin", &checkpoint.origin).param("note", &*note);
     if ask.fetch_one::<u64>().await.map_err(failed)? > 0 {
         return Ok(());

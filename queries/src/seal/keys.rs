@@ -131,7 +131,9 @@ impl Keys {
     /// Which of the keys signed a note; at least one, and no false signature under any of their names.
     pub(super) fn verify(&self, note: &Note) -> Result<Vec<String>, SealError> {
         match note.verify(self) {
-            Ok((known, _)) => Ok(known.iter().map(|sig| format!("{}+{:08x}", sig.name(), sig.id())).collect()),
+            Ok((known, _)) => {
+                Ok(known.iter().map(|sig| format!("{}+{:08x}", sig.name(), sig.id())).collect())
+            }
             Err(NoteError::UnverifiedNote) => {
                 Err(SealError::UnknownKey(format!("the keys given are {}", self.names().join(", "))))
             }
@@ -143,7 +145,9 @@ impl Keys {
 impl Verifiers for Keys {
     fn verifier(&self, name: &str, id: u32) -> Result<&dyn Verifier, VerificationError> {
         let found = self.keys.iter().find(|key| key.name() == name && key.key_id() == id);
-        found.map(|key| key as &dyn Verifier).ok_or(VerificationError::UnknownKey { name: name.to_owned(), id })
+        found
+            .map(|key| key as &dyn Verifier)
+            .ok_or(VerificationError::UnknownKey { name: name.to_owned(), id })
     }
 }
 

@@ -84,7 +84,8 @@ impl Log {
 
     /// Number and bytes of the newest checkpoint; numbers count from 1 without a hole.
     pub(super) async fn newest(&self) -> Result<Option<(u64, Bytes)>, SealError> {
-        let hint = self.get(HINT).await?.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
+        let hint =
+            self.get(HINT).await?.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
         let (mut found, mut step) = (None, 1);
         let mut low = hint.unwrap_or(0);
         if low > 0 {

@@ -97,7 +97,12 @@ fn decode(proof: &[String]) -> Option<Vec<Hash>> {
 ///
 /// # Errors
 /// See [`SealError`]; rows that are not those that were sealed prove nothing.
-pub async fn prove(client: &Client, log: &Log, keys: &Keys, event_id: Uuid) -> Result<Option<Proof>, SealError> {
+pub async fn prove(
+    client: &Client,
+    log: &Log,
+    keys: &Keys,
+    event_id: Uuid,
+) -> Result<Option<Proof>, SealError> {
     let Some((_, checkpoint)) = newest(log, keys).await? else { return Ok(None) };
     let sql = "SELECT topic_id, partition, offset FROM audit_log FINAL WHERE event_id = {event_id:UUID}
         AND disposition = 'ACCEPTED' ORDER BY appended_at, topic_id, partition, offset LIMIT {limit:UInt64}";
@@ -111,7 +116,8 @@ pub async fn prove(client: &Client, log: &Log, keys: &Keys, event_id: Uuid) -> R
     }
     let mut records = Vec::new();
     for place in places {
-        let here = |head: &Head| (head.lane.topic_id, head.lane.partition) == (place.topic_id, place.partition);
+        let here =
+            |head: &Head| (head.lane.topic_id, head.lane.partition) == (place.topic_id, place.partition);
         let Some(at) = checkpoint.heads.iter().position(here) else { continue };
         if place.offset < checkpoint.heads[at].next {
             records.push(record(client, log, &checkpoint, at, place.offset).await?);
@@ -208,7 +214,9 @@ fn event(content: &[u8]) -> Option<Map<String, Value>> {
                 let length = usize::try_from(u32::from_le_bytes(at.array()?)).ok()?;
                 json!(std::str::from_utf8(at.take(length)?).ok()?)
             }
-            tally_schemas::Kind::Long | tally_schemas::Kind::Int | tally_schemas::Kind::Timestamp => json!(at.i64()?),
+            tally_schemas::Kind::Long | tally_schemas::Kind::Int | tally_schemas::Kind::Timestamp => {
+                json!(at.i64()?)
+            }
             tally_schemas::Kind::Boolean => json!(at.take(1)? == [1]),
             tally_schemas::Kind::Uuid => json!(Uuid::from_bytes(at.array()?)),
         };
@@ -223,7 +231,8 @@ fn event(content: &[u8]) -> Option<Map<String, Value>> {
 /// [`SealError::UnknownKey`] where no known key signed it, [`SealError::Altered`] where it does not hold, and
 /// [`SealError::Malformed`] where it is no proof.
 pub fn check_proof(text: &str, keys: &Keys) -> Result<Proven, SealError> {
-    let proof: Proof = serde_json::from_str(text).map_err(|e| SealError::malformed(format!("no proof: {e}")))?;
+    let proof: Proof =
+        serde_json::from_str(text).map_err(|e| SealError::malformed(format!("no proof: {e}")))?;
     check(&proof, keys)
 }
 

@@ -66,7 +66,10 @@ impl Rows {
                     return Ok(());
                 }
                 None => {
-                    return Err(SealError::malformed(format!("{}: the answer is cut off", self.kind.table())));
+                    return Err(SealError::malformed(format!(
+                        "{}: the answer is cut off",
+                        self.kind.table()
+                    )));
                 }
             }
         }
@@ -75,7 +78,12 @@ impl Rows {
 
 impl Leaves {
     /// Opens the rows whose first offset lies in [from, next).
-    pub(super) async fn open(client: &Client, lane: &Lane, from: i64, next: i64) -> Result<Leaves, SealError> {
+    pub(super) async fn open(
+        client: &Client,
+        lane: &Lane,
+        from: i64,
+        next: i64,
+    ) -> Result<Leaves, SealError> {
         let open = |kind| Rows::open(client, kind, lane, from, next);
         let (records, letters, gaps) =
             futures::try_join!(open(Kind::Record), open(Kind::Letter), open(Kind::Gap))?;
@@ -103,7 +111,8 @@ impl Leaves {
 /// The row of one receipt, exactly as its leaf has it.
 pub(super) async fn record_row(client: &Client, lane: &Lane, offset: i64) -> Result<Vec<u8>, SealError> {
     let question = client.query(sql(Kind::Record)).param("topic_id", lane.topic_id.to_string());
-    let question = question.param("partition", lane.partition).param("from", offset).param("next", offset + 1);
+    let question =
+        question.param("partition", lane.partition).param("from", offset).param("next", offset + 1);
     let mut cursor = question.fetch_bytes("RowBinary").map_err(failed(Kind::Record))?;
     Ok(cursor.collect().await.map_err(failed(Kind::Record))?.to_vec())
 }

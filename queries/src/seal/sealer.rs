@@ -222,9 +222,11 @@ impl Growth {
         let Key { offset, kind, next } = leaf.key;
         if kind == Kind::Letter {
             let Some(record) = self.held.take_if(|record| record.key.offset == offset) else {
-                return Some(self.held.as_ref().map_or(Stop::ReceiptMissing(offset), |record| {
-                    Stop::LetterMissing(record.key.offset)
-                }));
+                return Some(
+                    self.held.as_ref().map_or(Stop::ReceiptMissing(offset), |record| {
+                        Stop::LetterMissing(record.key.offset)
+                    }),
+                );
             };
             self.push(&record);
             self.push(&leaf);
@@ -273,7 +275,11 @@ impl Growth {
             }
             let log = &self.log;
             let write = |tile: Tile| async move { log.write(&tile).await };
-            stream::iter(std::mem::take(&mut self.full)).map(write).buffer_unordered(WRITES_MAX).try_collect::<()>().await?;
+            stream::iter(std::mem::take(&mut self.full))
+                .map(write)
+                .buffer_unordered(WRITES_MAX)
+                .try_collect::<()>()
+                .await?;
         }
         Ok(())
     }

@@ -97,9 +97,11 @@ impl Tree {
 
     /// The unfinished tiles.
     pub(super) fn partial(&self) -> impl Iterator<Item = Tile> + '_ {
-        Tree::edge_of(self.size).into_iter().zip(&self.edge).filter(|((.., width), _)| *width > 0).map(
-            |((level, number, _), hashes)| Tile { level, number, hashes: hashes.clone() },
-        )
+        Tree::edge_of(self.size)
+            .into_iter()
+            .zip(&self.edge)
+            .filter(|((.., width), _)| *width > 0)
+            .map(|((level, number, _), hashes)| Tile { level, number, hashes: hashes.clone() })
     }
 
     /// The root; of an empty tree the hash of nothing.
@@ -132,7 +134,9 @@ fn subtree(hashes: &[Hash]) -> Hash {
 mod tests {
     use super::{Hash, Tree, leaf_hash, width};
     use std::collections::HashMap;
-    use tlog_tiles::{Error, Hash as LogHash, HashReader, record_hash, stored_hashes_for_record_hash, tree_hash};
+    use tlog_tiles::{
+        Error, Hash as LogHash, HashReader, record_hash, stored_hashes_for_record_hash, tree_hash,
+    };
 
     struct Stored(Vec<LogHash>);
 
@@ -168,11 +172,17 @@ mod tests {
             for (level, number, wide) in Tree::edge_of(size) {
                 assert_eq!(wide % 256, width(size, level, number) % 256);
                 let hashes: Vec<Hash> = all.get(&(level, number)).cloned().unwrap_or_else(|| {
-                    tree.partial().find(|t| (t.level, t.number) == (level, number)).map_or(Vec::new(), |t| t.hashes)
+                    tree.partial()
+                        .find(|t| (t.level, t.number) == (level, number))
+                        .map_or(Vec::new(), |t| t.hashes)
                 });
                 edge.push(hashes[..wide].to_vec());
             }
-            assert_eq!(Tree::at(size, edge).root(), tree_hash(size, &stored).expect("a root").0, "size {size}");
+            assert_eq!(
+                Tree::at(size, edge).root(),
+                tree_hash(size, &stored).expect("a root").0,
+                "size {size}"
+            );
         }
     }
 }

@@ -74,7 +74,8 @@ pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) 
     if let Some((note, heads)) = &request.expect {
         match checkpoint::checkpoint(note, heads, keys) {
             Ok(kept) => {
-                let all = check::extends(log, &checkpoint.heads, &kept.heads, "the checkpoint expected").await;
+                let all =
+                    check::extends(log, &checkpoint.heads, &kept.heads, "the checkpoint expected").await;
                 report.add_all(all);
             }
             Err(error) => report.add(error.into()),
@@ -90,7 +91,8 @@ pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) 
     }
     let appended = checkpoint.heads.iter().map(|head| head.appended_at_ms).max().unwrap_or(0);
     if request.fresh && appended < request.now_ms - request.max_age_ms {
-        report.add(Finding::log(Class::Incomplete, "stale: the newest sealed record is older than --max-age"));
+        report
+            .add(Finding::log(Class::Incomplete, "stale: the newest sealed record is older than --max-age"));
     }
     if report.leaves == 0 && report.findings.is_empty() {
         report.add(Finding::log(Class::Incomplete, "nothing was found to verify"));
@@ -112,7 +114,10 @@ async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) ->
         Ok(Some((_, checkpoint))) => checkpoint,
         Ok(None) => {
             report.add(match remembered {
-                Some(_) => Finding::log(Class::Unchecked, "the log holds no checkpoint, though ClickHouse remembers one"),
+                Some(_) => Finding::log(
+                    Class::Unchecked,
+                    "the log holds no checkpoint, though ClickHouse remembers one",
+                ),
                 None => Finding::log(Class::Incomplete, "nothing was sealed"),
             });
             return None;
@@ -154,7 +159,13 @@ fn take(report: &mut Report, head: &Head, checked: Result<Checked, SealError>) -
     }
 }
 
-async fn everything(client: &Client, log: &Log, checkpoint: &Checkpoint, request: &Request, report: &mut Report) {
+async fn everything(
+    client: &Client,
+    log: &Log,
+    checkpoint: &Checkpoint,
+    request: &Request,
+    report: &mut Report,
+) {
     let one = |head| async move { (head, Box::pin(check::lane(client, log, head, 0, false)).await) };
     let mut lanes = stream::iter(&checkpoint.heads).map(one).buffered(LANES_MAX);
     while let Some((head, checked)) = lanes.next().await {
@@ -174,7 +185,10 @@ async fn everything(client: &Client, log: &Log, checkpoint: &Checkpoint, request
         match facts::mismatches(client, contract).await {
             Ok(found) if found.len() as u64 > OFFENDERS_MAX => {
                 let text = "more facts and receipts do not match than can be told apart";
-                report.add(Finding { table: contract.table().to_owned(), ..Finding::log(Class::Unchecked, text) });
+                report.add(Finding {
+                    table: contract.table().to_owned(),
+                    ..Finding::log(Class::Unchecked, text)
+                });
             }
             Ok(found) => found.iter().for_each(|found| mismatch(contract, found, &heads, request, report)),
             Err(error) => report.add(error.into()),
@@ -203,7 +217,11 @@ fn mismatch(
         report.add(Finding::row(contract.table(), at, *event_id, what));
     } else if request.now_ms.abs_diff(*appended_at_ms) > request.max_age_ms.unsigned_abs() {
         let finding = Finding::row(contract.table(), at, *event_id, what);
-        report.add(Finding { class: Class::Incomplete, what: format!("{what}, or its block never ended"), ..finding });
+        report.add(Finding {
+            class: Class::Incomplete,
+            what: format!("{what}, or its block never ended"),
+            ..finding
+        });
     } else {
         report.unsealed += 1; // its block is being written
     }
@@ -254,28 +272,32 @@ async fn facts_of(client: &Client, head: &Head, checked: &Checked, report: &mut 
 
 async fn stretches(client: &Client, log: &Log, checkpoint: &Checkpoint, since: i64, report: &mut Report) {
     for head in &checkpoint.heads {
+        if head.appended_at_ms < since {
+            continue; // the signed head says that nothing of it was appended since
+        }
         let checked = async {
-            let Some(offset) = first_since(client, head, since).await? else { return Ok(None) };
-            let key = Key { offset, kind: Kind::Record, next: 0 };
+            let key = Key { offset: last_before(client, head, since).await?, kind: Kind::Record, next: 0 };
             let (tile, _) = log.of(head).tile_of(key).await?;
-            Box::pin(check::lane(client, log, head, tile, true)).await.map(Some)
+            Box::pin(check::lane(client, log, head, tile, true)).await
         };
-        let checked = match checked.await {
-            Ok(None) => continue,
-            Ok(Some(checked)) => Ok(checked),
-            Err(error) => Err(error),
-        };
+        let checked = checked.await;
         if let Some(checked) = take(report, head, checked) {
             facts_of(client, head, &checked, report).await;
         }
     }
 }
 
-async fn first_since(client: &Client, head: &Head, since: i64) -> Result<Option<i64>, SealError> {
+/// The last offset before the first record since a time; 0 where there is none before it.
+async fn last_before(client: &Client, head: &Head, since: i64) -> Result<i64, SealError> {
     let question = client.query(include_str!("../../sql/seal_since.sql"));
     let question = question.param("topic_id", head.lane.topic_id.to_string()).param("since", since);
-    let answer = question.param("partition", head.lane.partition).param("next", head.next).fetch_one().await;
-    answer.map_err(|source| SealError::Query(QueryError::new("offsets since", source)))
+    let answer = question
+        .param("partition", head.lane.partition)
+        .param("next", head.next)
+        .fetch_one::<Option<i64>>()
+        .await;
+    let answer = answer.map_err(|source| SealError::Query(QueryError::new("offsets since", source)))?;
+    Ok(answer.unwrap_or(0))
 }
 
 async fn samples(
@@ -333,7 +355,10 @@ async fn unsealed(
         }
         let (Some(next), Some(record)) = (head, beyond.first_record) else { continue };
         if record > next && beyond.first_gap.is_none_or(|gap| gap > next) {
-            let text = format!("no row for offsets {next} to {}", record.min(beyond.first_gap.unwrap_or(record)) - 1);
+            let text = format!(
+                "no row for offsets {next} to {}",
+                record.min(beyond.first_gap.unwrap_or(record)) - 1
+            );
             report.add(Finding::lane(Class::Incomplete, &lane, text));
         }
     }

@@ -33,6 +33,7 @@ fn bench_seal() {
     };
     let (seconds, _) = timed(&["seal", "--key", &path("key")], 0);
     println!("seal: 4000000 leaves in {seconds:.2} s, {:.0} leaves/s", 4e6 / seconds);
-    let (seconds, said) = timed(&["verify", "--keys", &path("key.pub"), "--since", "2099-01-01T00:00:00Z"], 2);
+    let (seconds, said) =
+        timed(&["verify", "--keys", &path("key.pub"), "--since", "2099-01-01T00:00:00Z"], 2);
     println!("verify, nothing in scope: {seconds:.2} s: {said}");
 }
