@@ -5,6 +5,7 @@
 mod integration {
     mod audit_truth;
     mod bench;
+    mod bench_seals;
     mod commands;
     mod dead_letters;
     mod encoders;
@@ -16,6 +17,8 @@ mod integration {
     mod poison;
     mod replay;
     mod repurchase;
+    mod proofs;
+    mod seals;
     mod trouble;
     mod world;
 }

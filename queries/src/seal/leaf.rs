@@ -163,7 +163,7 @@ impl<'a> Bytes<'a> {
         self.take(length)
     }
 
-    pub(super) fn nullable(&mut self) -> Option<Option<&'a [u8]>> {
+    fn nullable(&mut self) -> Option<Option<&'a [u8]>> {
         match self.array()? {
             [0] => self.text().map(Some),
             _ => Some(None),
@@ -183,14 +183,13 @@ impl<'a> Bytes<'a> {
         self.array().map(i32::from_le_bytes)
     }
 
-    /// Headers of a letter: names and values.
-    pub(super) fn headers(&mut self) -> Option<Vec<(&'a [u8], Option<&'a [u8]>)>> {
-        let count = self.varint()?;
-        let mut headers = Vec::new(); // not by the claimed count
-        for _ in 0..count {
-            headers.push((self.text()?, self.nullable()?));
+    /// Passes over the headers of a letter: names and values.
+    fn headers(&mut self) -> Option<()> {
+        for _ in 0..self.varint()? {
+            self.text()?;
+            self.nullable()?;
         }
-        Some(headers)
+        Some(())
     }
 }
 

@@ -4,6 +4,7 @@ use super::SealError;
 use super::log::LaneLog;
 use super::tree::{HEIGHT, Hash, WIDTH};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Mutex;
 use tlog_tiles::{Error, Hash as LogHash, HashReader, Tile};
 
@@ -56,8 +57,8 @@ async fn fetch(log: &LaneLog, prove: Prove<'_>) -> Result<Vec<Hash>, SealError> 
     for index in indexes {
         let tile = Tile::from_index(HEIGHT, index);
         let at = (tile.level(), tile.level_index());
-        if !tiles.contains_key(&at) {
-            tiles.insert(at, log.tile(at.0, at.1).await?);
+        if let Entry::Vacant(place) = tiles.entry(at) {
+            place.insert(log.tile(at.0, at.1).await?);
         }
         let wanted = usize::try_from(tile.width()).unwrap_or(WIDTH);
         let bytes = tiles.get(&at).and_then(|hashes| hashes.get(..wanted)).map(<[Hash]>::concat);

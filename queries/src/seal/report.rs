@@ -45,8 +45,6 @@ pub struct Report {
     pub leaves: u64,
     /// Facts whose content was digested again.
     pub facts: u64,
-    /// Records that were read from Kafka again.
-    pub records: u64,
     /// Rows beyond the checkpoint.
     pub unsealed: u64,
     /// The first findings, worst first.

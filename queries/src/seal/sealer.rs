@@ -209,7 +209,7 @@ impl Growth {
             if tree.root() != head.root {
                 return Err(SealError::Altered(format!("the tiles of {lane} do not give its signed root")));
             }
-            if log.tiles() % WIDTH as u64 != 0 {
+            if !log.tiles().is_multiple_of(WIDTH as u64) {
                 keys = log.first_keys(log.tiles() / WIDTH as u64).await?;
             }
         }
@@ -249,7 +249,7 @@ impl Growth {
     }
 
     fn push(&mut self, leaf: &Leaf) {
-        if self.tree.size() % WIDTH as u64 == 0 {
+        if self.tree.size().is_multiple_of(WIDTH as u64) {
             self.keys.push(leaf.key);
         }
         if leaf.key.kind != Kind::Gap {

@@ -163,7 +163,7 @@ mod tests {
             for tile in tiles.drain(..) {
                 all.insert((tile.level, tile.number), tile.hashes);
             }
-            if n < 700 || n > 65_500 {
+            if !(700..=65_500).contains(&n) {
                 assert_eq!(tree.root(), tree_hash(n + 1, &stored).expect("a root").0, "size {}", n + 1);
             }
         }

@@ -272,28 +272,32 @@ async fn facts_of(client: &Client, head: &Head, checked: &Checked, report: &mut 
 
 async fn stretches(client: &Client, log: &Log, checkpoint: &Checkpoint, since: i64, report: &mut Report) {
     for head in &checkpoint.heads {
+        if head.appended_at_ms < since {
+            continue; // the signed head says that nothing of it was appended since
+        }
         let checked = async {
-            let Some(offset) = first_since(client, head, since).await? else { return Ok(None) };
-            let key = Key { offset, kind: Kind::Record, next: 0 };
+            let key = Key { offset: last_before(client, head, since).await?, kind: Kind::Record, next: 0 };
             let (tile, _) = log.of(head).tile_of(key).await?;
-            Box::pin(check::lane(client, log, head, tile, true)).await.map(Some)
+            Box::pin(check::lane(client, log, head, tile, true)).await
         };
-        let checked = match checked.await {
-            Ok(None) => continue,
-            Ok(Some(checked)) => Ok(checked),
-            Err(error) => Err(error),
-        };
+        let checked = checked.await;
         if let Some(checked) = take(report, head, checked) {
             facts_of(client, head, &checked, report).await;
         }
     }
 }
 
-async fn first_since(client: &Client, head: &Head, since: i64) -> Result<Option<i64>, SealError> {
+/// The last offset before the first record since a time; 0 where there is none before it.
+async fn last_before(client: &Client, head: &Head, since: i64) -> Result<i64, SealError> {
     let question = client.query(include_str!("../../sql/seal_since.sql"));
     let question = question.param("topic_id", head.lane.topic_id.to_string()).param("since", since);
-    let answer = question.param("partition", head.lane.partition).param("next", head.next).fetch_one().await;
-    answer.map_err(|source| SealError::Query(QueryError::new("offsets since", source)))
+    let answer = question
+        .param("partition", head.lane.partition)
+        .param("next", head.next)
+        .fetch_one::<Option<i64>>()
+        .await;
+    let answer = answer.map_err(|source| SealError::Query(QueryError::new("offsets since", source)))?;
+    Ok(answer.unwrap_or(0))
 }
 
 async fn samples(
