@@ -28,7 +28,8 @@ fn value(field: &Json) -> BoxedStrategy<Json> {
         (_, Some("boolean")) => any::<bool>().prop_map(Json::from).boxed(),
         (_, Some("int")) => (1..=i32::MAX).prop_map(Json::from).boxed(),
         (_, Some("long")) => (1..=1_000_000_000_000_000_i64).prop_map(Json::from).boxed(),
-        _ => any::<i64>().prop_map(Json::from).boxed(), // the other times
+        // the other times: 2000-01-01 to 2100-01-01
+        _ => (946_684_800_000_000_i64..=4_102_444_800_000_000).prop_map(Json::from).boxed(),
     }
 }
 
