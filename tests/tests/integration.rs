@@ -15,9 +15,9 @@ mod integration {
     mod identity;
     mod kill;
     mod poison;
+    mod proofs;
     mod replay;
     mod repurchase;
-    mod proofs;
     mod seals;
     mod trouble;
     mod world;

@@ -35,7 +35,7 @@ fn judge(case: &Case<'_>) -> Judgement {
     let broken = |name: &&str| {
         (counters.sum(name) > 0).then(|| format!("{} {}", counters.sum(name), name.replace('_', " ")))
     };
-    let broken: Vec<String> = BROKEN.iter().filter_map(|name| broken(name)).collect();
+    let broken: Vec<String> = BROKEN.iter().filter_map(broken).collect();
     let (receipts, absent) = (counters.sum("receipts"), counters.sum("absent"));
     let (untaken, without_head) = (counters.sum("untaken"), counters.sum("without_head"));
     let missing = counters.sum("holes") + counters.sum("never_taken") + untaken;
