@@ -5,6 +5,7 @@ use super::cluster;
 use super::figures::Counters;
 use super::job::{Case, Job, Judgement, Text};
 use super::jobs::{JobName, job};
+use super::limits::{self, Limits};
 use super::progress::Progress;
 use super::result::{
     CrossCheck, Input, JobResult, Measure, Offender, Verdict, Versions, Window, WindowState, moment,
@@ -19,11 +20,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -54,17 +52,6 @@ pub enum Source {
     Parquet(Place),
 }
 
-/// What a session may use.
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    /// Memory of sorts, groups and joins together, bytes; beyond it they spill to disk. `None` for no limit.
-    pub memory_bytes_max: Option<usize>,
-    /// Partitions of a scan; `None` for one a core.
-    pub partitions: Option<usize>,
-    /// Workers that run the plans, such as `http://10.0.0.7:9470`; none to run them here.
-    pub workers: Vec<Url>,
-}
-
 /// A session over one snapshot.
 pub struct Auditor {
     context: SessionContext,
@@ -72,6 +59,7 @@ pub struct Auditor {
     snapshot: Arc<Snapshot>,
     progress: Progress,
     settings: Settings,
+    workers: Vec<Url>,
 }
 
 impl std::fmt::Debug for Auditor {
@@ -82,9 +70,6 @@ impl std::fmt::Debug for Auditor {
 
 /// How often a job is run again on the same snapshot when ClickHouse broke off.
 const ATTEMPTS_MAX: u32 = 3;
-/// What sorts may hold back for their merge, so that many of them fit a small limit.
-const SORT_RESERVATION_BYTES: usize = 1 << 20;
-
 impl Auditor {
     /// A session over `snapshot`.
     ///
@@ -97,7 +82,7 @@ impl Auditor {
         limits: &Limits,
     ) -> Result<Auditor, AuditError> {
         let (snapshot, progress) = (Arc::new(snapshot), Progress::default());
-        let mut builder = builder(limits)?;
+        let mut builder = limits::builder(limits)?;
         if !limits.workers.is_empty() {
             let client = match &source {
                 Source::ClickHouse(client) => Some(client.clone()),
@@ -113,7 +98,8 @@ impl Auditor {
             Source::Parquet(place) => catalog::register_parquet(&context, place)?,
         }
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
-        Ok(Auditor { context, source, snapshot, progress, settings })
+        let workers = limits.workers.clone();
+        Ok(Auditor { context, source, snapshot, progress, settings, workers })
     }
 
     /// The session, for exports.
@@ -150,7 +136,10 @@ impl Auditor {
                     tracing::warn!(job = name.name(), attempt, error = %chain(error.as_ref()), "job is run again");
                     attempt += 1;
                 }
-                Err(error) => break self.failed(job, window, &error),
+                Err(error) => {
+                    let absent = cluster::absent(&self.workers).await;
+                    break self.failed(job, window, &error, &absent);
+                }
             }
         };
         result.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -203,8 +192,12 @@ impl Auditor {
         })
     }
 
-    fn failed(&self, job: &Job, window: Window, error: &DataFusionError) -> JobResult {
-        let sentence = format!("Could not be checked: {}.", chain(error));
+    fn failed(&self, job: &Job, window: Window, error: &DataFusionError, absent: &[String]) -> JobResult {
+        let absent = match absent {
+            [] => String::new(),
+            names => format!(" Workers that do not answer: {}.", names.join(", ")),
+        };
+        let sentence = format!("Could not be checked: {}.{absent}", chain(error));
         let verdict = Verdict::Error;
         self.result(
             job,
@@ -269,6 +262,7 @@ impl Auditor {
         let (context, frame) = (self.context.task_ctx(), self.frame(text, window).await?);
         let plan = frame.create_physical_plan().await?;
         let batches = datafusion::physical_plan::collect(plan.clone(), context).await?;
+        limits::log(text.name, plan.as_ref());
         if matches!(self.source, Source::Parquet(_)) {
             self.progress.add_rows(leaf_rows(plan.as_ref())); // scans of ClickHouse count as they go
         }
@@ -314,32 +308,6 @@ fn leaf_rows(plan: &dyn ExecutionPlan) -> u64 {
         return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
     }
     children.into_iter().map(|child| leaf_rows(child.as_ref())).sum()
-}
-
-/// A session's settings: spilling under a limit, and joins that can spill.
-fn builder(limits: &Limits) -> Result<SessionStateBuilder> {
-    let mut config = SessionConfig::new();
-    if let Some(partitions) = limits.partitions {
-        config = config.with_target_partitions(partitions.max(1));
-    }
-    if limits.memory_bytes_max.is_some() {
-        config = config.set_bool("datafusion.optimizer.prefer_hash_join", false); // hash joins cannot spill
-        config = config.with_sort_spill_reservation_bytes(SORT_RESERVATION_BYTES);
-    }
-    let runtime = runtime(limits.memory_bytes_max)?;
-    Ok(SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime))
-}
-
-/// Memory and disk of a session or a worker, under a limit in bytes if there is one.
-///
-/// # Errors
-/// Where there is no folder to spill to.
-pub fn runtime(memory_bytes_max: Option<usize>) -> Result<Arc<RuntimeEnv>> {
-    let mut runtime = RuntimeEnvBuilder::new();
-    if let Some(bytes) = memory_bytes_max {
-        runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
-    }
-    Ok(Arc::new(runtime.build()?))
 }
 
 /// What outweighs the judge: two opinions that differ, then a window that is open.

@@ -18,12 +18,16 @@ use datafusion_distributed::{
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Files are handed out in parts of at least so many bytes.
 const PART_BYTES_MIN: usize = 4 << 20;
+
+/// How long a worker may take to accept a connection before it is called absent.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 struct Workers(Vec<Url>);
 
@@ -58,6 +62,19 @@ pub(super) fn distribute(
         .with_distributed_scale_up_leaf_node_handler(scale_up)
         .with_distributed_planner()
         .with_distributed_file_scan_config_bytes_per_partition(PART_BYTES_MIN)
+}
+
+/// Which workers take no connection, by address.
+pub(super) async fn absent(workers: &[Url]) -> Vec<String> {
+    let mut absent = Vec::new();
+    for worker in workers {
+        let address = (worker.host_str().unwrap_or_default(), worker.port().unwrap_or_default());
+        let connected = tokio::time::timeout(ANSWER_MAX, TcpStream::connect(address)).await;
+        if !matches!(connected, Ok(Ok(_))) {
+            absent.push(format!("{}:{}", address.0, address.1));
+        }
+    }
+    absent
 }
 
 fn scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&ClickHouseScan> {

@@ -14,13 +14,15 @@ mod figures;
 pub mod history;
 mod job;
 mod jobs;
+mod limits;
 pub mod progress;
 pub mod report;
 pub mod result;
 mod settings;
 pub mod statistics;
 
-pub use auditor::{AuditError, Auditor, Limits, Source, runtime};
+pub use auditor::{AuditError, Auditor, Source};
 pub use cluster::{Working, work};
 pub use jobs::{JobName, all as all_jobs};
+pub use limits::{Limits, runtime};
 pub use settings::Settings;

@@ -34,6 +34,8 @@ const ATTEMPTS_MAX: u32 = 4;
 const RETRY_MILLIS: u64 = 200;
 /// Batches that may wait between ClickHouse and the plan.
 const BATCHES_MAX: usize = 2;
+/// DataFusion's batches where nothing limits them. ClickHouse then keeps its own, larger blocks, which are cheaper.
+const BATCH_ROWS: usize = 8_192;
 
 /// What is asked of ClickHouse; it travels to workers as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,12 +120,13 @@ impl ExecutionPlan for ClickHouseScan {
         Ok(Arc::new(Statistics { num_rows, ..Statistics::new_unknown(&self.schema) }))
     }
 
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let query = self.scan.queries.get(partition).cloned();
         let query = query.ok_or_else(|| internal_datafusion_err!("no partition {partition}"))?;
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), BATCHES_MAX);
         let (sender, this) = (builder.tx(), self.clone());
-        builder.spawn(async move { this.read_patiently(&query, &sender).await });
+        let rows = context.session_config().batch_size();
+        builder.spawn(async move { this.read_patiently(&query, rows, &sender).await });
         Ok(builder.build())
     }
 }
@@ -142,14 +145,14 @@ impl ClickHouseScan {
     }
 
     /// Reads one partition; asks again as long as nothing was handed on.
-    async fn read_patiently(&self, query: &str, to: &Sender<Result<RecordBatch>>) -> Result<()> {
+    async fn read_patiently(&self, query: &str, rows: usize, to: &Sender<Result<RecordBatch>>) -> Result<()> {
         if query.is_empty() {
             return Ok(());
         }
         let mut attempt = 1;
         loop {
             let mut handed_on = false;
-            match self.read(query, to, &mut handed_on).await {
+            match self.read(query, rows, to, &mut handed_on).await {
                 Err(error) if !handed_on && attempt < ATTEMPTS_MAX => {
                     let pause = Duration::from_millis(RETRY_MILLIS << (attempt - 1));
                     tracing::warn!(table = self.scan.table, attempt, ?pause, %error, "asking ClickHouse again");
@@ -161,8 +164,16 @@ impl ClickHouseScan {
         }
     }
 
-    async fn read(&self, query: &str, to: &Sender<Result<RecordBatch>>, handed_on: &mut bool) -> Result<()> {
-        let mut answer = ask(&self.client, query, &self.scan.constants)?;
+    async fn read(
+        &self,
+        query: &str,
+        rows: usize,
+        to: &Sender<Result<RecordBatch>>,
+        handed_on: &mut bool,
+    ) -> Result<()> {
+        // a session under a memory limit has small batches; slices of a large one would hold all of it
+        let block = (rows < BATCH_ROWS).then_some(rows);
+        let mut answer = ask(&self.client, query, &self.scan.constants, block)?;
         let mut decoder = StreamDecoder::new();
         while let Some(bytes) = answer.next().await.map_err(failed)? {
             let mut buffer = bytes.into();
@@ -202,8 +213,11 @@ fn failed(error: clickhouse::error::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-fn ask(client: &Client, query: &str, constants: &Constants) -> Result<BytesCursor> {
+fn ask(client: &Client, query: &str, constants: &Constants, block: Option<usize>) -> Result<BytesCursor> {
     let mut asked = client.query(query);
+    if let Some(rows) = block {
+        asked = asked.with_setting("max_block_size", rows.to_string());
+    }
     for (name, value) in SETTINGS {
         asked = asked.with_setting(name, value);
     }
@@ -218,7 +232,7 @@ fn ask(client: &Client, query: &str, constants: &Constants) -> Result<BytesCurso
 
 /// The whole answer to a query that ClickHouse computes by itself.
 pub(crate) async fn answer(client: &Client, query: &str, constants: &Constants) -> Result<Vec<RecordBatch>> {
-    let mut answer = ask(client, query, constants)?;
+    let mut answer = ask(client, query, constants, None)?;
     let (mut decoder, mut batches) = (StreamDecoder::new(), Vec::new());
     while let Some(bytes) = answer.next().await.map_err(failed)? {
         let mut buffer = bytes.into();
