@@ -4,11 +4,11 @@ WITH pieces AS (
     UNION ALL
     SELECT topic_id, partition, first, next FROM gaps
     UNION ALL
-    SELECT topic_id, partition, low, low FROM heads
+    SELECT topic_id, partition, low AS first, low AS next FROM heads
     UNION ALL
-    SELECT topic_id, partition, high, high FROM heads WHERE ended = 1
+    SELECT topic_id, partition, high AS first, high AS next FROM heads WHERE ended = 1
     UNION ALL
-    SELECT DISTINCT a.topic_id, a.partition, 0, 0
+    SELECT DISTINCT a.topic_id, a.partition, 0 AS first, 0 AS next
     FROM audit_log AS a LEFT JOIN heads ON heads.topic_id = a.topic_id AND heads.partition = a.partition
     WHERE heads.topic_id IS NULL
 ), ordered AS (
