@@ -22,7 +22,7 @@ use tally_sinks::{DeadTopic, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-mod registry;
+pub(super) mod registry;
 
 /// Run everything here: an in-process broker, the embedded ClickHouse, a simulated platform, the pipeline, a page.
 ///

@@ -14,6 +14,7 @@ mod export;
 mod history;
 mod judge;
 mod moment;
+mod self_test;
 mod watch;
 mod worker;
 
@@ -42,6 +43,7 @@ pub(crate) enum AuditCommand {
     All(judge::JudgeArgs),
     Export(export::ExportArgs),
     History(history::HistoryArgs),
+    SelfTest(self_test::SelfTestArgs),
     Watch(watch::WatchArgs),
     Worker(worker::WorkerArgs),
 }
@@ -61,6 +63,7 @@ pub(crate) async fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
         C::All(args) => judge::run(&tally_queries::audit::all_jobs(), args).await,
         C::Export(args) => export::run(args).await,
         C::History(args) => history::run(args).await,
+        C::SelfTest(args) => Box::pin(self_test::run(args)).await,
         C::Watch(args) => watch::run(args).await,
         C::Worker(args) => worker::run(args).await,
     }

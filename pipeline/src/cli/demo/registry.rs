@@ -11,7 +11,7 @@ use tally_pipeline::simulator::ForeignSchema;
 use tokio::net::TcpListener;
 
 /// Serves these schemas on loopback for as long as the process lives; gives the address.
-pub(super) async fn serve(schemas: Vec<ForeignSchema>) -> std::io::Result<String> {
+pub(in crate::cli) async fn serve(schemas: Vec<ForeignSchema>) -> std::io::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let app = Router::new().route("/schemas/ids/{id}", get(schema)).with_state(Arc::new(schemas));
