@@ -135,7 +135,6 @@ fn the_truth_of_a_demo_is_what_is_in_its_store() {
 /// Scenario: a demo of ten seconds, then all audit jobs on its folder.
 /// Guarantees: every figure is what the platform says it did.
 #[test]
-#[ignore = "needs tally audit all"]
 fn the_audit_finds_what_the_platform_did() {
     let data = TempFolder::new("demo-audit");
     let (file, truth) = demo(data.path());
