@@ -1,8 +1,9 @@
 -- The same from single events: each charge, supplement and refund on its own, joined to its task and to the one estimate that
 -- no later estimate under the same id replaces.
 WITH ends AS (
-    SELECT task_id, event_us AS ended_us, kind AS ended FROM task_events
+    SELECT task_id, max(event_us) AS ended_us, max(kind) AS ended FROM task_events
     WHERE kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') AND audience = 'CUSTOMER'
+    GROUP BY task_id
 ), starts AS (
     SELECT task_id, min(event_us) AS started_us FROM task_events WHERE kind = 'STARTED' AND audience = 'CUSTOMER' GROUP BY task_id
 ), firsts AS (

@@ -11,6 +11,6 @@ WITH found AS (
             ELSE concat('recovered after ', CAST((recovered_us - accepted_us) / 1000 AS VARCHAR), ' ms') END
     FROM feed_resumes
     WHERE accepted_us >= $from_us AND accepted_us < $to_us
-        AND (outcome = 'RESYNC' OR (outcome = 'RESUMED' AND coalesce(recovered_us, $as_of_us) - accepted_us > 5000000))
+        AND (outcome = 'RESYNC' OR (outcome = 'RESUMED' AND (recovered_us - accepted_us > 5000000 OR (recovered_us IS NULL AND accepted_us + 5000000 <= $as_of_us))))
 )
 SELECT id, why, detail FROM found ORDER BY id

@@ -1,0 +1,13 @@
+//! Every job over stores written by hand, against figures computed by hand from the definitions of the metrics.
+
+mod accuracy;
+mod completeness;
+mod elsewhere;
+mod history;
+mod ledger;
+mod money;
+mod offsets;
+mod repurchase;
+mod service;
+mod stability;
+mod watch;
