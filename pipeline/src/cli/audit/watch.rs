@@ -144,7 +144,10 @@ async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts
                 break;
             }
             let Source::ClickHouse(_) = &input.source else { break };
-            let result = record(client, auditor.run(job, window).await).await?;
+            let result = auditor.run(job, window).await;
+            // what could not be checked says nothing of the window: it is shown, and judged again on the next round
+            let checked = result.verdict != Verdict::Error;
+            let result = if checked { record(client, result).await? } else { result };
             tracing::info!(job = result.job, verdict = %result.verdict, from = moment(from), to = moment(to), "judged");
             verdicts.show(&result);
         }

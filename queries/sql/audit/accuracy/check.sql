@@ -29,7 +29,7 @@ WITH ends AS (
         JOIN credit_events AS quotes ON quotes.estimate_id = charged.estimate_id
         LEFT JOIN starts ON starts.task_id = charged.task_id
         LEFT JOIN ends ON ends.task_id = charged.task_id
-    WHERE charged.place = 1 AND charged.estimate_id <> '' AND quotes.kind = 'ESTIMATED' AND quotes.event_us <= coalesce(starts.started_us, ends.ended_us)
+    WHERE charged.place = 1 AND charged.estimate_id <> '' AND quotes.kind = 'ESTIMATED' AND quotes.event_us < coalesce(starts.started_us, ends.ended_us)
 ), estimates AS (
     SELECT task_id, estimate_micros FROM quoted WHERE place = 1
 ), judged AS (

@@ -30,7 +30,7 @@ WITH money AS (
 ), estimates AS (
     SELECT tasks.task_id AS task_id, last_value(quoted.amount_micros ORDER BY quoted.event_us, quoted."offset") AS estimate_micros
     FROM tasks JOIN credit_events AS quoted ON quoted.estimate_id = tasks.estimate_id
-    WHERE quoted.kind = 'ESTIMATED' AND tasks.estimate_id <> '' AND quoted.event_us <= tasks.started_us
+    WHERE quoted.kind = 'ESTIMATED' AND tasks.estimate_id <> '' AND quoted.event_us < tasks.started_us
     GROUP BY tasks.task_id
 ), stages AS (
     SELECT tasks.task_id AS task_id, class, settled_micros, estimate_micros,
