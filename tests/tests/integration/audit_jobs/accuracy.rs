@@ -160,7 +160,7 @@ fn each_story_of_money() {
         ("zero-paid", "misses"),
     ]);
     // lower and upper bound: 7 of 13, and 8 of 13
-    let bounds = &said.measure("share within tolerance", "normal queue, ±10 %")["bounds"];
+    let bounds = &said.measure("share within tolerance", "normal, ±10 %")["bounds"];
     let bound = |n: usize| bounds[n].as_f64().expect("a bound");
     assert!((bound(0) - 7.0 / 13.0).abs() < 1e-12 && (bound(1) - 8.0 / 13.0).abs() < 1e-12, "{bounds}");
 

@@ -80,7 +80,7 @@ fn each_story_of_a_customer() {
         ("followed", 17),
         ("followed_again", 6),
     ]);
-    assert_eq!((&said.result()["numerator"], &said.result()["denominator"]), (&json!(7), &json!(16)));
+    assert_eq!((&said.result()["numerator"], &said.result()["denominator"]), (&json!(56), &json!(16)));
     let uplift = said.measure("launch ÷ baseline", "");
     assert_eq!((&uplift["numerator"], &uplift["denominator"]), (&json!(56), &json!(16))); // 7·8 ÷ 16·1
     let difference = said.measure("launch − baseline", "");
