@@ -25,6 +25,18 @@ pub struct Sections {
     pub bounds: Bounds,
 }
 
+/// An address that carries no user or password: addresses are shown in messages and by `tally config`.
+fn without_password(url: &str) -> Result<String, String> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next();
+    match authority.is_some_and(|authority| authority.contains('@')) {
+        false => Ok(url.to_owned()),
+        true => {
+            Err("user and password do not belong in an address: give them by their own flags or variables"
+                .to_owned())
+        }
+    }
+}
+
 /// Kafka: where events come from.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
@@ -95,7 +107,13 @@ impl Kafka {
 #[command(next_help_heading = "ClickHouse")]
 pub struct ClickHouse {
     /// Address of ClickHouse's HTTP interface.
-    #[arg(id = "clickhouse.url", long = "clickhouse", env = "TALLY_CLICKHOUSE_URL", value_name = "URL")]
+    #[arg(
+        id = "clickhouse.url",
+        long = "clickhouse",
+        env = "TALLY_CLICKHOUSE_URL",
+        value_parser = without_password,
+        value_name = "URL"
+    )]
     pub url: Option<String>,
     /// Folder of the embedded ClickHouse: joined if one is serving it, else started for as long as the command runs.
     #[arg(
@@ -163,7 +181,13 @@ impl ClickHouse {
 #[command(next_help_heading = "Schema registry")]
 pub struct SchemaRegistry {
     /// Address of a Confluent-compatible registry. Without one, only single-object encoding with a contract's fingerprint is understood.
-    #[arg(id = "registry.url", long = "registry", env = "TALLY_REGISTRY_URL", value_name = "URL")]
+    #[arg(
+        id = "registry.url",
+        long = "registry",
+        env = "TALLY_REGISTRY_URL",
+        value_parser = without_password,
+        value_name = "URL"
+    )]
     pub url: Option<String>,
     /// User for basic authentication.
     #[arg(id = "registry.user", long = "registry-user", env = "TALLY_REGISTRY_USER", value_name = "NAME")]

@@ -53,6 +53,9 @@ pub enum IngestError {
     /// The dead-letter producer was refused.
     #[error("dead-letter producer: {0}")]
     DeadTopic(String),
+    /// Kafka does not say which topic it is.
+    #[error("{0}")]
+    Identity(String),
     /// The metrics' address is taken.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -275,15 +278,28 @@ impl Shown for Fleet {
     }
 }
 
+/// A partition, the identity of its topic, and its high watermark.
+#[derive(Clone)]
+struct Goal {
+    partition: Partition,
+    topic_id: Option<uuid::Uuid>,
+    high: i64,
+}
+
 /// The high watermarks of all partitions now.
-async fn goal(source: &Source, topics: &[String]) -> Result<Vec<(Partition, i64)>, IngestError> {
+async fn goal(source: &Source, topics: &[String]) -> Result<Vec<Goal>, IngestError> {
+    let mut ids = HashMap::new();
+    for topic in topics {
+        let id = source.identity(topic).await.map_err(|e| IngestError::Identity(e.to_string()))?;
+        ids.insert(topic.clone(), id);
+    }
     let (source, topics) = (source.clone(), topics.to_vec());
     let ask = move || -> Result<_, SourceError> {
         let mut goal = Vec::new();
         for topic in &topics {
             for partition in source.partitions(topic)? {
                 let (_, high) = source.watermarks(&partition)?;
-                goal.push((partition, high));
+                goal.push(Goal { topic_id: ids.get(topic).copied(), partition, high });
             }
         }
         Ok(goal)
@@ -292,14 +308,16 @@ async fn goal(source: &Source, topics: &[String]) -> Result<Vec<(Partition, i64)
 }
 
 /// Stops once the group, all instances together, has committed up to the goal.
-async fn catch_up(source: Source, goal: Vec<(Partition, i64)>, stop: CancellationToken) {
+async fn catch_up(source: Source, goal: Vec<Goal>, stop: CancellationToken) {
     let mut open = goal;
     while !open.is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (source, pending) = (source.clone(), open.clone());
         let ask = move || {
-            let reached = |(partition, high): &(Partition, i64)| {
-                *high == 0 || matches!(source.committed(partition), Ok(Some((offset, _))) if offset >= *high)
+            // a commit under another identity, or none, is not ours, and no lane believes it
+            let reached = |Goal { partition, topic_id, high }: &Goal| {
+                *high == 0
+                    || matches!(source.committed(partition), Ok(Some((offset, id))) if offset >= *high && id == *topic_id)
             };
             pending.into_iter().filter(|one| !reached(one)).collect::<Vec<_>>()
         };

@@ -10,7 +10,9 @@ SELECT
     countIf(disposition = 'DEAD' AND (partition, offset) NOT IN
         (SELECT partition, offset FROM dead_letters WHERE topic_id = {topic_id:UUID})) AS dead_without_letter,
     countIf(disposition = 'ACCEPTED' AND (partition, offset) IN
-        (SELECT partition, offset FROM dead_letters WHERE topic_id = {topic_id:UUID})) AS both,
+        (SELECT partition, offset FROM dead_letters WHERE topic_id = {topic_id:UUID}))
+        + countIf(disposition = 'DEAD' AND (partition, offset) IN
+        (SELECT partition, offset FROM {facts:Identifier} FINAL WHERE topic_id = {topic_id:UUID})) AS both,
     (SELECT count() FROM {facts:Identifier} FINAL WHERE topic_id = {topic_id:UUID} AND (source, event_id, digest) NOT IN
         (SELECT source, event_id, digest FROM audit_log WHERE disposition = 'ACCEPTED')) AS facts_without_receipt,
     (SELECT count() FROM dead_letters FINAL WHERE topic_id = {topic_id:UUID} AND (partition, offset) NOT IN

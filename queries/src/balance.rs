@@ -73,7 +73,7 @@ pub struct Balance {
 impl Balance {
     /// True when nothing is missing, nothing is too much, and nothing is both.
     pub fn holds(&self) -> bool {
-        self.missing == 0 && self.extra == 0 && self.both == 0
+        self.missing == 0 && self.extra == 0 && self.both == 0 && self.holes.is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the input ends: taken once, at the start, so that it does not move while jobs read it.
 
+use super::table::tables;
 use crate::audit::result::{InputBound, Window, WindowState};
 use crate::{QueryError, audit::result::moment};
 use clickhouse::{Client, Row};
@@ -40,6 +41,11 @@ pub struct Snapshot {
     pub first_event_us: i64,
     /// Event time of the last one; `i64::MIN` where there is none.
     pub last_event_us: i64,
+    /// Facts and dead letters that lie beyond the bound although every offset up to them is said to have its disposition,
+    /// or the topic has ended: their receipts are gone.
+    pub beyond_taken: i64,
+    /// Those of partitions without any receipt, and those appended more than an hour ago: their receipts are late or gone.
+    pub beyond_waiting: i64,
     /// Rows in each table, as the store counts them: an estimate for plans and progress.
     pub rows: Vec<(String, u64)>,
     /// The store's version.
@@ -53,6 +59,14 @@ struct BoundRow {
     partition: i32,
     next: i64,
     newest_us: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct BeyondRow {
+    id: String,
+    partition: i32,
+    offset: i64,
+    waiting: bool,
 }
 
 #[derive(Row, Deserialize)]
@@ -96,15 +110,41 @@ impl Snapshot {
         let rows =
             client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
         let version = client.query("SELECT version()").fetch_one::<String>().await;
-        Ok(Snapshot {
+        let snapshot = Snapshot {
             watermark_us: watermark(&heads, &bounds),
             bounds: bounds.into_iter().map(bound).collect(),
             heads,
             first_event_us,
             last_event_us,
+            beyond_taken: 0,
+            beyond_waiting: 0,
             rows: rows.map_err(failed("rows of tables"))?,
             version: version.map_err(failed("version"))?,
-        })
+        };
+        snapshot.look_beyond(client).await.map_err(failed("rows beyond the last receipts"))
+    }
+
+    /// Counts rows that the bound cuts off and that are not just being written: a bound is where receipts end, so receipts
+    /// that were deleted from the end would otherwise take their facts out of sight.
+    async fn look_beyond(mut self, client: &Client) -> Result<Snapshot, clickhouse::error::Error> {
+        let (mut taken, mut waiting) = (0, 0);
+        for table in tables() {
+            let Some(question) = table.beyond(&self) else { continue };
+            let rows: Vec<BeyondRow> = client.query(&question).fetch_all().await?;
+            for row in rows {
+                let same = |h: &&Head| h.partition == row.partition && h.topic_id.to_string() == row.id;
+                let head = self.heads.iter().find(same);
+                let gone = head.is_some_and(|head| head.ended || row.offset < head.taken.min(head.high));
+                let known = self
+                    .bounds
+                    .iter()
+                    .any(|b| b.partition == row.partition && b.topic_id.to_string() == row.id);
+                taken += i64::from(gone);
+                waiting += i64::from(!gone && (row.waiting || !known));
+            }
+        }
+        (self.beyond_taken, self.beyond_waiting) = (taken, waiting);
+        Ok(self)
     }
 
     /// A window as it stands: `to` must have been passed by the watermark and the grace.

@@ -82,6 +82,18 @@ impl Table {
         format!("SELECT {columns} FROM {} AS t WHERE {}", self.from, self.bound(snapshot))
     }
 
+    /// The query for facts and dead letters beyond the bound, and whether each was appended more than an hour ago; at most
+    /// so many that a verdict is certain.
+    pub(super) fn beyond(&self, snapshot: &Snapshot) -> Option<String> {
+        (self.bounded == Bounded::Offset && self.name != "audit_log").then(|| {
+            let (from, bound) = (self.from, self.bound(snapshot));
+            format!(
+                "SELECT toString(t.topic_id) AS id, t.partition AS partition, t.offset AS offset, \
+                t.appended_at < now64(3) - INTERVAL 1 HOUR AS waiting FROM {from} AS t WHERE NOT {bound} LIMIT 100000"
+            )
+        })
+    }
+
     /// The view it is read from.
     pub(super) fn from(&self) -> &'static str {
         self.from

@@ -64,11 +64,16 @@ pub(super) async fn remember(
     insert.end().await.map_err(failed)
 }
 
-/// The checkpoint of most leaves that the table has under that name.
-pub(super) async fn newest(client: &Client, origin: &str) -> Result<Option<Remembered>, SealError> {
+/// How many of the latest checkpoints a log must continue.
+const REMEMBERED_MAX: u64 = 100;
+
+/// The latest checkpoints that the table has under that name, those of most leaves first; every root of a size once, so
+/// that two histories of one size both appear.
+pub(super) async fn remembered(client: &Client, origin: &str) -> Result<Vec<Remembered>, SealError> {
     let sql = "SELECT leaves, checkpoint, heads FROM seals FINAL WHERE origin = {origin:String}
-        ORDER BY leaves DESC, sealed_at DESC LIMIT 1";
-    client.query(sql).param("origin", origin).fetch_optional().await.map_err(failed)
+        ORDER BY leaves DESC, sealed_at DESC LIMIT 1 BY leaves, root LIMIT {limit:UInt64}";
+    let ask = client.query(sql).param("origin", origin).param("limit", REMEMBERED_MAX);
+    ask.fetch_all().await.map_err(failed)
 }
 
 /// Every partition of which there are rows.

@@ -14,6 +14,7 @@ use super::leaf::{Key, Kind, Leaf};
 use super::log::{HINT, LaneLog, Log, NEWEST, numbered};
 use super::rows::Leaves;
 use super::tree::{Tile, Tree, WIDTH};
+use super::verify;
 use super::{Head, Lane, SealError, history};
 use bytes::Bytes;
 use clickhouse::Client;
@@ -99,6 +100,12 @@ pub async fn seal(
         let before = newest(log, keys).await?;
         let number = before.as_ref().map_or(0, |(number, _)| *number);
         let before = before.map(|(_, checkpoint)| checkpoint);
+        match continued(client, log, before.as_ref(), keys).await {
+            Ok(()) => {}
+            // another sealer may have gone on meanwhile
+            Err(_) if newest(log, keys).await?.map_or(0, |(newer, _)| newer) != number => continue,
+            Err(error) => return Err(error),
+        }
         if let Some(before) = &before {
             history::remember(client, before, now_micros).await?;
         }
@@ -120,6 +127,29 @@ pub async fn seal(
         }
     }
     Err(SealError::Contended(ATTEMPTS_MAX))
+}
+
+/// Refuses a log that does not continue what ClickHouse remembers of it: to go on would sign over what was altered.
+async fn continued(
+    client: &Client,
+    log: &Log,
+    before: Option<&Checkpoint>,
+    keys: &Keys,
+) -> Result<(), SealError> {
+    let remembered = history::remembered(client, keys.origin()).await?;
+    let Some(newest) = remembered.first() else { return Ok(()) };
+    let Some(before) = before else {
+        let leaves = newest.leaves;
+        return Err(SealError::Missing(format!(
+            "its checkpoints, though ClickHouse remembers one of {leaves} leaves: bring the log back, or begin another with a key of another --name"
+        )));
+    };
+    match verify::continues(log, before, &remembered, keys).await.first() {
+        None => Ok(()),
+        Some(finding) => Err(SealError::Altered(format!(
+            "it does not continue what ClickHouse remembers of it, and is not sealed over: {finding}"
+        ))),
+    }
 }
 
 /// Extends every partition's tree; gives the heads in their order.

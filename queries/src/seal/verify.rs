@@ -9,6 +9,7 @@
 //! | a sealed row or its fact was deleted | tampered (1) | a leaf without row; a receipt without fact |
 //! | a row was inserted among sealed ones, or a fact | tampered (1) | a row without leaf; a fact without receipt |
 //! | the log was rolled back (truncated tip) | tampered (1) | `seals`, or a checkpoint kept elsewhere, has more leaves |
+//! | the log was begun anew, or went on from an old copy, over altered rows | tampered (1) | it does not continue a row of `seals`; nor does the sealer go on |
 //! | a tile, a list of heads or a checkpoint was altered | tampered (1) | root, signature |
 //! | a tile is missing | could not check (3) | the rows may still give the signed root; proofs cannot be made |
 //! | the checkpoint bears no known key's signature | could not check (3) | |
@@ -24,6 +25,7 @@
 use super::check::{self, Checked};
 use super::checkpoint::{self, Checkpoint, leaves};
 use super::facts::{self, Mismatch, OFFENDERS_MAX, Which};
+use super::history::Remembered;
 use super::keys::Keys;
 use super::leaf::{Key, Kind};
 use super::log::Log;
@@ -103,22 +105,22 @@ pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) 
 /// The newest checkpoint of the log, held against the one that ClickHouse remembers.
 async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) -> Option<Checkpoint> {
     let found = newest(log, keys).await;
-    let remembered = match history::newest(client, keys.origin()).await {
+    let remembered = match history::remembered(client, keys.origin()).await {
         Ok(remembered) => remembered,
         Err(error) => {
             report.add(error.into());
-            None
+            Vec::new()
         }
     };
     let checkpoint = match found {
         Ok(Some((_, checkpoint))) => checkpoint,
         Ok(None) => {
-            report.add(match remembered {
-                Some(_) => Finding::log(
+            report.add(match remembered.is_empty() {
+                false => Finding::log(
                     Class::Unchecked,
                     "the log holds no checkpoint, though ClickHouse remembers one",
                 ),
-                None => Finding::log(Class::Incomplete, "nothing was sealed"),
+                true => Finding::log(Class::Incomplete, "nothing was sealed"),
             });
             return None;
         }
@@ -127,21 +129,34 @@ async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) ->
             return None;
         }
     };
-    if let Some(remembered) = remembered {
-        let what = "the table seals";
-        match checkpoint::checkpoint(remembered.checkpoint.as_bytes(), remembered.heads.as_bytes(), keys) {
-            Ok(kept) if remembered.leaves == leaves(&kept.heads) => {
-                report.add_all(check::extends(log, &checkpoint.heads, &kept.heads, what).await);
+    report.add_all(continues(log, &checkpoint, &remembered, keys).await);
+    Some(checkpoint)
+}
+
+/// Whether a log's checkpoint continues every one that ClickHouse remembers. A log that was begun anew over altered rows does
+/// not, however well it is signed. Earlier rows whose key was not given are passed over: the newest must be readable.
+pub(super) async fn continues(
+    log: &Log,
+    checkpoint: &Checkpoint,
+    remembered: &[Remembered],
+    keys: &Keys,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (place, row) in remembered.iter().enumerate() {
+        match checkpoint::checkpoint(row.checkpoint.as_bytes(), row.heads.as_bytes(), keys) {
+            Ok(kept) if row.leaves == leaves(&kept.heads) => {
+                findings.extend(check::extends(log, &checkpoint.heads, &kept.heads, "the table seals").await);
             }
-            Ok(_) => report.add(Finding::row("seals", String::new(), Uuid::nil(), "a row was altered")),
+            Ok(_) => findings.push(Finding::row("seals", String::new(), Uuid::nil(), "a row was altered")),
+            Err(SealError::UnknownKey(_)) if place > 0 => {}
             Err(SealError::UnknownKey(_)) => {
                 let text = "the newest row is signed by a key that was not given";
-                report.add(Finding { table: "seals".to_owned(), ..Finding::log(Class::Unchecked, text) });
+                findings.push(Finding { table: "seals".to_owned(), ..Finding::log(Class::Unchecked, text) });
             }
-            Err(error) => report.add(error.into()),
+            Err(error) => findings.push(error.into()),
         }
     }
-    Some(checkpoint)
+    findings
 }
 
 fn take(report: &mut Report, head: &Head, checked: Result<Checked, SealError>) -> Option<Checked> {
@@ -205,6 +220,7 @@ fn mismatch(
     report: &mut Report,
 ) {
     let Mismatch { topic, topic_id, partition, offset, appended_at_ms, event_id, receipts, facts } = found;
+    // of a partition that was never sealed nothing is known, but no lane writes facts without receipts for long
     let next = heads.get(&(*topic_id, *partition)).copied().unwrap_or(0);
     let what = match (receipts, facts) {
         (_, 0) => "has its receipt and no fact: it was deleted",

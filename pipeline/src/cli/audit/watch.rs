@@ -145,9 +145,18 @@ async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts
             }
             let Source::ClickHouse(_) = &input.source else { break };
             let result = auditor.run(job, window).await;
-            // what could not be checked says nothing of the window: it is shown, and judged again on the next round
-            let checked = result.verdict != Verdict::Error;
-            let result = if checked { record(client, result).await? } else { result };
+            if result.verdict == Verdict::Error {
+                // it says nothing of the window: it is shown, and the next round begins with it again
+                tracing::warn!(
+                    job = result.job,
+                    from = moment(from),
+                    reason = result.sentence,
+                    "could not be checked"
+                );
+                verdicts.show(&result);
+                break;
+            }
+            let result = record(client, result).await?;
             tracing::info!(job = result.job, verdict = %result.verdict, from = moment(from), to = moment(to), "judged");
             verdicts.show(&result);
         }

@@ -87,14 +87,16 @@ async fn letters(args: &ReplayArgs, store: &Store) -> anyhow::Result<Vec<Letter>
     let mut letters = Vec::new();
     if args.at.is_empty() {
         letters = dead_letters(store.client(), &wanted).await?;
+        letters.reverse(); // they come newest first, and are published in their order
     }
-    for At { topic, partition, offset } in &args.at {
+    let mut places = args.at.clone();
+    places.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
+    for At { topic, partition, offset } in &places {
         let one = Wanted { topic: topic.clone(), at: Some((*partition, *offset)), ..wanted.clone() };
         let found = dead_letters(store.client(), &one).await?;
         anyhow::ensure!(!found.is_empty(), "no dead letter at {topic}/{partition}/{offset}");
         letters.extend(found);
     }
-    letters.reverse();
     Ok(letters)
 }
 

@@ -11,7 +11,7 @@ WITH stated AS (
         sum(CASE WHEN c.kind = 'PURCHASED' OR c.kind = 'REFUNDED' THEN c.amount_micros ELSE 0 END)
             - sum(CASE WHEN c.kind = 'CHARGED' OR c.kind = 'SUPPLEMENT_CHARGED' THEN c.amount_micros ELSE 0 END) AS moved_micros
     FROM last_stated JOIN credit_events AS c ON c.wallet_id = last_stated.wallet_id
-    WHERE c.event_us < $to_us AND (c.appended_us < last_stated.appended_us OR (c.appended_us = last_stated.appended_us AND c."offset" <= last_stated."offset"))
+    WHERE c.appended_us < last_stated.appended_us OR (c.appended_us = last_stated.appended_us AND c."offset" <= last_stated."offset")
     GROUP BY last_stated.wallet_id, last_stated.balance_after_micros
 )
 SELECT count(*) AS wallets, count(CASE WHEN stated_micros = moved_micros THEN 1 END) AS balanced,

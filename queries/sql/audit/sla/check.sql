@@ -7,8 +7,8 @@ WITH placed AS (
     FROM moderation_events WHERE case_id <> ''
 ), named AS (
     SELECT case_id, policy_tag, risk_level FROM placed WHERE place = 1
-), reported AS (
-    SELECT case_id FROM placed WHERE kind = 'REPORTED' AND place_of_kind = 1 AND event_us >= $from_us AND event_us < $to_us
+), begun AS (
+    SELECT case_id FROM placed WHERE place = 1 AND event_us >= $from_us AND event_us < $to_us
 ), decided AS (
     SELECT case_id, event_us AS decided_us FROM placed WHERE kind = 'DECIDED' AND place_of_kind = 1
 ), due AS (
@@ -16,9 +16,11 @@ WITH placed AS (
 )
 SELECT concat(named.policy_tag, ' ', named.risk_level) AS grp, count(*) AS cases,
     count(CASE WHEN decided.decided_us < due.due_us THEN 1 END) AS in_time, count(CASE WHEN decided.decided_us >= due.due_us THEN 1 END) AS late,
-    count(CASE WHEN decided.decided_us IS NULL AND due.due_us <= $as_of_us THEN 1 END) AS overdue
-FROM reported
-    JOIN named ON named.case_id = reported.case_id
-    LEFT JOIN decided ON decided.case_id = reported.case_id
-    LEFT JOIN due ON due.case_id = reported.case_id
+    count(CASE WHEN decided.decided_us IS NULL AND due.due_us <= $as_of_us THEN 1 END) AS overdue,
+    count(CASE WHEN decided.decided_us IS NULL AND (due.due_us IS NULL OR due.due_us > $as_of_us) THEN 1 END) AS still_open,
+    count(CASE WHEN decided.decided_us IS NOT NULL AND due.due_us IS NULL THEN 1 END) AS without_due
+FROM begun
+    JOIN named ON named.case_id = begun.case_id
+    LEFT JOIN decided ON decided.case_id = begun.case_id
+    LEFT JOIN due ON due.case_id = begun.case_id
 GROUP BY named.policy_tag, named.risk_level

@@ -16,7 +16,7 @@ pub(super) const JOB: Job = Job {
 };
 
 /// Any of these is a no. An expired offset is lost; a conflict is never resolved by taking the first.
-const BROKEN: [&str; 11] = [
+const BROKEN: [&str; 12] = [
     "holes",
     "overlaps",
     "never_taken",
@@ -28,6 +28,7 @@ const BROKEN: [&str; 11] = [
     "letter_without_receipt",
     "both_ways",
     "conflicts",
+    "beyond_taken",
 ];
 
 fn judge(case: &Case<'_>) -> Judgement {
@@ -44,16 +45,25 @@ fn judge(case: &Case<'_>) -> Judgement {
         () if !broken.is_empty() => {
             (Verdict::Fail, format!("The ledger does not balance: {}.", broken.join(", ")))
         }
-        () if total == 0 => (Verdict::NotEvaluated, "No offset has been taken yet.".to_owned()),
+        () if total == 0 && counters.get("", "beyond_waiting") == 0 => {
+            (Verdict::NotEvaluated, "No offset has been taken yet.".to_owned())
+        }
         () if untaken > 0 => (
             Verdict::Pending,
             format!(
                 "{untaken} offsets below the high watermarks are still to be taken; no other is missing."
             ),
         ),
+        () if counters.get("", "beyond_waiting") > 0 => {
+            let rows = counters.get("", "beyond_waiting");
+            let sentence = format!(
+                "No offset is missing up to the last receipts, but {rows} facts or dead letters lie beyond them: they are being written, or their receipts are gone."
+            );
+            (Verdict::Pending, sentence)
+        }
         () if without_head > 0 => {
             let sentence = format!(
-                "No offset is missing up to the last one taken, but of {without_head} partitions no high watermark is known: give --brokers, or let `tally ingest` run."
+                "No offset is missing up to the last one taken, but of {without_head} partitions no high watermark is known: give --ask-kafka with --brokers, or let `tally ingest` run."
             );
             (Verdict::Insufficient, sentence)
         }

@@ -27,7 +27,12 @@ const ENDPOINTS: [(&str, &str); 4] = [
 
 fn judge(case: &Case<'_>) -> Judgement {
     let attempts: Vec<Measure> = ENDPOINTS.iter().map(|(symbol, path)| rate(case, symbol, path)).collect();
-    let verdict = worst(attempts.iter().filter_map(|m| m.verdict).filter(|v| *v != Verdict::NotEvaluated));
+    // each interface must be proven: one that nobody called leaves the whole undecided
+    let judged: Vec<Verdict> = attempts.iter().filter_map(|m| m.verdict).collect();
+    let verdict = match worst(judged.iter().copied()) {
+        Verdict::Pass if judged.contains(&Verdict::NotEvaluated) => Verdict::Insufficient,
+        verdict => verdict,
+    };
     let of = |wanted| {
         let named: Vec<&str> =
             attempts.iter().filter(|m| m.verdict == Some(wanted)).map(|m| m.group.as_str()).collect();
@@ -38,9 +43,9 @@ fn judge(case: &Case<'_>) -> Judgement {
     let target = percent(case.settings.errors_below_permille);
     let sentence = match verdict {
         Verdict::NotEvaluated => "No attempt reached an interface in this window.".to_owned(),
-        Verdict::Pass => format!(
-            "Every interface that was called failed in less than {target} of its attempts, proven at 95 %."
-        ),
+        Verdict::Pass => {
+            format!("Every interface failed in less than {target} of its attempts, proven at 95 %.")
+        }
         Verdict::Fail => format!("{} failed in {target} of the attempts or more.", of(Verdict::Fail)),
         _ => format!(
             "No interface failed in {target} of its attempts or more, but for {} there are too few attempts to prove it.",

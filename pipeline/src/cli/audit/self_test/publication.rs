@@ -231,9 +231,10 @@ fn foreign(topic: Topic, unknown: bool) -> anyhow::Result<(ForeignSchema, Json)>
     let read = |schema: ForeignSchema| Some((serde_json::from_str::<Json>(&schema.json).ok()?, schema));
     let fits = |json: &Json| {
         let fields = json["fields"].as_array().into_iter().flatten();
-        let tag = fields.filter(|field| field["name"] == "policy_tag").map(|field| field["type"].is_array());
+        let mut tag =
+            fields.filter(|field| field["name"] == "policy_tag").map(|field| field["type"].is_array());
         let own = format!("{}.{}", json["namespace"].as_str()?, json["name"].as_str()?);
-        Some(own == name && tag.last()? != unknown)
+        Some(own == name && tag.next_back()? != unknown)
     };
     let mut all = foreign_schemas().into_iter().filter_map(read);
     let found = all.find(|(json, _)| fits(json) == Some(true));

@@ -127,7 +127,10 @@ impl Scratch {
 
 /// What Kafka said of each record.
 #[derive(Clone, Default)]
-struct Acks(Arc<Mutex<(HashMap<usize, Place>, Option<String>)>>);
+struct Acks(Arc<Mutex<Acknowledged>>);
+
+/// Where each record went, and what was said of the last that was refused.
+type Acknowledged = (HashMap<usize, Place>, Option<String>);
 
 impl ClientContext for Acks {}
 
