@@ -100,12 +100,6 @@ pub async fn seal(
         let before = newest(log, keys).await?;
         let number = before.as_ref().map_or(0, |(number, _)| *number);
         let before = before.map(|(_, checkpoint)| checkpoint);
-        match continued(client, log, before.as_ref(), keys).await {
-            Ok(()) => {}
-            // another sealer may have gone on meanwhile
-            Err(_) if newest(log, keys).await?.map_or(0, |(newer, _)| newer) != number => continue,
-            Err(error) => return Err(error),
-        }
         if let Some(before) = &before {
             history::remember(client, before, now_micros).await?;
         }
@@ -113,6 +107,12 @@ pub async fn seal(
         let unsigned = before.as_ref().is_none_or(|b| signers.names().iter().any(|n| !b.signers.contains(n)));
         if heads.is_empty() || (!unsigned && lanes.iter().all(|lane| lane.added == 0)) {
             return Ok(Sealed { checkpoint: before, number, published: false, lanes });
+        }
+        match continued(client, log, &heads, keys).await {
+            Ok(()) => {}
+            // another sealer may have gone on meanwhile
+            Err(_) if newest(log, keys).await?.map_or(0, |(newer, _)| newer) != number => continue,
+            Err(error) => return Err(error),
         }
         let text = heads_text(&heads);
         let note = signers.sign(&body(signers.origin(), &heads)?)?;
@@ -129,25 +129,14 @@ pub async fn seal(
     Err(SealError::Contended(ATTEMPTS_MAX))
 }
 
-/// Refuses a log that does not continue what ClickHouse remembers of it: to go on would sign over what was altered.
-async fn continued(
-    client: &Client,
-    log: &Log,
-    before: Option<&Checkpoint>,
-    keys: &Keys,
-) -> Result<(), SealError> {
+/// Refuses heads that do not continue what ClickHouse remembers of this log: to sign them would be to sign over what was
+/// altered, after the log was begun anew or brought back from an old copy. Where nothing was altered they do continue it.
+async fn continued(client: &Client, log: &Log, heads: &[Head], keys: &Keys) -> Result<(), SealError> {
     let remembered = history::remembered(client, keys.origin()).await?;
-    let Some(newest) = remembered.first() else { return Ok(()) };
-    let Some(before) = before else {
-        let leaves = newest.leaves;
-        return Err(SealError::Missing(format!(
-            "its checkpoints, though ClickHouse remembers one of {leaves} leaves: bring the log back, or begin another with a key of another --name"
-        )));
-    };
-    match verify::continues(log, before, &remembered, keys).await.first() {
+    match verify::continues(log, heads, &remembered, keys).await.first() {
         None => Ok(()),
         Some(finding) => Err(SealError::Altered(format!(
-            "it does not continue what ClickHouse remembers of it, and is not sealed over: {finding}"
+            "rows or tiles are no longer what was sealed, and are not sealed over; `tally verify` names them ({finding})"
         ))),
     }
 }

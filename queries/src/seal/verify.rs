@@ -129,15 +129,15 @@ async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) ->
             return None;
         }
     };
-    report.add_all(continues(log, &checkpoint, &remembered, keys).await);
+    report.add_all(continues(log, &checkpoint.heads, &remembered, keys).await);
     Some(checkpoint)
 }
 
-/// Whether a log's checkpoint continues every one that ClickHouse remembers. A log that was begun anew over altered rows does
+/// Whether a log with these heads continues every checkpoint that ClickHouse remembers. A log that was begun anew over altered rows does
 /// not, however well it is signed. Earlier rows whose key was not given are passed over: the newest must be readable.
 pub(super) async fn continues(
     log: &Log,
-    checkpoint: &Checkpoint,
+    heads: &[Head],
     remembered: &[Remembered],
     keys: &Keys,
 ) -> Vec<Finding> {
@@ -145,7 +145,7 @@ pub(super) async fn continues(
     for (place, row) in remembered.iter().enumerate() {
         match checkpoint::checkpoint(row.checkpoint.as_bytes(), row.heads.as_bytes(), keys) {
             Ok(kept) if row.leaves == leaves(&kept.heads) => {
-                findings.extend(check::extends(log, &checkpoint.heads, &kept.heads, "the table seals").await);
+                findings.extend(check::extends(log, heads, &kept.heads, "the table seals").await);
             }
             Ok(_) => findings.push(Finding::row("seals", String::new(), Uuid::nil(), "a row was altered")),
             Err(SealError::UnknownKey(_)) if place > 0 => {}

@@ -431,3 +431,37 @@ fn a_hole_stops_the_tree() {
     sealed.seal("log");
     sealed.verify("log", 0, &[]);
 }
+
+/// Scenario: a sealed row is altered; then the log is moved away and begun anew, or an old copy of it is brought back and
+/// sealed on, with the right key.
+/// Guarantees: the sealer refuses to sign over what was altered, and no log verifies; with the row as it was, both go on.
+#[test]
+fn altered_history_is_not_sealed_over() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let sealed = Sealed::new("over", "400");
+    sealed.seal("log");
+    let old = sealed.path("old");
+    let copy = std::process::Command::new("cp").args(["-r", &sealed.path("log"), &old]).status();
+    assert!(copy.expect("cp can be run").success());
+    sealed.take("400", "8");
+    sealed.seal("log");
+    sealed.verify("log", 0, &[]);
+
+    sealed.keep("audit_log");
+    let last = "(topic_id, partition, offset) IN (SELECT topic_id, partition, max(offset) FROM audit_log GROUP BY topic_id, partition LIMIT 1)";
+    sealed.change(&format!("ALTER TABLE audit_log UPDATE actor_id = 'x' WHERE {last}"));
+    sealed.verify("log", 1, &[]);
+    let key = ["--key", &sealed.path("key")];
+    for log in ["anew", "old"] {
+        sealed.run("seal", log, 3, &key);
+    }
+    assert_ne!(sealed.run("verify", "old", 1, &["--keys", &sealed.path("key.pub")]), "");
+
+    sealed.restore("audit_log");
+    for log in ["begun", "log"] {
+        sealed.seal(log);
+        sealed.verify(log, 0, &[]);
+    }
+}
