@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// A question that ClickHouse did not answer.
 #[derive(Debug, Error)]
-#[error("{question}: {source}")]
+#[error("ClickHouse did not answer a question: {question}")]
 pub struct QueryError {
     question: &'static str,
     #[source]

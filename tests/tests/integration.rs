@@ -4,6 +4,7 @@
 
 mod integration {
     mod audit_jobs;
+    mod audit_scale;
     mod audit_self_test;
     mod audit_truth;
     mod bench;

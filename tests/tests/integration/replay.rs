@@ -167,10 +167,10 @@ fn what_was_found_dead_stays_dead() {
     let range =
         ["--partition", "1", "--from-offset", "0", "--to-offset", "2", "--registry", &url, "--execute"];
     let names = ["dead", "now_acceptable", "not_taken", "holes", "restored", "filled"];
-    let done = replay(&stage, &range, 0);
+    let done = replay(&stage, &range, 2); // one offset was not taken yet
     assert_eq!(names.map(|name| number(&done, 0, name)), [1, 1, 1, 0, 0, 0], "{done:#}");
     stage.database.query("DELETE FROM dead_letters WHERE 1");
-    let done = replay(&stage, &range, 0);
+    let done = replay(&stage, &range, 2); // one offset was not taken yet
     assert_eq!(names.map(|name| number(&done, 0, name)), [1, 1, 1, 0, 1, 0], "{done:#}");
     assert_eq!(stage.database.query("SELECT offset, reason FROM dead_letters_final"), "0\tunknown_schema\n");
     assert_eq!(stage.database.query("SELECT offset, disposition FROM audit_log_final"), "0\tDEAD\n");

@@ -47,10 +47,14 @@ fn judge(case: &Case<'_>) -> Judgement {
             format!("Every interface failed in less than {target} of its attempts, proven at 95 %.")
         }
         Verdict::Fail => format!("{} failed in {target} of the attempts or more.", of(Verdict::Fail)),
-        _ => format!(
-            "No interface failed in {target} of its attempts or more, but for {} there are too few attempts to prove it.",
-            of(Verdict::Insufficient)
-        ),
+        _ => {
+            let few = [of(Verdict::Insufficient), of(Verdict::NotEvaluated)];
+            let few: Vec<String> = few.into_iter().filter(|names| !names.is_empty()).collect();
+            let few = few.join(", ");
+            format!(
+                "No interface failed in {target} of its attempts or more, but for {few} there are too few attempts to prove it."
+            )
+        }
     };
     let mut measures = attempts;
     measures.extend(ENDPOINTS.iter().map(|(symbol, path)| requests(case, symbol, path)));

@@ -152,7 +152,7 @@ fn a_store_that_goes_away_in_the_middle() {
     ledger.ended();
     let window = ["--from", "2026-03-04", "--to", "2026-03-05"];
     ledger.audit("completeness", &window).says("PASS", 0);
-    let url = relay_until("task_events_final", ledger.database.url());
+    let url = relay_until("t.state_version", ledger.database.url());
     let at = ["--clickhouse", &url, "--database", ledger.database.name(), "--no-record"];
     let said = said(&[&["audit", "completeness"][..], &at, &window].concat());
     assert_eq!(said.code, Some(3), "{}", said.stderr);
