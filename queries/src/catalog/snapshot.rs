@@ -1,8 +1,8 @@
 //! Where the input ends: taken once, at the start, so that it does not move while jobs read it.
 
 use super::table::tables;
+use crate::QueryError;
 use crate::audit::result::{InputBound, Window, WindowState};
-use crate::{QueryError, audit::result::moment};
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -169,11 +169,6 @@ impl Snapshot {
     /// How many rows the store holds of a table.
     pub(super) fn rows_of(&self, table: &str) -> Option<u64> {
         self.rows.iter().find(|(name, _)| name == table).map(|(_, rows)| *rows)
-    }
-
-    /// The watermark for people.
-    pub fn watermark(&self) -> String {
-        moment(self.watermark_us)
     }
 }
 

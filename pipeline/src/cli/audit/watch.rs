@@ -8,6 +8,7 @@ use super::super::store;
 use super::InputArgs;
 use super::judge::Targets;
 use anyhow::Context;
+use clickhouse::Client;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use tally_pipeline::ops::{self, Shown};
 use tally_queries::audit::history::{last_end, record};
 use tally_queries::audit::result::{JobResult, Verdict, WindowState, moment};
-use tally_queries::audit::{JobName, Limits, Settings, Source, all_jobs};
+use tally_queries::audit::{JobName, Limits, Settings, all_jobs};
+use tally_queries::catalog::Snapshot;
 use tokio_util::sync::CancellationToken;
 
 /// Run the jobs whenever a window closes, record the results, and show the verdicts as metrics.
@@ -132,18 +134,17 @@ pub(super) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
 
 /// Judges every closed window inside the look-back, and older ones that were never judged.
 async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts) -> anyhow::Result<()> {
-    let settings = args.targets.settings(args.input.task_topic());
     let client = store.client();
+    // one snapshot a round: what comes meanwhile belongs to the next one
+    let input = args.input.over(store).await?;
+    let settings = args.targets.settings(args.input.task_topic());
+    let auditor = input.auditor(settings.clone(), &Limits::default())?;
     for job in all_jobs() {
-        for (from, to) in windows(args, store, job, &settings).await? {
-            // a snapshot a window: a round over a long backlog must not hold on to an old end
-            let input = args.input.over(store).await?;
-            let auditor = input.auditor(settings.clone(), &Limits::default())?;
+        for (from, to) in windows(args, client, &input.snapshot, job, &settings).await? {
             let window = auditor.window(Some(from), Some(to));
             if window.state == WindowState::Open {
                 break;
             }
-            let Source::ClickHouse(_) = &input.source else { break };
             let result = auditor.run(job, window).await;
             if result.verdict == Verdict::Error {
                 // it says nothing of the window: it is shown, and the next round begins with it again
@@ -167,18 +168,18 @@ async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts
 /// The closed windows that a job has to judge, oldest first.
 async fn windows(
     args: &WatchArgs,
-    store: &tally_sinks::Store,
+    client: &Client,
+    snapshot: &Snapshot,
     job: JobName,
     settings: &Settings,
 ) -> anyhow::Result<Vec<(i64, i64)>> {
-    let input = args.input.over(store).await?;
     let length = i64::from(args.window_minutes) * 60_000_000;
     let look_back = i64::from(args.look_back_hours) * 3_600_000_000;
-    let (first_event, end) = input.snapshot.all(settings.grace_us);
-    if input.snapshot.bounds.is_empty() {
+    let (first_event, end) = snapshot.all(settings.grace_us);
+    if snapshot.bounds.is_empty() {
         return Ok(Vec::new());
     }
-    let judged_to = last_end(store.client(), job.name(), length).await?;
+    let judged_to = last_end(client, job.name(), length).await?;
     let from = judged_to.map_or(first_event, |to| to.min(end.saturating_sub(look_back)).max(first_event));
     let aligned = from.div_euclid(length) * length;
     let starts = (0..).map(|n| aligned + n * length).take_while(|start| start + length <= end);
