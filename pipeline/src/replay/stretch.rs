@@ -60,7 +60,8 @@ impl Stretch {
             topic_id: self.topic_id,
             partition: at.number,
         };
-        let receipts = self.store.receipts(self.topic_id, at.number, offsets.start).await?;
+        let receipts =
+            self.store.receipts(self.contract.table(), (self.topic_id, at.number), offsets.start).await?;
         let before = Before { origin, receipts, passed: committed.unwrap_or(0) };
         let mut survey =
             Survey { partition: at.number, from: offsets.start, to: offsets.end, ..Survey::default() };
@@ -116,6 +117,12 @@ impl Stretch {
         survey.not_restorable += astray as u64;
         let Some(run) = self.run else { return Ok(()) };
         if missing + absent > 0 {
+            if let Some(why) = holes.contradiction(&receipts.stored) {
+                return Err(ReplayError::Contradiction(format!(
+                    "{}/{}: {why}",
+                    origin.topic, origin.partition
+                )));
+            }
             let token = format!("replay/{run}/holes/{}", holes.token());
             for step in Step::ALL {
                 let refused = self.until_done(step, &holes, &token).await?;
