@@ -54,6 +54,8 @@ enum End {
     Stopped,
     /// The log is not what it was: look again at identity, receipts and watermarks.
     Restart(String),
+    /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
+    Contradiction(String),
 }
 
 /// A judged block on its way to its receipt.
@@ -75,7 +77,7 @@ impl Lane {
     }
 
     async fn work(&self) {
-        let mut tries = 0;
+        let (mut tries, mut wary) = (0, false);
         while !self.state.stop.is_cancelled() {
             let Some(started) = self.state.stop.run_until_cancelled(self.start()).await else { return };
             let start = match started {
@@ -87,16 +89,25 @@ impl Lane {
                     continue;
                 }
             };
-            tries = 0;
-            self.stall(Side::Read, false).await;
-            match self.take_blocks(start).await {
+            if !wary {
+                self.stall(Side::Read, false).await;
+            }
+            let before = self.state.offsets.load(Ordering::Relaxed);
+            let end = self.take_blocks(start).await;
+            if self.state.offsets.load(Ordering::Relaxed) > before {
+                tries = 0;
+            }
+            wary = matches!(end, End::Contradiction(_));
+            match end {
                 End::Stopped => return,
-                End::Restart(why) => {
-                    self.inbox.close();
-                    tracing::warn!(lane = %self.partition, why, "lane starts anew");
-                    self.pause(&mut tries).await;
+                End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
+                End::Contradiction(why) => {
+                    tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
                 }
             }
+            self.inbox.close();
+            self.stall(Side::Read, true).await;
+            self.pause(&mut tries).await;
         }
     }
 
@@ -151,15 +162,21 @@ impl Lane {
                 Err(error) => return End::Restart(format!("judging failed: {error}")),
             };
             if let Some(why) = block.contradiction(&receipts.stored) {
-                self.stall(Side::Read, true).await;
-                return End::Restart(why);
+                return End::Contradiction(why);
             }
-            if !block.gaps.is_empty()
-                && let Err(why) = self.read_again(&block).await
-            {
-                return End::Restart(why);
-            }
-            if judged.send(InHand { block, permit: Some(permit) }).await.is_err() {
+            let permit = match block.gaps.is_empty() {
+                true => Some(permit),
+                false => {
+                    drop(permit); // what is read again may take long, and others have work
+                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
+                        None => return End::Stopped,
+                        Some(Err(why)) => return End::Restart(why),
+                        Some(Ok(())) => None,
+                    }
+                }
+            };
+            self.stall(Side::Read, false).await;
+            if judged.send(InHand { block, permit }).await.is_err() {
                 return End::Stopped;
             }
         }
@@ -171,10 +188,7 @@ impl Lane {
         let mut tries = 0;
         loop {
             match self.route.source.identity(&origin.topic).await {
-                Ok(id) if id == origin.topic_id => {
-                    self.stall(Side::Read, false).await;
-                    return Ok(());
-                }
+                Ok(id) if id == origin.topic_id => return Ok(()),
                 Ok(id) => {
                     return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
                 }
@@ -192,10 +206,7 @@ impl Lane {
         let mut tries = 0;
         loop {
             match self.book.resolve(ids.clone()).await {
-                Ok(writers) => {
-                    self.stall(Side::Read, false).await;
-                    return writers;
-                }
+                Ok(writers) => return writers,
                 Err(error) => {
                     self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
@@ -232,9 +243,16 @@ impl Lane {
             let waiting = self.inbox.waiting_since();
             *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
             let last = self.state.stop.is_cancelled() && blocks.is_empty();
-            if let Err(error) = self.route.source.commit(&self.partition, next, topic_id, last) {
-                tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the next
-            }
+            let (source, partition) = (self.route.source.clone(), self.partition.clone());
+            let commit = move || source.commit(&partition, next, topic_id, last);
+            // the last one waits for its answer
+            let done = if last { tokio::task::spawn_blocking(commit).await } else { Ok(commit()) };
+            let said = match done {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(lane = %self.partition, error = said, "not committed; the receipts stand"); // repeated by the next
         }
     }
 

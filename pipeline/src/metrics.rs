@@ -141,6 +141,16 @@ impl Metrics {
         self.block_rows.with_label_values(&[lane[0]]).observe((block.accepted + dead) as f64);
     }
 
+    /// Records taken so far, all lanes together.
+    pub fn taken(&self) -> u64 {
+        let families = prometheus::core::Collector::collect(&self.taken);
+        let each =
+            families.iter().flat_map(|family| family.get_metric()).map(|one| one.get_counter().get_value());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count in a float")]
+        let all = each.sum::<f64>() as u64;
+        all
+    }
+
     /// One step of the store succeeded.
     pub(crate) fn stored(&self, step: &str, took: Duration) {
         self.insert_seconds.with_label_values(&[step]).observe(took.as_secs_f64());

@@ -33,8 +33,7 @@ impl Lane {
         let place = (topic_id, self.partition.number);
         let receipts = self.route.store.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
-        let known = committed.is_some() || !receipts.done.is_empty();
-        let (next, expired) = first_unsettled(from, low, known, &receipts.done);
+        let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
         let origin = Origin {
             contract: self.contract,
             topic: self.partition.topic.clone(),
@@ -81,8 +80,9 @@ impl Lane {
     }
 }
 
-/// The first offset to take, and what retention took before us. `known`: there were receipts or a commit before.
-fn first_unsettled(from: i64, low: i64, known: bool, done: &[(i64, i64)]) -> (i64, Vec<Gap>) {
+/// The first offset to take, and what retention took before us. Without a commit nobody knows whether anyone ever was below
+/// the first receipt: what is gone there is no loss of ours.
+fn first_unsettled(from: i64, low: i64, committed: bool, done: &[(i64, i64)]) -> (i64, Vec<Gap>) {
     let (mut at, mut expired) = (from, Vec::new());
     let beyond = (i64::MAX, i64::MAX);
     for (first, next) in done.iter().chain([&beyond]) {
@@ -98,8 +98,8 @@ fn first_unsettled(from: i64, low: i64, known: bool, done: &[(i64, i64)]) -> (i6
         }
         at = at.max(*next);
     }
-    if !known {
-        expired.clear();
+    if !committed {
+        expired.retain(|gap| done.first().is_some_and(|(first, _)| gap.first >= *first));
     }
     (at, expired)
 }
@@ -119,6 +119,8 @@ mod tests {
         assert_eq!(first_unsettled(0, 0, false, &[]), (0, vec![]));
         assert_eq!(first_unsettled(0, 40, false, &[]), (40, vec![]));
         assert_eq!(first_unsettled(0, 40, true, &[]), (40, expired(&[(0, 40)])));
+        assert_eq!(first_unsettled(0, 457, false, &[(457, 479)]), (479, vec![]));
+        assert_eq!(first_unsettled(0, 490, false, &[(457, 479)]), (490, expired(&[(479, 490)])));
         assert_eq!(first_unsettled(10, 10, true, &[(0, 5), (10, 20), (20, 25), (30, 40)]), (25, vec![]));
         assert_eq!(first_unsettled(10, 25, true, &[(10, 20), (20, 25), (30, 40)]), (25, vec![]));
         assert_eq!(first_unsettled(10, 30, true, &[(10, 20), (30, 40)]), (40, expired(&[(20, 30)])));

@@ -42,11 +42,17 @@ impl std::fmt::Display for Partition {
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// A property that librdkafka refuses, or a failed call.
-    #[error("Kafka refused or did not answer")]
-    Kafka(#[from] KafkaError),
+    #[error("Kafka refused or did not answer: {0}")]
+    Kafka(KafkaError),
     /// The topic's identity is not known.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+impl From<KafkaError> for SourceError {
+    fn from(error: KafkaError) -> SourceError {
+        SourceError::Kafka(error) // told in the sentence, and so no source of it
+    }
 }
 
 /// Who owns the lanes. Called from the source's thread.

@@ -5,6 +5,7 @@ use super::group::{self, Consuming};
 use super::{ANSWER, Partition, Source, SourceError, one};
 use crate::slab::Record;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -112,6 +113,9 @@ impl RangeReader {
         let mut list = one(partition);
         list.set_all_offsets(Offset::Offset(offset))?;
         self.partition = partition.clone();
+        if let Some(queue) = &self.queue {
+            queue.adopt(&partition.topic, partition.number);
+        }
         Ok(self.consumer.assign(&list)?)
     }
 
@@ -131,8 +135,12 @@ impl RangeReader {
         let Some(queue) = &self.queue else { return Ok(()) };
         let (mut heard, mut on, mut failure) = (Instant::now(), true, None);
         while on && failure.is_none() {
-            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                tracing::debug!(%error, "kafka");
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {
+                    return Err(format!("{}: something came beside its queue", self.partition));
+                }
+                Some(Err(error)) => tracing::debug!(%error, "kafka"),
             }
             // again and again: the end of an earlier assignment of this partition undoes it, at a moment nobody tells
             queue.adopt(&self.partition.topic, self.partition.number);
