@@ -8,6 +8,7 @@ pub mod catalog;
 mod dead;
 mod live;
 mod reconcile;
+pub mod revocations;
 pub mod seal;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
