@@ -2,12 +2,13 @@
 //!
 //! `identity` turns a token into a principal, `rights` says what a role may see of what, and everything else asks these two.
 
+pub mod api;
 pub mod identity;
-mod page;
+
 pub mod problem;
 pub mod rights;
 
-pub use page::{ServeError, serve};
+pub mod serve;
 
 /// An error and what caused it, in one line for a log.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -74,7 +74,7 @@ pub struct Settings {
 
 enum Source {
     Local(Keys),
-    Jwks(Jwks),
+    Jwks(Arc<Jwks>),
 }
 
 struct Inner {
@@ -119,7 +119,10 @@ impl Authority {
             }
             KeySource::Jwks(address) => {
                 let url = address_of_keys(&address).ok_or(AuthorityError::Address(address))?;
-                Source::Jwks(Jwks::new(url).map_err(|error| AuthorityError::Client(crate::chain(&error)))?)
+                let jwks = Jwks::new(url).map_err(|error| AuthorityError::Client(crate::chain(&error)))?;
+                let jwks = Arc::new(jwks);
+                jwks.follow(stop.clone());
+                Source::Jwks(jwks)
             }
         };
         let revocations = Revocations::new(client.clone());
@@ -179,16 +182,11 @@ impl Authority {
     }
 
     /// What keeps tokens from being checked; `None` where nothing does.
-    pub async fn waiting_for(&self) -> Option<&'static str> {
-        if let Source::Jwks(jwks) = &self.inner.source
-            && !jwks.is_known()
-        {
-            jwks.refresh().await;
-            if !jwks.is_known() {
-                return Some("the issuer's keys");
-            }
+    pub fn waiting_for(&self) -> Option<&'static str> {
+        match &self.inner.source {
+            Source::Jwks(jwks) if !jwks.is_known() => Some("the issuer's keys"),
+            _ => (!self.inner.revocations.is_known()).then_some("the revocations in the store"),
         }
-        (!self.inner.revocations.is_known()).then_some("the revocations in the store")
     }
 }
 

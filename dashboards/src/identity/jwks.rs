@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Keys older than this are asked for again, so that one that was withdrawn ends.
@@ -53,6 +54,21 @@ impl Jwks {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Jwks { url, http, held: RwLock::default(), asked: Mutex::default() })
+    }
+
+    /// Asks before what is held grows stale, and soon again while nothing is, until `stop`.
+    pub(super) fn follow(self: &Arc<Jwks>, stop: CancellationToken) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                this.refresh().await;
+                let pause = if this.is_known() { FRESH_S_MAX / 2 } else { PAUSE_S_MIN + 1 };
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_secs(pause)) => {}
+                }
+            }
+        });
     }
 
     /// Whether any key is known.
