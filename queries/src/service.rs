@@ -116,7 +116,8 @@ mod tests {
                 question.sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
             let reads = code
                 .match_indices("FROM ")
-                .map(|(at, _)| code[at + 5..].split_whitespace().next().unwrap_or(""));
+                .map(|(at, _)| code[at + 5..].split_whitespace().next().unwrap_or(""))
+                .map(|name| name.trim_end_matches(')'));
             for table in reads {
                 let derived = ["(", "picked", "events", "ends", "tasks", "attempts", "cases", "licences"];
                 assert!(table.ends_with("_final") || derived.contains(&table), "{}: {table}", question.name);

@@ -1,5 +1,7 @@
 """Prints a key set and access tokens (RFC 9068) made with PyJWT: good ones of three kinds, and ones to be refused."""
 
+import base64
+import hmac
 import json
 import sys
 import time
@@ -30,7 +32,15 @@ def public(algorithm):
 
 
 jwks = {"keys": [public(algorithm) for algorithm in keys]}
-secret = json.dumps(jwks)
+
+
+def hmac_signed(secret):
+    """What a verifier would take that lets the header choose between a signature and a secret that everybody knows."""
+    part = lambda value: base64.urlsafe_b64encode(value).rstrip(b"=")
+    text = part(json.dumps({"typ": "at+jwt", "kid": "EdDSA", "alg": "HS256"}).encode()) + b"." + part(json.dumps(claims).encode())
+    return (text + b"." + part(hmac.new(secret, text, "sha256").digest())).decode()
+
+
 bad = {
     "id_token": sign("EdDSA", header={"typ": "JWT"}),
     "audience": sign("EdDSA", aud="elsewhere"),
@@ -39,7 +49,7 @@ bad = {
     "long_lived": sign("EdDSA", exp=now + 3600),
     "other_key": sign("ES256", kid="RS256"),
     "none": jwt.encode(claims, None, algorithm="none", headers={"typ": "at+jwt", "kid": "EdDSA"}),
-    "hmac": jwt.encode(claims, secret, algorithm="HS256", headers={"typ": "at+jwt", "kid": "EdDSA"}),
+    "hmac": hmac_signed(keys["EdDSA"][0].public_key().public_bytes_raw()),
 }
 good = {algorithm: sign(algorithm) for algorithm in keys}
 print(json.dumps({"jwks": jwks, "good": good, "bad": bad, "unknown_key": sign("EdDSA", kid="elsewhere")}))
