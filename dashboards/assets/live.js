@@ -63,7 +63,13 @@ function show(live) {
 async function tick() {
   const state = byId("state");
   try {
-    const answer = await fetch("api/live", { signal: AbortSignal.timeout(5000) });
+    const ask = () => fetch("api/v1/live", { signal: AbortSignal.timeout(5000) });
+    let answer = await ask();
+    if (answer.status === 401) { // the token has ended: loading the document anew brings another, where it brings one at all
+      await fetch("./", { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      answer = await ask();
+    }
+    if (answer.status === 401) throw new Error("this page has no access token");
     if (!answer.ok) throw new Error(`the service answered ${answer.status}`);
     show(await answer.json());
     state.className = "fresh";

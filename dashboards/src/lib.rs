@@ -1,7 +1,22 @@
 //! What people see: the axum service over the store.
 //!
-//! So far one page with live counts; it reads what [`tally_queries`] asks of the ledger and writes nothing.
+//! `identity` turns a token into a principal, `rights` says what a role may see of what, and everything else asks these two.
 
-mod page;
+pub mod api;
+pub mod identity;
 
-pub use page::{ServeError, serve};
+pub mod problem;
+pub mod rights;
+
+pub mod serve;
+
+/// An error and what caused it, in one line for a log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}

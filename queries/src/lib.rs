@@ -8,7 +8,9 @@ pub mod catalog;
 mod dead;
 mod live;
 mod reconcile;
+pub mod revocations;
 pub mod seal;
+pub mod service;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
 pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};

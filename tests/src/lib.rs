@@ -28,6 +28,7 @@ mod place;
 mod process;
 pub mod python;
 mod registry;
+pub mod service;
 pub mod stage;
 mod tally;
 mod wait;

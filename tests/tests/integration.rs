@@ -22,6 +22,7 @@ mod integration {
     mod replay;
     mod repurchase;
     mod seals;
+    mod service;
     mod trouble;
     mod world;
 }

@@ -1,6 +1,7 @@
 //! `tally config`: every value, where it comes from, and what it does.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::serve::{Service, Tokens};
 use clap::{ArgMatches, Args, Command};
 use std::process::ExitCode;
 use tally_pipeline::config::{Sections, redacted};
@@ -10,6 +11,10 @@ use tally_pipeline::config::{Sections, redacted};
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
     sections: Sections,
+    #[command(flatten)]
+    tokens: Tokens,
+    #[command(flatten)]
+    service: Service,
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -7,7 +7,6 @@ use anyhow::Context;
 use clap::Parser;
 use rdkafka::mocking::MockCluster;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(super) mod registry;
+mod service;
 
 /// Run everything here: an in-process broker, the embedded ClickHouse, a simulated platform, the pipeline, a page.
 ///
@@ -105,10 +105,11 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     }
     let url = Some(registry::serve(foreign_schemas()).await?);
     config.registry = SchemaRegistry { url, user: None, password: None };
-    let client = opened.store.client().clone();
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    let page = tally_dashboards::serve(listen, client, CancellationToken::new()).await?;
-    println!("page: http://{page}/   (Ctrl-C ends the demo and prints the balance)");
+    let folder = config.clickhouse.data.clone().context("a demo has a folder")?;
+    let stop_service = CancellationToken::new();
+    let serving = service::serve(args.port, &folder, &opened.store, stop_service.clone()).await?;
+    println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", serving.address);
+    service::print_how_to_sign_in(serving.address, &folder);
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
     let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
@@ -130,6 +131,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });
         std::fs::write(path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
     }
+    stop_service.cancel();
+    serving.ended.await?;
     opened.close().await?;
     drop(cluster);
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -15,8 +15,10 @@ mod publish;
 mod replay;
 mod schema;
 mod seal;
+mod serve;
 mod simulate;
 mod store;
+mod token;
 mod verify;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +56,9 @@ enum Command {
     Dead(dead::DeadCommand),
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    Serve(Box<serve::ServeArgs>),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     Simulate(simulate::SimulateArgs),
     Prove(prove::ProveArgs),
     Seal(seal::SealArgs),
@@ -98,6 +103,8 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
+        Command::Serve(args) => Box::pin(serve::run(*args)).await,
+        Command::Token(command) => token::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => Box::pin(verify::run(args)).await,
         Command::Prove(args) => Box::pin(prove::run(args)).await,

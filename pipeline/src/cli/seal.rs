@@ -185,7 +185,7 @@ fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes a file that must not exist yet, readable from its first moment to those who may.
-fn write_new(path: &Path, line: &str, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn write_new(path: &Path, line: &str, mode: u32) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = file.with_context(|| format!("creating {}", path.display()))?;

@@ -1,0 +1,227 @@
+//! Dead letters: which there are, why, and for admins what they were.
+
+use super::answer::{self, Page};
+use super::cursor;
+use super::guard::Caller;
+use super::moment::{Moment, Range};
+use super::query::{Asked, Named, filter, page_rows};
+use super::store::{Api, unavailable};
+use crate::problem::{Code, Problem};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use tally_queries::service::DEAD_LETTERS;
+use utoipa::{IntoParams, ToSchema};
+
+/// A dead letter, without its bytes.
+#[derive(Debug, Deserialize, Row, Serialize, ToSchema)]
+pub(super) struct DeadLetter {
+    /// Kafka topic.
+    topic: String,
+    /// Its identity.
+    topic_id: String,
+    /// Partition.
+    partition: i32,
+    /// Offset.
+    offset: i64,
+    /// When Kafka took the record.
+    appended_at: Moment,
+    /// Why it was refused.
+    reason: String,
+    /// The guilty field; empty where none is.
+    path: String,
+    /// What was found and what was expected.
+    sentence: String,
+    /// The writer's schema.
+    schema: String,
+    /// Length of the value.
+    bytes: u64,
+    /// SHA-256 of the value, hex.
+    sha256: String,
+    /// How often it had been replayed when it came.
+    replay_attempt: u32,
+}
+
+/// One dead letter, with what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeadLetterInFull {
+    /// Kafka topic.
+    topic: String,
+    /// Its identity.
+    topic_id: String,
+    /// Partition.
+    partition: i32,
+    /// Offset.
+    offset: i64,
+    /// When Kafka took the record, RFC 3339.
+    appended_at: String,
+    /// Why it was refused.
+    reason: String,
+    /// The guilty field; empty where none is.
+    path: String,
+    /// What was found and what was expected.
+    sentence: String,
+    /// The writer's schema.
+    schema: String,
+    /// Length of the value.
+    bytes: u64,
+    /// SHA-256 of the value, hex.
+    sha256: String,
+    /// How often it had been replayed when it came.
+    replay_attempt: u32,
+    /// `topic id/partition/offset` of the first publication.
+    first: String,
+    /// What became of its replays, in words.
+    replays: String,
+}
+
+/// What a dead letter was.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RawLetter {
+    /// Key, hex; null where there is none.
+    key_hex: Option<String>,
+    /// Value, hex; null where there is none.
+    value_hex: Option<String>,
+    /// Headers.
+    headers: Vec<RawHeader>,
+}
+
+/// One header of a record.
+#[derive(Debug, Serialize, ToSchema)]
+struct RawHeader {
+    /// Its name.
+    name: String,
+    /// Its value, hex; null where there is none.
+    value_hex: Option<String>,
+}
+
+/// Which dead letters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Appended at or after, RFC 3339.
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// Appended before, RFC 3339.
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// Of this Kafka topic.
+    #[param(min_length = 1, max_length = 256)]
+    topic: Option<String>,
+    /// For this reason.
+    #[param(min_length = 1, max_length = 256)]
+    reason: Option<String>,
+    /// Where the page before ended: its `next`.
+    #[param(max_length = 2048)]
+    cursor: Option<String>,
+    /// Rows of a page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+const ROUTE: &str = "dead-letters";
+
+/// Dead letters, the latest first
+#[utoipa::path(get, path = "/api/v1/dead-letters", params(Wanted), responses((status = 200, body = Page<DeadLetter>)))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    _: Caller,
+    Asked(wanted): Asked<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
+    let limit = page_rows(wanted.limit)?;
+    let before = wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String, i32, i64)>(ROUTE, text));
+    let (ms, id, partition, offset) = before.transpose()?.unwrap_or((i64::MAX, String::new(), 0, 0));
+    let query = api.ask(DEAD_LETTERS).param("topic", filter("topic", wanted.topic)?);
+    let query = query.param("reason", filter("reason", wanted.reason)?);
+    let query =
+        query.param("from_ms", range.from.0.div_euclid(1_000)).param("to_ms", range.to.0.div_euclid(1_000));
+    let query = query.param("before_ms", ms).param("before_id", id).param("before_partition", partition);
+    let query = query.param("before_offset", offset).param("limit", limit + 1);
+    let rows = api.rows::<DeadLetter>(DEAD_LETTERS, query).await?;
+    let place = |row: &DeadLetter| {
+        cursor::write(ROUTE, &(row.appended_at.0.div_euclid(1_000), &row.topic_id, row.partition, row.offset))
+    };
+    answer::page(&headers, &Page::cut(rows, limit, place))
+}
+
+type Place = (String, i32, i64);
+
+/// One dead letter: reason, path, sentence, and what became of its replays
+#[utoipa::path(get, path = "/api/v1/dead-letters/{topic}/{partition}/{offset}",
+    params(("topic" = String, Path), ("partition" = i32, Path), ("offset" = i64, Path)),
+    responses((status = 200, body = DeadLetterInFull)))]
+pub(super) async fn one(
+    State(api): State<Api>,
+    _: Caller,
+    Named(place): Named<Place>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let letter = find(&api, place, false).await?;
+    let replays = letter.replay_state();
+    let letter = DeadLetterInFull {
+        replays,
+        topic: letter.topic,
+        topic_id: letter.topic_id,
+        partition: letter.partition,
+        offset: letter.offset,
+        appended_at: letter.appended_at,
+        reason: letter.reason,
+        path: letter.path,
+        sentence: letter.sentence,
+        schema: letter.schema,
+        bytes: letter.bytes,
+        sha256: letter.sha256,
+        replay_attempt: letter.replay_attempt,
+        first: letter.first,
+    };
+    answer::one(&headers, &letter)
+}
+
+/// The bytes of a dead letter
+#[utoipa::path(get, path = "/api/v1/dead-letters/{topic}/{partition}/{offset}/raw",
+    params(("topic" = String, Path), ("partition" = i32, Path), ("offset" = i64, Path)),
+    responses((status = 200, body = RawLetter)))]
+pub(super) async fn raw(
+    State(api): State<Api>,
+    _: Caller,
+    Named(place): Named<Place>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let letter = find(&api, place, true).await?;
+    let header = |(name, value_hex)| RawHeader { name, value_hex };
+    let raw = RawLetter {
+        key_hex: letter.key_hex,
+        value_hex: letter.value_hex,
+        headers: letter.headers.into_iter().map(header).collect(),
+    };
+    answer::one(&headers, &raw)
+}
+
+/// The letter at that place; of topics of one name the one that was appended last.
+async fn find(
+    api: &Api,
+    (topic, partition, offset): Place,
+    payload: bool,
+) -> Result<tally_queries::Letter, Problem> {
+    let missing = || Problem::new(Code::NotFound);
+    if partition < 0 || offset < 0 {
+        return Err(missing()); // below 0 would mean any
+    }
+    let topic = super::query::id(topic)?;
+    let wanted = tally_queries::Wanted {
+        topic,
+        at: Some((partition, offset)),
+        limit: 1,
+        payload,
+        ..Default::default()
+    };
+    let _place = api.place().await?;
+    let letters =
+        tally_queries::dead_letters(api.client(), &wanted).await.map_err(|error| unavailable(&error))?;
+    letters.into_iter().next().ok_or_else(missing)
+}

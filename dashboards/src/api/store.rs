@@ -1,0 +1,214 @@
+//! What every handler works with: the store under limits, the authority, and how much at once.
+
+use crate::identity::Authority;
+use crate::problem::{Code, Problem};
+use clickhouse::Client;
+use clickhouse::RowOwned;
+use clickhouse::RowRead;
+use clickhouse::query::Query;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tally_queries::QueryError;
+use tally_queries::catalog::Snapshot;
+use tally_queries::seal::{Keys, Log};
+use tally_queries::service::{Question, ReadLimits, ask, limited};
+use tokio::sync::{Mutex, Semaphore};
+
+/// How long a look at the partitions' heads is good for: figures say how far the data had come.
+const SNAPSHOT_MS_MAX: u64 = 2_000;
+/// Requests between two clearings of subjects that have long been quiet from the rate limiter.
+const REQUESTS_A_CLEARING: u32 = 4_096;
+/// A place among the questions must be had within this time.
+const PLACE_MS_MAX: u64 = 2_000;
+
+/// Bounds of the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests of one subject a second, in the long run.
+    pub requests_per_s_max: NonZeroU32,
+    /// Requests of one subject at once, after a pause.
+    pub requests_burst_max: NonZeroU32,
+    /// Questions to the store at once.
+    pub questions_at_once_max: u32,
+    /// Bytes of a body.
+    pub body_bytes_max: u32,
+    /// Seconds from a request's head to its answer.
+    pub request_s_max: u32,
+    /// What one question may cost the store.
+    pub read: ReadLimits,
+}
+
+/// Where seals lie, and whose signature is believed.
+#[derive(Debug)]
+pub struct SealSource {
+    /// The log.
+    pub log: Log,
+    /// Public keys.
+    pub keys: Keys,
+}
+
+/// What the API stands on.
+#[derive(Debug)]
+pub struct ApiConfig {
+    /// Who is let in.
+    pub authority: Authority,
+    /// The store.
+    pub client: Client,
+    /// For proofs; without it there are none.
+    pub seals: Option<SealSource>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+struct Inner {
+    config: ApiConfig,
+    client: Client,
+    rates: DefaultKeyedRateLimiter<String>,
+    requests: AtomicU32,
+    places: Semaphore,
+    snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    live: Mutex<Option<(Instant, tally_queries::Live)>>,
+}
+
+/// The state of the API; cloning is cheap.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("limits", &self.inner.config.limits).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// Nothing is asked yet.
+    pub fn new(config: ApiConfig) -> Api {
+        let limits = config.limits;
+        let quota = Quota::per_second(limits.requests_per_s_max).allow_burst(limits.requests_burst_max);
+        let client = limited(&config.client, limits.read);
+        Api {
+            inner: Arc::new(Inner {
+                client,
+                rates: RateLimiter::keyed(quota),
+                requests: AtomicU32::new(0),
+                places: Semaphore::new(limits.questions_at_once_max as usize),
+                snapshot: Mutex::default(),
+                live: Mutex::default(),
+                config,
+            }),
+        }
+    }
+
+    /// Who is let in.
+    pub fn authority(&self) -> &Authority {
+        &self.inner.config.authority
+    }
+
+    /// Bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.config.limits
+    }
+
+    pub(super) fn seals(&self) -> Option<&SealSource> {
+        self.inner.config.seals.as_ref()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// Counts a request of a subject.
+    pub(super) fn admit(&self, subject: &String) -> Result<(), Problem> {
+        if self.inner.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_A_CLEARING == 0 {
+            self.inner.rates.retain_recent();
+        }
+        self.inner.rates.check_key(subject).map_err(|early| {
+            let wait = early.wait_time_from(DefaultClock::default().now());
+            Problem::new(Code::RateLimited).retry_after(wait.as_secs() + 1)
+        })
+    }
+
+    /// A named question under the limits, ready for its parameters.
+    pub(super) fn ask(&self, question: Question) -> Query {
+        ask(self.client(), question)
+    }
+
+    /// Runs a question: one of so many at once.
+    pub(super) async fn rows<T: RowOwned + RowRead>(
+        &self,
+        question: Question,
+        query: Query,
+    ) -> Result<Vec<T>, Problem> {
+        let _place = self.place().await?;
+        query.fetch_all::<T>().await.map_err(|error| refused(question.name, &error))
+    }
+
+    /// Waits for a place among the questions.
+    pub(super) async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        let place = tokio::time::timeout(Duration::from_millis(PLACE_MS_MAX), self.inner.places.acquire());
+        match place.await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Overloaded).retry_after(1)),
+        }
+    }
+
+    /// How far the data has come.
+    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
+        let mut last = self.inner.snapshot.lock().await;
+        if let Some((at, snapshot)) = last.as_ref()
+            && at.elapsed() < Duration::from_millis(SNAPSHOT_MS_MAX)
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let _place = self.place().await?;
+        let taken = Snapshot::take(self.client(), Vec::new()).await.map_err(|error| unavailable(&error))?;
+        let taken = Arc::new(taken);
+        *last = Some((Instant::now(), Arc::clone(&taken)));
+        Ok(taken)
+    }
+
+    /// The ledger's counts; however many look, the store is asked once in `fresh`.
+    pub(super) async fn live(&self, fresh: Duration) -> Result<tally_queries::Live, Problem> {
+        let mut last = self.inner.live.lock().await;
+        if let Some((at, live)) = last.as_ref()
+            && at.elapsed() < fresh
+        {
+            return Ok(live.clone());
+        }
+        let _place = self.place().await?;
+        let counts = tally_queries::live(self.client()).await.map_err(|error| unavailable(&error))?;
+        *last = Some((Instant::now(), counts.clone()));
+        Ok(counts)
+    }
+}
+
+/// The store did not answer a question of another module.
+pub(super) fn unavailable(error: &QueryError) -> Problem {
+    tracing::warn!(error = %crate::chain(error), "the store did not answer");
+    Problem::new(Code::StoreUnavailable).retry_after(1)
+}
+
+/// ClickHouse breaks a question off with these: too long (159, 160), too many rows (158, 396), too much memory (241, 307).
+const TOO_EXPENSIVE: [&str; 6] =
+    ["Code: 159", "Code: 160", "Code: 158", "Code: 396", "Code: 241", "Code: 307"];
+
+fn refused(question: &'static str, error: &clickhouse::error::Error) -> Problem {
+    tracing::warn!(question, error = %crate::chain(error), "the store did not answer");
+    match error {
+        clickhouse::error::Error::BadResponse(text)
+            if TOO_EXPENSIVE.iter().any(|code| text.contains(code)) =>
+        {
+            Problem::because(Code::TooExpensive, "ask for a shorter time or for less at once")
+        }
+        clickhouse::error::Error::BadResponse(_)
+        | clickhouse::error::Error::Network(_)
+        | clickhouse::error::Error::TimedOut => Problem::new(Code::StoreUnavailable).retry_after(1),
+        _ => Problem::new(Code::Internal),
+    }
+}

@@ -1,0 +1,207 @@
+//! Tokens as they should be, and in every way in which they should not.
+
+use super::keys::Keys;
+use super::mint::{Minter, TokenRequest, generate_key};
+use super::principal::{Principal, Role};
+use super::token::{Expected, LIFETIME_S_MAX, Wrong, check, header, key_of};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signer, SigningKey};
+use serde_json::{Value, json};
+
+const NOW_S: i64 = 1_800_000_000;
+
+/// A key as it lies in a file, and what signs with it without the code under test.
+struct Issuer {
+    private: String,
+    keys: Keys,
+    kid: String,
+    signing: SigningKey,
+}
+
+impl Issuer {
+    fn new() -> Issuer {
+        let (private, public) = generate_key();
+        let jwk: Value = serde_json::from_str(&private).expect("a key is JSON");
+        let seed = BASE64_URL_SAFE_NO_PAD.decode(jwk["d"].as_str().expect("d")).expect("base64");
+        let signing = SigningKey::from_bytes(&seed.try_into().expect("32 bytes"));
+        let kid = jwk["kid"].as_str().expect("a name").to_owned();
+        Issuer { private, keys: Keys::parse(&public).expect("a public key"), kid, signing }
+    }
+
+    fn header(&self) -> Value {
+        json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": self.kid })
+    }
+
+    /// Put together by hand: base64url(header).base64url(claims).base64url(signature).
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let signature = self.signing.sign(signed.as_bytes());
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "https://issuer.example", "aud": "tally", "sub": "user-7", "jti": "t-1", "role": "buyer",
+        "client_id": "web", "iat": NOW_S - 10, "exp": NOW_S + 600,
+    })
+}
+
+fn verify(token: &str, keys: &Keys) -> Result<Principal, Wrong> {
+    let expected = Expected { issuer: "https://issuer.example".to_owned(), audience: "tally".to_owned() };
+    let header = header(token)?;
+    let key = key_of(keys, &header).ok_or(Wrong::Invalid)?;
+    check(token, key, &expected, NOW_S)
+}
+
+/// Scenario: a token put together by hand after RFC 9068, once for one audience and once for two.
+/// Guarantees: it is the principal that it names.
+#[test]
+fn a_good_token_is_its_principal() {
+    let issuer = Issuer::new();
+    let mut claims = claims();
+    for audience in [json!("tally"), json!(["other", "tally"])] {
+        claims["aud"] = audience;
+        let principal = verify(&issuer.sign(&issuer.header(), &claims), &issuer.keys).expect("a principal");
+        let expected = Principal {
+            subject: "user-7".to_owned(),
+            role: Role::Buyer,
+            token_id: "t-1".to_owned(),
+            issued_at_s: NOW_S - 10,
+            expires_at_s: NOW_S + 600,
+        };
+        assert_eq!(principal, expected);
+    }
+    let mut unnamed = issuer.header();
+    unnamed.as_object_mut().expect("an object").remove("kid");
+    assert!(verify(&issuer.sign(&unnamed, &claims), &issuer.keys).is_ok(), "there is only one key");
+    let mut two = issuer.keys.clone();
+    two.join(Issuer::new().keys);
+    assert!(verify(&issuer.sign(&issuer.header(), &claims), &two).is_ok());
+    assert_eq!(verify(&issuer.sign(&unnamed, &claims), &two), Err(Wrong::Invalid), "which of two?");
+}
+
+/// Scenario: each claim in turn is missing, wrong, or outside its bounds; each field of the header too.
+/// Guarantees: none of these is let in, and only what was good once is called expired.
+#[test]
+fn whatever_is_wrong_with_a_token_it_is_refused() {
+    let issuer = Issuer::new();
+    let wrong = |field: &str, value: Value| {
+        let mut claims = claims();
+        match value {
+            Value::Null => drop(claims.as_object_mut().expect("an object").remove(field)),
+            value => claims[field] = value,
+        }
+        verify(&issuer.sign(&issuer.header(), &claims), &issuer.keys)
+    };
+    for field in ["iss", "aud", "sub", "jti", "role", "iat", "exp"] {
+        for value in [Value::Null, json!(""), json!([]), json!({}), json!(true)] {
+            assert_eq!(wrong(field, value.clone()), Err(Wrong::Invalid), "{field} = {value}");
+        }
+    }
+    for (field, value) in [
+        ("iss", json!("https://issuer.example/")),
+        ("aud", json!("tally2")),
+        ("aud", json!(["other"])),
+        ("role", json!("root")),
+        ("role", json!("Admin")),
+        ("role", json!(["admin"])),
+        ("sub", json!("x".repeat(257))),
+        ("exp", json!(NOW_S - 10 + LIFETIME_S_MAX + 1)),
+        ("exp", json!(i64::MAX)),
+        ("iat", json!(i64::MIN)),
+        ("iat", json!(NOW_S + 60)),
+        ("nbf", json!(NOW_S + 60)),
+        ("exp", json!(NOW_S - 11)),
+    ] {
+        assert_eq!(wrong(field, value.clone()), Err(Wrong::Invalid), "{field} = {value}");
+    }
+    assert_eq!(wrong("exp", json!(NOW_S)), Err(Wrong::Expired));
+    assert_eq!(wrong("exp", json!(NOW_S - 5)), Err(Wrong::Expired));
+    assert!(wrong("exp", json!(NOW_S + 1)).is_ok());
+    assert!(wrong("exp", json!(NOW_S - 10 + LIFETIME_S_MAX)).is_ok());
+    for (field, value) in [
+        ("typ", json!("JWT")),
+        ("typ", Value::Null),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("ES256")),
+        ("alg", json!("RS256")),
+        ("kid", json!("another")),
+        ("crit", json!(["b64"])),
+    ] {
+        let mut header = issuer.header();
+        header[field] = value.clone();
+        let token = issuer.sign(&header, &claims());
+        assert_eq!(verify(&token, &issuer.keys), Err(Wrong::Invalid), "{field} = {value}");
+    }
+}
+
+/// Scenario: another issuer's key under our key's name; no signature; an HMAC with the public key as its secret would need
+/// an algorithm that is not in the list; every character of a good token changed.
+/// Guarantees: none is let in.
+#[test]
+fn forged_and_altered_tokens_are_refused() {
+    let (issuer, other) = (Issuer::new(), Issuer::new());
+    let forged = other.sign(&issuer.header(), &claims());
+    assert_eq!(verify(&forged, &issuer.keys), Err(Wrong::Invalid));
+    let good = issuer.sign(&issuer.header(), &claims());
+    let unsigned = &good[..=good.rfind('.').expect("a dot")];
+    assert_eq!(verify(unsigned, &issuer.keys), Err(Wrong::Invalid));
+    for at in 0..good.len() {
+        let mut bytes = good.clone().into_bytes();
+        // two steps on in the alphabet: the last character of a part may have bits that do not count, but never all of them
+        bytes[at] = match bytes[at] {
+            b'.' => b'A',
+            b'A' => b'z',
+            _ => b'A',
+        };
+        let altered = String::from_utf8(bytes).expect("text");
+        assert!(verify(&altered, &issuer.keys).is_err(), "character {at}");
+    }
+    for nonsense in
+        ["", ".", "..", "a.b.c", "a.b.c.d", "\u{0}", &"x".repeat(20_000), &format!("{good}{good}")]
+    {
+        assert_eq!(verify(nonsense, &issuer.keys), Err(Wrong::Invalid));
+    }
+}
+
+/// Scenario: tokens that we mint, and a request for a longer life than allowed.
+/// Guarantees: they are let in, and live 15 minutes at most.
+#[test]
+fn minted_tokens_are_good_and_short() {
+    let issuer = Issuer::new();
+    let minter = Minter::new(&issuer.private, "https://issuer.example", "tally").expect("a minter");
+    assert_eq!(Keys::parse(&minter.public()).expect("a key").len(), 1);
+    for role in Role::ALL {
+        let request = TokenRequest { subject: "s".to_owned(), role, lifetime_s: 86_400 };
+        let (token, id) = minter.mint(&request, NOW_S).expect("a token");
+        let principal = verify(&token, &issuer.keys).expect("a principal");
+        assert_eq!((principal.role, principal.token_id), (role, id));
+        assert_eq!(principal.expires_at_s - principal.issued_at_s, LIFETIME_S_MAX);
+    }
+}
+
+/// Scenario: files that are no keys, hold a private key, or only keys for something else.
+/// Guarantees: each is refused with its own reason; a set keeps what can be used.
+#[test]
+fn files_of_keys_are_read_with_care() {
+    use super::keys::KeyError;
+    let (private, public) = generate_key();
+    assert!(matches!(Keys::parse(&private), Err(KeyError::Private)));
+    assert!(matches!(Keys::parse("no"), Err(KeyError::NotKeys(_))));
+    assert!(matches!(Keys::parse("{}"), Err(KeyError::NoneUsable)));
+    assert!(matches!(Keys::parse(r#"{"keys":[]}"#), Err(KeyError::NoneUsable)));
+    let secret = json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0", "alg": "HS256", "kid": "h" }] });
+    assert!(matches!(Keys::parse(&secret.to_string()), Err(KeyError::NoneUsable)));
+    let good: Value = serde_json::from_str(&public).expect("JSON");
+    let mut encryption = good.clone();
+    (encryption["use"], encryption["kid"]) = (json!("enc"), json!("e"));
+    let set = json!({ "keys": [{ "kty": "later" }, encryption, good] });
+    assert_eq!(Keys::parse(&set.to_string()).expect("one of them").len(), 1);
+    let many = json!({ "keys": vec![good; 65] });
+    assert!(matches!(Keys::parse(&many.to_string()), Err(KeyError::TooMany)));
+    assert!(matches!(Minter::new(&public, "i", "a"), Err(KeyError::NotPrivate)));
+}

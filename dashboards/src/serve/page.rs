@@ -1,0 +1,66 @@
+//! The live page: one document, its style and its script; what it shows it asks of the API.
+
+use crate::api::session_cookie;
+use crate::identity::{LIFETIME_S_MAX, Minter, Role, TokenRequest};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Who signs the page's own tokens. Whoever can open the page gets one, so this is for a demo on loopback only.
+#[derive(Clone, Debug)]
+pub struct PageTokens {
+    /// Signs.
+    pub minter: Minter,
+    /// For whom.
+    pub subject: String,
+}
+
+/// A page may load its own parts and ask its own origin, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(super) fn router(tokens: Option<PageTokens>) -> Router {
+    Router::new()
+        .route("/", get(document))
+        .route("/live.css", get(asset("text/css; charset=utf-8", include_str!("../../assets/live.css"))))
+        .route("/live.js", get(asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))))
+        .with_state(tokens.map(Arc::new))
+}
+
+type Asset = ([(HeaderName, &'static str); 3], &'static str);
+
+fn asset(kind: &'static str, body: &'static str) -> Asset {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, body)
+}
+
+/// The document; in a demo with a cookie that lets its script ask, anew whenever it is loaded.
+async fn document(State(tokens): State<Option<Arc<PageTokens>>>, headers: HeaderMap) -> Response {
+    let mut response =
+        asset("text/html; charset=utf-8", include_str!("../../assets/live.html")).into_response();
+    let cookie = tokens.filter(|_| is_for_this_machine(&headers)).and_then(|tokens| cookie(&tokens));
+    response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    response
+}
+
+/// A name that somebody else made point here (DNS rebinding) gets no token.
+fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
+}
+
+fn cookie(tokens: &PageTokens) -> Option<HeaderValue> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let request =
+        TokenRequest { subject: tokens.subject.clone(), role: Role::Admin, lifetime_s: LIFETIME_S_MAX };
+    let (token, _) = tokens.minter.mint(&request, i64::try_from(now_s).ok()?).ok()?;
+    HeaderValue::from_str(&session_cookie(&token, LIFETIME_S_MAX)).ok()
+}

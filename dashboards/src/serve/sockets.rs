@@ -1,0 +1,98 @@
+//! Sockets: taken one by one up to a bound, each with its own bounds of time, and ended in good order.
+
+use super::metrics::ServiceMetrics;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A head that is not complete by then ends the connection.
+const HEAD_S_MAX: u64 = 10;
+/// Bytes of a head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Without progress for so long while there is something to send, the connection is dead: hyper does not poll a stalled
+/// socket again, so no timer of ours would fire.
+const STALLED_MS_MAX: u64 = 5_000;
+/// After the system refused a connection (too many files open, say).
+const PAUSE_MS: u64 = 100;
+
+/// Bounds of all connections together.
+pub(super) struct Bounds {
+    pub(super) connections_max: usize,
+    pub(super) drain: Duration,
+}
+
+/// Takes connections until `stop`, then waits for those that are.
+pub(super) async fn accept(
+    listener: TcpListener,
+    app: Router,
+    bounds: Bounds,
+    metrics: ServiceMetrics,
+    stop: CancellationToken,
+) {
+    let (tracker, hard_stop) = (TaskTracker::new(), CancellationToken::new());
+    let places = Arc::new(Semaphore::new(bounds.connections_max));
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) =
+            tokio::select! { () = stop.cancelled() => break, accepted = accepted => accepted };
+        let Ok(place) = place else { break };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was refused");
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                continue;
+            }
+        };
+        let (app, stop, hard_stop, metrics) = (app.clone(), stop.clone(), hard_stop.clone(), metrics.clone());
+        tracker.spawn(async move {
+            metrics.connected(1);
+            tokio::select! { () = hard_stop.cancelled() => {}, () = connection(stream, app, stop) => {} }
+            metrics.connected(-1);
+            drop(place);
+        });
+    }
+    drop(listener);
+    tracker.close();
+    if tokio::time::timeout(bounds.drain, tracker.wait()).await.is_err() {
+        tracing::warn!(connections = tracker.len(), "connections did not end in time");
+        hard_stop.cancel();
+        tracker.wait().await;
+    }
+}
+
+/// One connection until it ends; after `stop` it ends with the answer it is at.
+async fn connection(stream: TcpStream, app: Router, stop: CancellationToken) {
+    let socket = SockRef::from(&stream);
+    let _ = socket.set_tcp_nodelay(true); // a socket that is gone already shows so below
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(STALLED_MS_MAX)));
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEAD_S_MAX))
+        .max_buf_size(HEAD_BYTES_MAX);
+    let connection =
+        server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,10 @@
+//! `tally serve` over stores written by hand: who is let in, who sees what, and what holds under misuse.
+
+mod bounds;
+mod contract;
+mod figures;
+mod injection;
+mod ownership;
+mod platform;
+mod revocation;
+mod tokens;
