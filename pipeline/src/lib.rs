@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod dead;
+pub mod event_tail;
 mod inbox;
 pub mod ingest;
 mod judge;

@@ -58,35 +58,63 @@ impl FetchQueue {
     pub(super) fn fetch(
         &self,
         wait: Duration,
-        mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+        visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
     ) -> usize {
-        let mut batch: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); BATCH_ROWS_MAX];
+        let batch = self.take(wait, BATCH_ROWS_MAX);
+        hand_over(&batch, visit)
+    }
+
+    /// The same, but what is there is handed over at once: [`FetchQueue::fetch`] spends all of `wait` hoping for a full
+    /// batch, which is good for throughput and bad for whoever waits for one record.
+    pub(super) fn fetch_first(
+        &self,
+        wait: Duration,
+        visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+    ) -> usize {
+        let mut batch = self.take(wait, 1);
+        if !batch.is_empty() {
+            batch.append(&mut self.take(Duration::ZERO, BATCH_ROWS_MAX - 1));
+        }
+        hand_over(&batch, visit)
+    }
+
+    /// Takes up to `rows_max` messages; each of them is to be destroyed once.
+    fn take(&self, wait: Duration, rows_max: usize) -> Vec<*mut rd::rd_kafka_message_t> {
+        let mut batch: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); rows_max];
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer has room for as many messages as it is said to have.
         let count =
             unsafe { rd::rd_kafka_consume_batch_queue(self.queue, wait_ms, batch.as_mut_ptr(), batch.len()) };
         batch.truncate(usize::try_from(count).unwrap_or(0));
-        let home = |message: &*mut rd::rd_kafka_message_t| {
-            // SAFETY: librdkafka filled the first `count` places with live messages.
-            let message = unsafe { &**message };
-            (message.rkt, message.partition)
-        };
-        for run in batch.chunk_by(|a, b| home(a) == home(b)) {
-            let Some((topic, partition)) = run.first().map(home) else { continue };
-            if !topic.is_null() {
-                // SAFETY: the topic lives as long as its messages; its name is a C string.
-                let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(topic)) };
-                // SAFETY: each message is live until it is destroyed below.
-                let mut deliveries = run.iter().map(|message| unsafe { delivery(&**message) });
-                visit(&name.to_string_lossy(), partition, &mut deliveries);
-            }
-            for message in run {
-                // SAFETY: each message is destroyed once, after its last use.
-                unsafe { rd::rd_kafka_message_destroy(*message) };
-            }
-        }
-        batch.len()
+        batch
     }
+}
+
+/// Hands taken messages over run by run, and destroys them.
+fn hand_over(
+    batch: &[*mut rd::rd_kafka_message_t],
+    mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+) -> usize {
+    let home = |message: &*mut rd::rd_kafka_message_t| {
+        // SAFETY: librdkafka filled the first `count` places with live messages.
+        let message = unsafe { &**message };
+        (message.rkt, message.partition)
+    };
+    for run in batch.chunk_by(|a, b| home(a) == home(b)) {
+        let Some((topic, partition)) = run.first().map(home) else { continue };
+        if !topic.is_null() {
+            // SAFETY: the topic lives as long as its messages; its name is a C string.
+            let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(topic)) };
+            // SAFETY: each message is live until it is destroyed below.
+            let mut deliveries = run.iter().map(|message| unsafe { delivery(&**message) });
+            visit(&name.to_string_lossy(), partition, &mut deliveries);
+        }
+        for message in run {
+            // SAFETY: each message is destroyed once, after its last use.
+            unsafe { rd::rd_kafka_message_destroy(*message) };
+        }
+    }
+    batch.len()
 }
 
 impl Drop for FetchQueue {

@@ -6,9 +6,11 @@ mod group;
 mod identity;
 mod range;
 mod run;
+mod tail;
 
 pub use identity::IdentityError;
 pub(crate) use range::Next;
+pub(crate) use tail::TailEnd;
 
 use crate::inbox::Inbox;
 use answer::{IdentityRequest, answer_identities};

@@ -1,0 +1,52 @@
+//! Who is let in over HTTP: the token of a request, and the origin of a page.
+
+use super::refusal::Refusal;
+use crate::identity::{Authority, Denied, Principal};
+use axum::http::{HeaderMap, header};
+use axum_extra::extract::CookieJar;
+
+/// The cookie that bears a token for those who cannot send a header, such as a native `EventSource`.
+pub const TOKEN_COOKIE: &str = "__Host-tally-token";
+
+/// The token of a request: `Authorization`, else the cookie; empty where there is neither.
+fn token(headers: &HeaderMap) -> String {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match bearer.and_then(|value| value.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().to_owned(),
+        Some(_) => "?".to_owned(), // another scheme is a wrong token, not a missing one
+        None => {
+            let jar = CookieJar::from_headers(headers);
+            jar.get(TOKEN_COOKIE).map_or_else(String::new, |cookie| cookie.value().to_owned())
+        }
+    }
+}
+
+/// Who sends a request.
+pub(super) async fn principal(authority: &Authority, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    Ok(authority.verify(&token(headers)).await?)
+}
+
+/// Who sends a request, if it bears a token in its `Authorization` header.
+pub(super) async fn header_principal(
+    authority: &Authority,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Refusal> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    match authority.verify(&token(headers)).await {
+        Ok(principal) => Ok(Some(principal)),
+        Err(Denied::Missing) => Ok(None),
+        Err(denied) => Err(denied.into()),
+    }
+}
+
+/// A browser says from which page a WebSocket is opened: it must be one of this service's own, or of the list. Who says
+/// nothing is no browser.
+pub(super) fn origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| Refusal::Origin)?;
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let own = origin.split_once("://").is_some_and(|(_, from)| !host.is_empty() && from.eq_ignore_ascii_case(host));
+    if own || allowed.iter().any(|one| one == origin) { Ok(()) } else { Err(Refusal::Origin) }
+}

@@ -1,0 +1,291 @@
+//! The hub: one reader of the log for all, the ring that it fills, and the bells of those who wait.
+//!
+//! ```text
+//! EventLog ─▶ follow ─▶ Ring ─▶ bells of those concerned ─▶ each Stream pulls from the ring, or replays from the log
+//! ```
+
+use super::bell::{Bell, Bells, Transport};
+use super::cases::Cases;
+use super::cursor::Asked;
+use super::event::{Event, events_of};
+use super::frame::Close;
+use super::ledger::Ledger;
+use super::log::{Batch, EventLog, LogError, LogReader, Shape};
+use super::metrics::FeedMetrics;
+use super::ring::{Ring, RingBounds};
+use super::settings::FeedSettings;
+use super::sign::Signer;
+use crate::identity::{Authority, Principal};
+use clickhouse::Client;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tally_queries::feed::cases_in_work;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Events that are read back into the ring at the start, all partitions together: after a restart everybody comes at once, and
+/// finds here what was missed meanwhile.
+const PRELOAD_EVENTS: i64 = 20_000;
+/// How long reading back may take before the feed opens without the rest.
+const PRELOAD_SECONDS_MAX: u64 = 20;
+/// How often the log is asked which partitions it has.
+const SHAPE_SECONDS: u64 = 5;
+/// Rest before the log is opened anew after it failed.
+const REST_MS: u64 = 500;
+/// Cases that are remembered beside those in work.
+const CASES_MAX: usize = 200_000;
+
+/// What the feed stands on.
+pub struct FeedParts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Who may see it.
+    pub authority: Authority,
+    /// What signs it.
+    pub signer: Signer,
+    /// The store: cases in work, snapshots, the delivery ledger.
+    pub client: Client,
+}
+
+/// All that connections share.
+pub(super) struct Hub {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) authority: Authority,
+    pub(super) signer: Signer,
+    pub(super) client: Client,
+    pub(super) settings: FeedSettings,
+    pub(super) ledger: Ledger,
+    pub(super) metrics: FeedMetrics,
+    /// Replays from the log that may run at once.
+    pub(super) replays: Arc<Semaphore>,
+    cases: RwLock<Cases>,
+    /// With it the generation: places of another one mean nothing. Taken before `bells`.
+    ring: RwLock<Option<(u64, Ring)>>,
+    bells: Mutex<Bells>,
+    stop: CancellationToken,
+}
+
+impl Hub {
+    /// Begins to follow the log, the revocations and the keys, until `stop`; then every connection is told to go away.
+    pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
+        let FeedParts { log, authority, signer, client } = parts;
+        signer.follow();
+        let metrics = FeedMetrics::default();
+        let hub = Arc::new(Hub {
+            ledger: Ledger::start(client.clone(), metrics.clone()),
+            log,
+            authority,
+            signer,
+            client,
+            replays: Arc::new(Semaphore::new(settings.replays_max)),
+            settings,
+            metrics,
+            cases: RwLock::default(),
+            ring: RwLock::default(),
+            bells: Mutex::default(),
+            stop: stop.clone(),
+        });
+        tokio::spawn(follow_log(hub.clone()));
+        tokio::spawn(follow_revocations(hub.clone()));
+        let draining = hub.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            draining.bells().close_all(Close::GoingAway);
+        });
+        hub
+    }
+
+    /// The generation and the ring; nothing before the log was first read.
+    pub(super) fn ring(&self) -> RwLockReadGuard<'_, Option<(u64, Ring)>> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring_mut(&self) -> RwLockWriteGuard<'_, Option<(u64, Ring)>> {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn bells(&self) -> MutexGuard<'_, Bells> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which cases moderators have in work now.
+    pub(super) fn cases(&self) -> RwLockReadGuard<'_, Cases> {
+        self.cases.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the service is stopping.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Hangs up a bell for somebody who connects, unless that subject has too many or was revoked meanwhile.
+    pub(super) fn enter(self: &Arc<Self>, who: Principal, transport: Transport) -> Result<Line, Close> {
+        if self.is_stopping() {
+            return Err(Close::GoingAway);
+        }
+        let bell = Arc::new(Bell::new(who, transport));
+        self.bells().hang(&bell, self.settings.connections_per_subject_max)?;
+        self.metrics.entered(transport);
+        let line = Line { hub: self.clone(), bell };
+        // it was not among the bells when the revocation came, perhaps
+        if self.authority.is_revoked(&line.bell.principal()) { Err(Close::Revoked) } else { Ok(line) }
+    }
+
+    /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log.
+    pub(super) fn acknowledged(&self, subject: &Arc<str>, text: &str) -> bool {
+        let Ok(Asked::After(cursor)) = Asked::parse(text) else { return false };
+        let shape = self.ring().as_ref().map(|(_, ring)| ring.shape().clone());
+        let Some(shape) = shape.filter(|shape| cursor.is_of(shape)) else { return false };
+        self.ledger.acknowledged(subject, &shape, &cursor.next);
+        self.bells().show(subject, &cursor.next);
+        true
+    }
+
+    /// Takes what was read: cases first, so that an event is judged by what was known when it came; then the ring, and under
+    /// its lock the bells, so that a bell that was not rung means that nothing came.
+    fn take(&self, shape: &Shape, batch: &Batch) {
+        let events: Vec<Arc<Event>> = events_of(shape, batch).into_iter().map(Arc::new).collect();
+        {
+            let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
+            events.iter().for_each(|event| cases.take(event));
+            cases.trim(CASES_MAX);
+        }
+        let newest_ms = events.last().map(|event| event.appended_at_ms);
+        let mut ring = self.ring_mut();
+        let Some((_, ring)) = ring.as_mut() else { return };
+        let rung: Vec<Arc<Event>> = events.clone();
+        ring.push(events, batch.place, batch.next);
+        self.bells().ring(&rung);
+        self.metrics.taken(newest_ms.map(|ms| now_ms() - ms), ring.len(), ring.bytes());
+    }
+}
+
+/// A connection's place among the bells; it leaves when this is dropped.
+pub(super) struct Line {
+    pub(super) hub: Arc<Hub>,
+    pub(super) bell: Arc<Bell>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.hub.bells().take_down(&self.bell);
+        self.hub.metrics.left(self.bell.transport());
+    }
+}
+
+async fn follow_revocations(hub: Arc<Hub>) {
+    let mut changes = hub.authority.revocations();
+    loop {
+        tokio::select! {
+            () = hub.stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        let authority = &hub.authority;
+        hub.bells().close_where(Close::Revoked, |who| authority.is_revoked(who));
+    }
+}
+
+async fn follow_log(hub: Arc<Hub>) {
+    let mut generation = 0;
+    let mut said = None;
+    loop {
+        let ended = tokio::select! {
+            () = hub.stop.cancelled() => return,
+            ended = follow(&hub, &mut generation) => ended,
+        };
+        match ended {
+            Ok(()) => tracing::warn!("the log has other partitions than before; every stream begins anew"),
+            Err(LogError::Evicted) => {
+                tracing::warn!("retention took what was still to be read; every stream begins anew");
+                hub.ring_mut().take();
+            }
+            Err(LogError::Unavailable(error)) => {
+                let now = crate::chain(error.as_ref());
+                if said.as_ref() != Some(&now) {
+                    tracing::warn!(error = %now, "the log cannot be followed; trying again");
+                }
+                said = Some(now);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(REST_MS)).await;
+    }
+}
+
+/// Follows the log until it fails or turns out to be another one. A ring of the same log is gone on with.
+async fn follow(hub: &Arc<Hub>, generation: &mut u64) -> Result<(), LogError> {
+    let shape = Arc::new(hub.log.shape().await?);
+    let goes_on = hub.ring().as_ref().filter(|(_, ring)| ring.shape() == &shape).map(|(_, ring)| ring.head().0.to_vec());
+    let mut reader = match goes_on {
+        Some(from) => hub.log.read(&shape, &from).await?,
+        None => {
+            *generation += 1;
+            open_ring(hub, &shape, *generation).await?
+        }
+    };
+    let mut look = tokio::time::interval(Duration::from_secs(SHAPE_SECONDS));
+    loop {
+        tokio::select! {
+            batch = reader.next() => hub.take(&shape, &batch?),
+            _ = look.tick() => {
+                if hub.log.shape().await.is_ok_and(|now| now != *shape) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Reads the last events back into a new ring, and opens it to everybody.
+async fn open_ring(hub: &Arc<Hub>, shape: &Arc<Shape>, generation: u64) -> Result<Box<dyn LogReader>, LogError> {
+    let bounds = hub.log.bounds(shape).await?;
+    let each = PRELOAD_EVENTS / i64::try_from(bounds.len().max(1)).unwrap_or(1);
+    let from: Vec<i64> = bounds.iter().map(|bound| bound.low.max(bound.high - each)).collect();
+    load_cases(hub, shape).await?;
+    let mut reader = hub.log.read(shape, &from).await?;
+    let limits =
+        RingBounds { events_max: hub.settings.ring_events_max, bytes_max: hub.settings.ring_bytes_max };
+    let mut ring = Ring::new(shape.clone(), from, limits);
+    let begun = Instant::now();
+    while ring.head().0.iter().zip(&bounds).any(|(at, bound)| *at < bound.high) {
+        let left = Duration::from_secs(PRELOAD_SECONDS_MAX).saturating_sub(begun.elapsed());
+        let Ok(batch) = tokio::time::timeout(left, reader.next()).await else {
+            tracing::warn!("reading back takes long; the feed opens without the rest");
+            break;
+        };
+        let batch = batch?;
+        let events: Vec<Arc<Event>> = events_of(shape, &batch).into_iter().map(Arc::new).collect();
+        {
+            let mut cases = hub.cases.write().unwrap_or_else(PoisonError::into_inner);
+            events.iter().for_each(|event| cases.take(event));
+        }
+        ring.push(events, batch.place, batch.next);
+    }
+    tracing::info!(partitions = bounds.len(), events = ring.len(), "the feed follows the log");
+    *hub.ring_mut() = Some((generation, ring));
+    hub.bells().close_all(Close::InsufficientState); // those of an earlier generation
+    Ok(reader)
+}
+
+async fn load_cases(hub: &Hub, shape: &Shape) -> Result<(), LogError> {
+    let rows = cases_in_work(&hub.client).await.map_err(|error| LogError::Unavailable(Box::new(error)))?;
+    let mut cases = hub.cases.write().unwrap_or_else(PoisonError::into_inner);
+    *cases = Cases::default();
+    for row in rows {
+        let place = shape.partitions().iter().position(|one| one.topic_id == row.topic_id && one.number == row.partition);
+        // a case of a topic that is gone is in work all the same; no event will follow it
+        let at = (place.unwrap_or(usize::MAX), row.offset);
+        let in_work = super::cases::InWork {
+            moderator: row.moderator,
+            task_id: row.task_id,
+            license_id: row.license_id,
+        };
+        cases.load(row.case_id, at, Some(in_work));
+    }
+    Ok(())
+}
+
+/// Milliseconds since 1970 UTC.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

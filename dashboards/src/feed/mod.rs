@@ -1,0 +1,117 @@
+//! The realtime feed `feed.v1`: one stream a principal, one cursor, the same frames over WebSocket, SSE and long poll.
+//!
+//! ```text
+//! EventLog ─▶ hub ─▶ ring (latest events, indexed by owner) ─▶ stream (a place, rights) ─▶ ws | sse | poll
+//!               └──▶ cases in work, bells                 └── replay from the log, where the ring no longer reaches back
+//! ```
+//! | module | holds |
+//! | --- | --- |
+//! | `log`, `memory` | what the feed reads; the log in memory |
+//! | `cursor` | positions |
+//! | `event`, `sign`, `frame` | one event as it is sent: payload, signature, frame |
+//! | `ring`, `bell`, `hub` | what all connections share |
+//! | `stream`, `replay` | one subscriber's place, live and from the log |
+//! | `cases` | which cases moderators have in work |
+//! | `ws`, `sse`, `poll`, `snapshot` | the routes; `admission`, `refusal` before them, `pulse` within |
+//! | `wire` | sockets whose readers take nothing |
+//! | `ledger` | who was sent what, and acknowledged it |
+//!
+//! Start at `stream.rs`. Nothing here decides about rights: `rights` does, for each event at the moment it is sent.
+
+mod admission;
+mod bell;
+mod cases;
+mod cursor;
+mod event;
+mod frame;
+mod hub;
+mod ledger;
+mod log;
+mod memory;
+mod metrics;
+mod poll;
+mod pulse;
+mod refusal;
+mod replay;
+mod ring;
+mod settings;
+mod sign;
+mod snapshot;
+mod sse;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod ws;
+
+pub use admission::TOKEN_COOKIE;
+pub use hub::FeedParts;
+pub use log::{Batch, Bounds, EventLog, LogError, LogPartition, LogReader, Shape};
+pub use memory::VecLog;
+pub use settings::FeedSettings;
+pub use sign::{Signer, SigningKeyError, add_signing_key};
+pub use wire::{Wire, WireInfo, Wires};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use frame::Close;
+use hub::Hub;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A running feed; cheap to clone.
+#[derive(Clone)]
+pub struct Feed {
+    hub: Arc<Hub>,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Feed")
+    }
+}
+
+impl Feed {
+    /// Begins to follow the log, until `stop`; then every stream is told to go away and to come back elsewhere.
+    pub fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Feed {
+        Feed { hub: Hub::start(parts, settings, stop) }
+    }
+
+    /// Its routes, by their whole paths. Put no time limit on them and no compression: streams last, and compression holds
+    /// events back.
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/feed/ws", get(ws::connect))
+            .route("/feed/sse", get(sse::connect))
+            .route("/feed/events", get(poll::events))
+            .route("/feed/acks", post(poll::acknowledge))
+            .route("/feed/snapshot", get(snapshot::snapshot))
+            .route("/.well-known/jwks.json", get(key_set))
+            .with_state(self.hub.clone())
+    }
+
+    /// Has connections of this listener end when their reader takes nothing for long.
+    pub fn wires(&self, listener: TcpListener) -> Wires {
+        let metrics = self.hub.metrics.clone();
+        Wires::new(listener, Arc::new(move || metrics.closed(Close::SlowConsumer)))
+    }
+
+    /// Its metrics in Prometheus text.
+    pub fn metrics(&self) -> String {
+        self.hub.metrics.text()
+    }
+
+    /// What it waits for before it can serve; `None` when ready.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.hub.ring().is_none().then(|| "the event log".to_owned())
+    }
+}
+
+/// The public keys. Caches may keep them for half a minute: roll a key in with more than that before its first use.
+async fn key_set(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "public, max-age=30")], Json(hub.signer.key_set()))
+}

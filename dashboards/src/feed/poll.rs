@@ -1,0 +1,110 @@
+//! The long poll, for those whose way lets nothing else through; and acknowledgements for all who cannot send a frame.
+
+use super::admission;
+use super::bell::Transport;
+use super::cursor::Asked;
+use super::frame::{self, Close};
+use super::hub::Hub;
+use super::refusal::Refusal;
+use super::settings::{HEARTBEAT_MS, POLL_EVENTS_MAX, POLL_SECONDS_MAX};
+use super::stream::{Sending, Stream};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Events of one answer, where nothing else is asked for.
+const EVENTS: usize = 100;
+/// How long more is waited for once there is something, milliseconds.
+const COMPANY_MS: u64 = 5;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    after: String,
+    limit: Option<usize>,
+    #[serde(default)]
+    wait: u64,
+}
+
+pub(super) async fn events(
+    State(hub): State<Arc<Hub>>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let who = admission::principal(&hub.authority, &headers).await?;
+    let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Bad("the cursor is none"))?;
+    let (mut stream, opening) = Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
+        hub.metrics.closed(*close);
+    })?;
+    if let Some(why) = opening.resync {
+        return Err(Refusal::Resync(why));
+    }
+    let limit = wanted.limit.unwrap_or(EVENTS).clamp(1, POLL_EVENTS_MAX);
+    let wait = Duration::from_secs(wanted.wait.min(POLL_SECONDS_MAX));
+    let (frames, cursor) = gather(&mut stream, limit, wait).await.inspect_err(|close| hub.metrics.closed(*close))?;
+    let mut text = format!(
+        r#"{{"cursor":"{cursor}","recovered":true,"heartbeat_ms":{},"events":["#,
+        HEARTBEAT_MS.start()
+    );
+    let mut first = true;
+    for one in &frames {
+        let Some(end) = one.event.frame_end(one.sight, &hub.signer) else { continue };
+        if !std::mem::take(&mut first) {
+            text.push(',');
+        }
+        frame::event(&mut text, &one.cursor, &one.prev, end);
+    }
+    text.push_str("]}");
+    let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    Ok((kind, text).into_response())
+}
+
+/// What comes within `wait`, at most `limit` events and as many as stood together with the last of them; and where the next
+/// poll goes on. An end that comes after something was taken is told by the next poll.
+async fn gather(
+    stream: &mut Stream,
+    limit: usize,
+    wait: Duration,
+) -> Result<(Vec<Sending>, Arc<str>), Close> {
+    let mut frames: Vec<Sending> = Vec::new();
+    let mut left = wait.max(Duration::from_millis(COMPANY_MS));
+    while frames.len() < limit {
+        match timeout(left, stream.next()).await {
+            Ok(Ok(more)) => frames.extend(more),
+            Ok(Err(close)) if frames.is_empty() => return Err(close),
+            Ok(Err(_)) => break,
+            Err(_) => {
+                let cursor = stream.heartbeat();
+                return Ok((frames, cursor));
+            }
+        }
+        left = Duration::from_millis(COMPANY_MS);
+    }
+    let cursor = frames.get(limit.min(frames.len()) - 1).map_or_else(|| stream.told().clone(), |one| one.cursor.clone());
+    frames.truncate(limit);
+    Ok((frames, cursor))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Shown {
+    cursor: String,
+}
+
+pub(super) async fn acknowledge(
+    State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
+    shown: Result<Json<Shown>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    let who = admission::principal(&hub.authority, &headers).await?;
+    let Ok(Json(shown)) = shown else { return Err(Refusal::Bad("expected {\"cursor\": text}")) };
+    match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Refusal::Bad("the cursor is none of this log")),
+    }
+}

@@ -1,0 +1,271 @@
+//! The WebSocket transport.
+
+use super::admission;
+use super::bell::{Bell, Transport};
+use super::cursor::Asked;
+use super::frame::{self, Close, Said};
+use super::hub::Hub;
+use super::pulse::{Due, Pulse};
+use super::refusal::{Refusal, close_of};
+use super::settings::{
+    BEHIND_BYTES_MAX, BEHIND_FRAMES_MAX, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAMES_PER_SECOND_MAX,
+    CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX, READ_BYTES, STALL_SECONDS_MAX, WRITE_BYTES, WRITE_BYTES_MAX,
+};
+use super::stream::{Sending, Stream};
+use super::wire::WireInfo;
+use crate::identity::Principal;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::Extension;
+use axum::extract::{ConnectInfo, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures::SinkExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// How often a blocked write is looked at.
+const LOOK_MS: u64 = 100;
+/// How long a client may take to answer a close frame.
+const GOODBYE_MS: u64 = 1_000;
+
+/// Why a stream ended: the service's reason, or none where the client is gone.
+type Ended = Option<Close>;
+
+pub(super) async fn connect(
+    State(hub): State<Arc<Hub>>,
+    info: Option<Extension<ConnectInfo<WireInfo>>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let admitted = async {
+        admission::origin(&headers, &hub.settings.origins)?;
+        if hub.is_stopping() {
+            return Err(Refusal::Closed(Close::GoingAway));
+        }
+        admission::header_principal(&hub.authority, &headers).await
+    };
+    let known = match admitted.await {
+        Ok(known) => known,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if let Some(Extension(ConnectInfo(wire))) = info {
+        // the farewell takes longer than the wire's own patience
+        wire.patience(Duration::from_secs(STALL_SECONDS_MAX + FAREWELL_SECONDS_MAX + 1));
+    }
+    let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
+    let upgrade = upgrade.max_write_buffer_size(WRITE_BYTES_MAX);
+    let upgrade = upgrade.max_message_size(CLIENT_FRAME_BYTES_MAX).max_frame_size(CLIENT_FRAME_BYTES_MAX);
+    upgrade.on_upgrade(move |socket| serve(socket, hub, known))
+}
+
+async fn serve(mut socket: WebSocket, hub: Arc<Hub>, known: Option<Principal>) {
+    let begun = Box::pin(begin(&mut socket, &hub, known)).await;
+    let (ended, told) = match begun {
+        Ok((mut stream, pulse)) => {
+            let ended = run(&mut socket, &mut stream, pulse).await;
+            (ended, Some(stream.told().clone()))
+        }
+        Err(ended) => (ended, None),
+    };
+    if let Some(close) = ended {
+        hub.metrics.closed(close);
+        let farewell = farewell(&mut socket, close, told.as_deref());
+        let _ = timeout(Duration::from_secs(FAREWELL_SECONDS_MAX), farewell).await;
+    }
+}
+
+/// The first frame, the token, the place in the log, the hello.
+async fn begin(
+    socket: &mut WebSocket,
+    hub: &Arc<Hub>,
+    known: Option<Principal>,
+) -> Result<(Stream, Pulse), Ended> {
+    let first = timeout(Duration::from_secs(CONNECT_SECONDS_MAX), said(socket));
+    let first = first.await.map_err(|_| Some(Close::NoTokenInTime))??;
+    let Said::Connect { token, cursor, heartbeat_ms } = first else { return Err(Some(Close::Protocol)) };
+    let who = match known {
+        Some(known) if token.is_empty() => known,
+        _ => hub.authority.verify(&token).await.map_err(|denied| Some(close_of(denied)))?,
+    };
+    let asked = Asked::parse(&cursor).map_err(|_| Some(Close::Protocol))?;
+    let expires_at_s = who.expires_at_s;
+    let opened = Stream::open(hub, who, Transport::WebSocket, asked).await;
+    let (stream, opening) = opened.map_err(Some)?;
+    let max_age_s = super::pulse::max_age_s(hub.settings.max_age_s, stream.session);
+    let pulse = Pulse::new(heartbeat_ms, max_age_s, expires_at_s);
+    let hello = stream.hello(&opening, &pulse, max_age_s);
+    write(socket, &stream.line.bell, hello).await?;
+    if let Some(why) = opening.resync {
+        write(socket, &stream.line.bell, frame::resync(why)).await?;
+    }
+    flush(socket, &stream.line.bell).await?;
+    if opening.resync.is_some() { Err(Some(Close::InsufficientState)) } else { Ok((stream, pulse)) }
+}
+
+async fn run(socket: &mut WebSocket, stream: &mut Stream, mut pulse: Pulse) -> Ended {
+    let mut pace = Pace::default();
+    loop {
+        let step = tokio::select! {
+            said = said(socket) => match said {
+                Ok(said) if pace.is_kept() => answer(socket, stream, &mut pulse, said).await,
+                Ok(_) => Err(Some(Close::RateLimited)),
+                Err(ended) => Err(ended),
+            },
+            sending = stream.next() => match sending {
+                Ok(sending) => {
+                    pulse.beaten();
+                    send(socket, stream, sending).await
+                }
+                Err(close) => Err(Some(close)),
+            },
+            () = sleep_until(pulse.next()) => beat(socket, stream, &mut pulse).await,
+        };
+        if let Err(ended) = step {
+            return ended;
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, stream: &Stream, sending: Vec<Sending>) -> Result<(), Ended> {
+    let bell = &stream.line.bell;
+    for one in sending {
+        let mut text = String::new();
+        if let Some(end) = one.event.frame_end(one.sight, &stream.line.hub.signer) {
+            frame::event(&mut text, &one.cursor, &one.prev, end);
+            write(socket, bell, text).await?;
+        }
+    }
+    flush(socket, bell).await
+}
+
+async fn beat(socket: &mut WebSocket, stream: &mut Stream, pulse: &mut Pulse) -> Result<(), Ended> {
+    let text = match pulse.due() {
+        None => return Ok(()),
+        Some(Due::Heartbeat) => frame::heartbeat(&stream.heartbeat()),
+        Some(Due::Reauth(by)) => frame::reauth(by),
+        Some(Due::End(close)) => return Err(Some(close)),
+    };
+    write(socket, &stream.line.bell, text).await?;
+    flush(socket, &stream.line.bell).await
+}
+
+async fn answer(
+    socket: &mut WebSocket,
+    stream: &Stream,
+    pulse: &mut Pulse,
+    said: Said,
+) -> Result<(), Ended> {
+    let Stream { line, .. } = stream;
+    let problem = match said {
+        Said::Connect { .. } => return Err(Some(Close::Protocol)),
+        Said::Pace { heartbeat_ms } => {
+            pulse.pace(heartbeat_ms);
+            return Ok(());
+        }
+        Said::Ack { cursor } if line.hub.acknowledged(line.bell.subject(), &cursor) => return Ok(()),
+        Said::Ack { .. } => frame::error("bad_cursor", "the cursor is none of this log", 400),
+        Said::Refresh { token } => match line.hub.authority.verify(&token).await {
+            Ok(who) => {
+                let expires_at_s = who.expires_at_s;
+                if !line.bell.renew(who) {
+                    return Err(Some(Close::Denied)); // another subject is another stream
+                }
+                pulse.renew(expires_at_s);
+                return Ok(());
+            }
+            Err(crate::identity::Denied::Unavailable) => {
+                frame::error("token_unchecked", "tokens cannot be checked now", 503)
+            }
+            Err(denied) => return Err(Some(close_of(denied))),
+        },
+    };
+    write(socket, &line.bell, problem).await?;
+    flush(socket, &line.bell).await
+}
+
+/// What the client says next. A future that is dropped loses nothing.
+async fn said(socket: &mut WebSocket) -> Result<Said, Ended> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(&text).map_err(|_| Some(Close::Protocol));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(Some(Close::Protocol)),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+        }
+    }
+}
+
+async fn write(socket: &mut WebSocket, bell: &Bell, text: String) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        written = socket.feed(Message::Text(text.into())) => written.map_err(|_| None),
+        close = stalled(bell) => Err(Some(close)),
+    }
+}
+
+async fn flush(socket: &mut WebSocket, bell: &Bell) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        flushed = socket.flush() => flushed.map_err(|_| None),
+        close = stalled(bell) => Err(Some(close)),
+    }
+}
+
+/// Ends when a write has been blocked for so long, or so much was left behind meanwhile, that its reader is let go; or when
+/// the stream must end for another reason.
+async fn stalled(bell: &Bell) -> Close {
+    let begun = Instant::now();
+    let (frames_before, bytes_before) = bell.rung();
+    loop {
+        sleep(Duration::from_millis(LOOK_MS)).await;
+        let (frames, bytes) = bell.rung();
+        let behind = frames.saturating_sub(frames_before) > BEHIND_FRAMES_MAX
+            || bytes.saturating_sub(bytes_before) > BEHIND_BYTES_MAX;
+        if let Some(close) = bell.close() {
+            return close;
+        }
+        if behind || begun.elapsed() >= Duration::from_secs(STALL_SECONDS_MAX) {
+            return Close::SlowConsumer;
+        }
+    }
+}
+
+/// Says why, and waits a moment for the client to have heard it: a socket that is closed over unread input forgets its output.
+async fn farewell(socket: &mut WebSocket, close: Close, told: Option<&str>) {
+    let frame = CloseFrame { code: close.code(), reason: close.word().into() };
+    let said = async {
+        socket.feed(Message::Text(frame::goaway(close, told).into())).await?;
+        socket.send(Message::Close(Some(frame))).await
+    };
+    if said.await.is_ok() {
+        let _ = timeout(Duration::from_millis(GOODBYE_MS), async {
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+        .await;
+    }
+}
+
+/// How many frames the client sent in this second.
+struct Pace {
+    since: Instant,
+    frames: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { since: Instant::now(), frames: 0 }
+    }
+}
+
+impl Pace {
+    fn is_kept(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Pace::default();
+        }
+        self.frames += 1;
+        self.frames <= CLIENT_FRAMES_PER_SECOND_MAX
+    }
+}
