@@ -3,11 +3,10 @@
 //! `identity` turns a token into a principal, `rights` says what a role may see of what, and everything else asks these two.
 
 pub mod api;
+pub mod feed;
 pub mod identity;
-
 pub mod problem;
 pub mod rights;
-
 pub mod serve;
 
 /// An error and what caused it, in one line for a log.

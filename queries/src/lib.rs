@@ -6,6 +6,7 @@ pub mod audit;
 mod balance;
 pub mod catalog;
 mod dead;
+pub mod feed;
 mod live;
 mod reconcile;
 pub mod revocations;

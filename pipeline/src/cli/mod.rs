@@ -6,6 +6,7 @@ mod clickhouse;
 mod config;
 mod dead;
 mod demo;
+mod feed;
 mod ingest;
 mod migrate;
 mod progress;
@@ -62,6 +63,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Prove(prove::ProveArgs),
     Seal(seal::SealArgs),
+    Serve(serve::ServeArgs),
+    FeedKey(feed::FeedKeyArgs),
     Verify(verify::VerifyArgs),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
@@ -105,6 +108,8 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Verify(args) => Box::pin(verify::run(args)).await,
         Command::Prove(args) => Box::pin(prove::run(args)).await,
         Command::Seal(args) => Box::pin(seal::run(args)).await,
+        Command::Serve(args) => Box::pin(serve::run(args)).await,
+        Command::FeedKey(args) => feed::add_key(&args),
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }
