@@ -20,6 +20,7 @@
 
 mod clickhouse;
 pub mod examples;
+pub mod feed;
 pub mod guard;
 pub mod kafka;
 pub mod kcat;

@@ -12,6 +12,7 @@ mod integration {
     mod commands;
     mod dead_letters;
     mod encoders;
+    mod feed;
     mod gaps;
     mod heads;
     mod house;
