@@ -1,6 +1,8 @@
 //! The realtime feed over real Kafka, as its clients meet it.
 
 mod delivery;
+mod ends;
+mod resume;
 
 use serde_json::Value;
 use tally_schemas::Topic;
