@@ -170,6 +170,10 @@ pub struct Problem {
     retry_after_s: Option<u64>,
 }
 
+/// On a response whose problem document is complete already: the feed's bear close codes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rendered;
+
 impl Problem {
     /// Without more to say.
     pub fn new(code: Code) -> Problem {

@@ -76,17 +76,19 @@ impl Desk {
     pub fn serve_on(&self, stage: &Stage<'_>, listen: &str, more: &[&str]) -> Service {
         let (key, keys) = (self.folder.path().join("token.pub").display().to_string(), self.feed_keys());
         let own = ["--listen", listen, "--issuer", ISSUER, "--audience", AUDIENCE, "--token-key", &key];
+        let own = [&own[..], &["--ops-listen", "127.0.0.1:0"]].concat();
         let mut tally = stage.tally(&["serve"], &[&own[..], &["--feed-keys", &keys], more].concat());
         let address = eventually(ANSWER, "the address that tally serve logs", || {
             assert!(tally.is_running(), "tally serve ended\n{}", tally.log_tail());
-            let log = tally.stderr();
-            let (_, rest) = log.split_once("the service listens")?;
-            let (line, _) = rest.split_once('\n')?;
-            let (_, address) = line.split_once("address=")?;
-            address.split_whitespace().next()?.parse().ok()
+            let said = tally.stdout();
+            let (_, rest) = said.split_once("service: http://")?;
+            rest.split_once('/')?.0.parse().ok()
         });
-        let service = Service { tally, address };
-        eventually(ANSWER, "a ready service", || (service.get("/readyz", "").0 == 200).then_some(()));
+        let ops = crate::stage::pages(&mut tally);
+        let service = Service { tally, address, ops };
+        eventually(ANSWER, "a ready service", || {
+            (crate::stage::get(&format!("{}/readyz", service.ops)).0 == 200).then_some(())
+        });
         service
     }
 }
@@ -98,6 +100,7 @@ pub struct Service {
     pub tally: Tally,
     /// Where it listens.
     pub address: SocketAddr,
+    ops: String,
 }
 
 impl Service {
@@ -143,7 +146,7 @@ impl Service {
     /// # Panics
     /// When the value is no number.
     pub fn metric(&self, name: &str) -> f64 {
-        let (_, text) = self.get("/metrics", "");
+        let (_, text) = crate::stage::get(&format!("{}/metrics", self.ops));
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.trim().parse().expect("a number"))
     }

@@ -1,12 +1,10 @@
 //! Who is let in over HTTP: the token of a request, and the origin of a page.
 
 use super::refusal::Refusal;
+use crate::api::SESSION_COOKIE;
 use crate::identity::{Authority, Denied, Principal};
 use axum::http::{HeaderMap, header};
 use axum_extra::extract::CookieJar;
-
-/// The cookie that bears a token for those who cannot send a header, such as a native `EventSource`.
-pub const TOKEN_COOKIE: &str = "__Host-tally-token";
 
 /// The token of a request: `Authorization`, else the cookie; empty where there is neither.
 fn token(headers: &HeaderMap) -> String {
@@ -16,7 +14,7 @@ fn token(headers: &HeaderMap) -> String {
         Some(_) => "?".to_owned(), // another scheme is a wrong token, not a missing one
         None => {
             let jar = CookieJar::from_headers(headers);
-            jar.get(TOKEN_COOKIE).map_or_else(String::new, |cookie| cookie.value().to_owned())
+            jar.get(SESSION_COOKIE).map_or_else(String::new, |cookie| cookie.value().to_owned())
         }
     }
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_queries::feed::cases_in_work;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Events that are read back into the ring at the start, all partitions together: after a restart everybody comes at once, and
 /// finds here what was missed meanwhile.
@@ -56,6 +57,8 @@ pub(super) struct Hub {
     pub(super) settings: FeedSettings,
     pub(super) ledger: Ledger,
     pub(super) metrics: FeedMetrics,
+    /// WebSockets that are open: nobody else waits for them.
+    pub(super) sessions: TaskTracker,
     /// Replays from the log that may run at once.
     pub(super) replays: Arc<Semaphore>,
     cases: RwLock<Cases>,
@@ -80,6 +83,7 @@ impl Hub {
             replays: Arc::new(Semaphore::new(settings.replays_max)),
             settings,
             metrics,
+            sessions: TaskTracker::new(),
             cases: RwLock::default(),
             ring: RwLock::default(),
             bells: Mutex::default(),

@@ -44,23 +44,21 @@ mod tests;
 mod wire;
 mod ws;
 
-pub use admission::TOKEN_COOKIE;
 pub use hub::FeedParts;
 pub use log::{Batch, Bounds, EventLog, LogError, LogPartition, LogReader, Shape};
 pub use memory::VecLog;
 pub use settings::FeedSettings;
 pub use sign::{Signer, SigningKeyError, add_signing_key};
-pub use wire::{Wire, WireInfo, Wires};
+pub use wire::{Wire, WireInfo};
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use frame::Close;
 use hub::Hub;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A running feed; cheap to clone.
@@ -94,10 +92,12 @@ impl Feed {
             .with_state(self.hub.clone())
     }
 
-    /// Has connections of this listener end when their reader takes nothing for long.
-    pub fn wires(&self, listener: TcpListener) -> Wires {
-        let metrics = self.hub.metrics.clone();
-        Wires::new(listener, Arc::new(move || metrics.closed(Close::SlowConsumer)))
+    /// Waits, after the stop, until every WebSocket has said goodbye, at most so long.
+    pub async fn drained(&self, wait: Duration) {
+        self.hub.sessions.close();
+        if tokio::time::timeout(wait, self.hub.sessions.wait()).await.is_err() {
+            tracing::warn!(streams = self.hub.sessions.len(), "streams did not end in time");
+        }
     }
 
     /// Its metrics in Prometheus text.

@@ -2,6 +2,7 @@
 
 use super::frame::{Close, Resync, SNAPSHOT_PATH};
 use crate::identity::Denied;
+use crate::problem::Rendered;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -122,6 +123,7 @@ impl IntoResponse for Refusal {
         let kind: [(HeaderName, &str); 2] =
             [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
         let mut response = (status, kind, self.problem().to_string()).into_response();
+        response.extensions_mut().insert(Rendered);
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));

@@ -121,11 +121,6 @@ impl Ring {
         (&self.head, &self.head_text)
     }
 
-    /// From these offsets on, every event is here.
-    pub(super) fn floor(&self) -> &[i64] {
-        &self.floor
-    }
-
     /// Whether everything behind that position is here.
     pub(super) fn covers(&self, position: &[i64]) -> bool {
         self.floor.iter().zip(position).all(|(floor, at)| at >= floor)

@@ -12,7 +12,7 @@ use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
 use axum::body::{Body, Bytes};
 use axum::Extension;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn connect(
     State(hub): State<Arc<Hub>>,
-    info: Option<Extension<ConnectInfo<WireInfo>>>,
+    wire: Option<Extension<WireInfo>>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -55,7 +55,9 @@ pub(super) async fn connect(
         goaway(&hub, &mut first, Close::InsufficientState, stream.told());
         ended = true;
     }
-    if let Some(Extension(ConnectInfo(wire))) = info {
+    if let Some(Extension(wire)) = wire {
+        let metrics = hub.metrics.clone();
+        wire.when_stalled(move || metrics.closed(Close::SlowConsumer));
         wire.patience(Duration::from_secs(STALL_SECONDS_MAX));
     }
     let session = Session { stream, pulse, first: Some(first), ended };

@@ -1,121 +1,94 @@
 //! The wire under a connection: its reader's silence is noticed where it happens, at the socket.
 //!
 //! A stream over SSE is not asked for more once its socket takes no more, so no clock inside the stream would run then. Here one
-//! does: a write that has been blocked for the wire's patience fails, which ends the connection. `TCP_USER_TIMEOUT` does the same
-//! for a peer that is gone altogether.
+//! does: a write that has been blocked for the wire's patience fails, which ends the connection. `TCP_USER_TIMEOUT` would do the
+//! same without telling a reader that may still hear why, and without counting it.
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
-use socket2::SockRef;
+use std::fmt;
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long unacknowledged data may be outstanding before the kernel gives the connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a write may be blocked where nobody said otherwise, milliseconds.
-const PATIENCE_MS: u64 = 30_000;
+const PATIENCE_MS: u64 = 5_000;
 
-/// What a handler may know and set of the wire it answers over.
-#[derive(Clone, Debug)]
+/// What a handler may set of the wire that it answers over: an extension of each request.
+#[derive(Clone)]
 pub struct WireInfo {
-    peer: SocketAddr,
-    patience_ms: Arc<AtomicU64>,
+    set: Arc<Set>,
+}
+
+struct Set {
+    patience_ms: AtomicU64,
+    stalled: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for WireInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireInfo").field("patience_ms", &self.set.patience_ms).finish_non_exhaustive()
+    }
 }
 
 impl WireInfo {
-    /// Who is at the other end.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
     /// How long a write may be blocked from now on.
     pub(super) fn patience(&self, patience: Duration) {
         let ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        self.patience_ms.store(ms, Ordering::Relaxed);
+        self.set.patience_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// What to do when that was too long; the first word stands.
+    pub(super) fn when_stalled(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _ = self.set.stalled.set(Box::new(act)); // a second stream on the connection says the same
     }
 }
 
-/// A listener whose connections end when their reader takes nothing for long. Serve the router with
-/// `into_make_service_with_connect_info::<WireInfo>()`.
-pub struct Wires {
-    listener: TcpListener,
-    stalled: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for Wires {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wires").field("listener", &self.listener).finish_non_exhaustive()
-    }
-}
-
-impl Wires {
-    pub(super) fn new(listener: TcpListener, stalled: Arc<dyn Fn() + Send + Sync>) -> Wires {
-        Wires { listener, stalled }
-    }
-}
-
-impl Listener for Wires {
-    type Io = Wire;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let socket = SockRef::from(&stream);
-        // a socket that takes none of these works all the same
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        let info = WireInfo { peer, patience_ms: Arc::new(AtomicU64::new(PATIENCE_MS)) };
-        (Wire { stream, info, blocked: None, stalled: self.stalled.clone() }, peer)
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, Wires>> for WireInfo {
-    fn connect_info(stream: IncomingStream<'_, Wires>) -> WireInfo {
-        stream.io().info.clone()
-    }
-}
-
-/// One connection.
+/// One connection, which ends when its reader takes nothing for long.
 pub struct Wire {
     stream: TcpStream,
     info: WireInfo,
     /// Runs while a write is blocked.
     blocked: Option<Pin<Box<Sleep>>>,
-    stalled: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl std::fmt::Debug for Wire {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
 impl Wire {
+    /// Over this stream.
+    pub fn new(stream: TcpStream) -> Wire {
+        let set = Set { patience_ms: AtomicU64::new(PATIENCE_MS), stalled: OnceLock::new() };
+        Wire { stream, info: WireInfo { set: Arc::new(set) }, blocked: None }
+    }
+
+    /// What handlers may set.
+    pub fn info(&self) -> &WireInfo {
+        &self.info
+    }
+
     /// Starts or stops the clock by what a write gave.
     fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
         if written.is_ready() {
             self.blocked = None;
             return written;
         }
-        let patience = Duration::from_millis(self.info.patience_ms.load(Ordering::Relaxed));
+        let patience = Duration::from_millis(self.info.set.patience_ms.load(Ordering::Relaxed));
         let clock = self.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
         match clock.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
                 self.blocked = None;
-                (self.stalled)();
+                if let Some(act) = self.info.set.stalled.get() {
+                    act();
+                }
                 Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the reader takes nothing")))
             }
         }

@@ -16,7 +16,7 @@ use super::wire::WireInfo;
 use crate::identity::Principal;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::Extension;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::SinkExt;
@@ -34,7 +34,7 @@ type Ended = Option<Close>;
 
 pub(super) async fn connect(
     State(hub): State<Arc<Hub>>,
-    info: Option<Extension<ConnectInfo<WireInfo>>>,
+    wire: Option<Extension<WireInfo>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -49,14 +49,18 @@ pub(super) async fn connect(
         Ok(known) => known,
         Err(refusal) => return refusal.into_response(),
     };
-    if let Some(Extension(ConnectInfo(wire))) = info {
+    if let Some(Extension(wire)) = wire {
         // the farewell takes longer than the wire's own patience
         wire.patience(Duration::from_secs(STALL_SECONDS_MAX + FAREWELL_SECONDS_MAX + 1));
     }
     let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
     let upgrade = upgrade.max_write_buffer_size(WRITE_BYTES_MAX);
     let upgrade = upgrade.max_message_size(CLIENT_FRAME_BYTES_MAX).max_frame_size(CLIENT_FRAME_BYTES_MAX);
-    upgrade.on_upgrade(move |socket| serve(socket, hub, known))
+    let open = hub.sessions.token();
+    upgrade.on_upgrade(async move |socket| {
+        serve(socket, hub, known).await;
+        drop(open);
+    })
 }
 
 async fn serve(mut socket: WebSocket, hub: Arc<Hub>, known: Option<Principal>) {

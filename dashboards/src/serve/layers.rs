@@ -3,7 +3,7 @@
 use super::ServeError;
 use super::metrics::ServiceMetrics;
 use crate::api::{Limits, Served};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Rendered};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -60,7 +60,13 @@ pub(super) fn around(
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .allow_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+        ])
         .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, NEXT_CURSOR])
         .max_age(Duration::from_secs(PREFLIGHT_S_MAX));
     let time = Duration::from_secs(u64::from(limits.request_s_max));
@@ -86,8 +92,9 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
     let route = response.extensions().get::<Served>().map_or("other", |served| served.0);
     let problem = response.extensions().get::<Problem>().cloned();
     let status = response.status();
+    let is_rendered = response.extensions().get::<Rendered>().is_some();
     let problem = problem.or_else(|| {
-        (status.is_client_error() || status.is_server_error()).then(|| Problem::new(Code::of_status(status)))
+        (!is_rendered && (status.is_client_error() || status.is_server_error())).then(|| Problem::new(Code::of_status(status)))
     });
     if let Some(problem) = problem {
         let allow = response.headers().get(header::ALLOW).cloned();

@@ -1,6 +1,7 @@
 //! Sockets: taken one by one up to a bound, each with its own bounds of time, and ended in good order.
 
 use super::metrics::ServiceMetrics;
+use crate::feed::Wire;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,14 +13,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 /// A head that is not complete by then ends the connection.
 const HEAD_S_MAX: u64 = 10;
 /// Bytes of a head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Without progress for so long while there is something to send, the connection is dead: hyper does not poll a stalled
-/// socket again, so no timer of ours would fire.
-const STALLED_MS_MAX: u64 = 5_000;
+/// Data that is not acknowledged for so long ends the connection, whoever is to blame. A reader that takes nothing is
+/// noticed earlier, by its wire.
+const UNACKNOWLEDGED_MS_MAX: u64 = 15_000;
 /// After the system refused a connection (too many files open, say).
 const PAUSE_MS: u64 = 100;
 
@@ -76,14 +78,20 @@ pub(super) async fn accept(
 async fn connection(stream: TcpStream, app: Router, stop: CancellationToken) {
     let socket = SockRef::from(&stream);
     let _ = socket.set_tcp_nodelay(true); // a socket that is gone already shows so below
-    let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(STALLED_MS_MAX)));
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(UNACKNOWLEDGED_MS_MAX)));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEAD_S_MAX))
         .max_buf_size(HEAD_BYTES_MAX);
+    let wire = Wire::new(stream);
+    let info = wire.info().clone();
+    let app = app.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(info.clone());
+        request
+    });
     let connection =
-        server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).with_upgrades();
+        server.serve_connection(TokioIo::new(wire), TowerToHyperService::new(app)).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

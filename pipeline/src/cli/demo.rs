@@ -105,7 +105,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     config.registry = SchemaRegistry { url, user: None, password: None };
     let folder = config.clickhouse.data.clone().context("a demo has a folder")?;
     let stop_service = CancellationToken::new();
-    let serving = service::serve(args.port, &folder, &opened.store, stop_service.clone()).await?;
+    let serving = service::serve(args.port, (&folder, &config), &opened.store, stop_service.clone()).await?;
     println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", serving.address);
     service::print_how_to_sign_in(serving.address, &folder);
     let metrics = Metrics::default();

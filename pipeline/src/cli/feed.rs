@@ -13,19 +13,32 @@ use tally_dashboards::feed::{
     add_signing_key,
 };
 use tally_dashboards::identity::Authority;
-use tally_pipeline::config::Sections;
+use tally_pipeline::config::{EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::event_tail::{self, EventTail, EventTailError};
 use tally_pipeline::{IdentityError, Partition};
 use tokio_util::sync::CancellationToken;
 
-/// Folder of signing keys within the folder of the embedded ClickHouse.
-const KEYS_FOLDER: &str = "feed-keys";
+/// Where a feed reads and what it asks.
+pub(crate) struct FeedPlace<'a> {
+    pub(crate) kafka: &'a Kafka,
+    pub(crate) registry: &'a SchemaRegistry,
+    pub(crate) event: EventBound,
+    pub(crate) authority: Authority,
+    pub(crate) client: Client,
+}
+
+impl FeedArgs {
+    /// With keys in that folder.
+    pub(crate) fn with_keys(self, keys: PathBuf) -> FeedArgs {
+        FeedArgs { keys: Some(keys), ..self }
+    }
+}
 
 /// The realtime feed.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Feed")]
 pub(crate) struct FeedArgs {
-    /// Folder of the keys that sign the feed, shared by all replicas; a first key is made in an empty one. With --data, by default feed-keys in that folder.
+    /// Folder of the keys that sign the feed, shared by all replicas; a first key is made in an empty one. Without it there is no feed.
     #[arg(id = "feed.keys", long = "feed-keys", env = "TALLY_FEED_KEYS", value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Events held in memory for those who resume. 1000 to 5000000.
@@ -51,23 +64,24 @@ pub(crate) struct FeedArgs {
     origins: Vec<String>,
 }
 
-/// Opens the feed over these sections' Kafka.
+/// Opens the feed, if there are keys to sign it.
 pub(crate) fn open(
     args: &FeedArgs,
-    sections: &Sections,
-    (authority, client): (Authority, Client),
+    place: FeedPlace<'_>,
     stop: CancellationToken,
-) -> anyhow::Result<Feed> {
-    let keys = args.keys.clone().or_else(|| sections.clickhouse.data.as_ref().map(|data| data.join(KEYS_FOLDER)));
-    let keys = keys.context("where are the keys that sign the feed? give --feed-keys DIR")?;
-    let registry = sections.registry.client()?.map(Arc::new);
-    let value_bytes_max = usize::try_from(sections.bounds.event.value_bytes_max)?;
-    let log = event_tail::EventLog::open(&sections.kafka, registry, value_bytes_max)?;
+) -> anyhow::Result<Option<Feed>> {
+    let Some(keys) = &args.keys else {
+        tracing::info!("no --feed-keys: there is no feed");
+        return Ok(None);
+    };
+    let registry = place.registry.client()?.map(Arc::new);
+    let value_bytes_max = usize::try_from(place.event.value_bytes_max)?;
+    let log = event_tail::EventLog::open(place.kafka, registry, value_bytes_max)?;
     let parts = FeedParts {
         log: Arc::new(KafkaLog { log }),
-        authority,
-        signer: Signer::open(&keys).context("the keys that sign the feed")?,
-        client,
+        authority: place.authority,
+        signer: Signer::open(keys).context("the keys that sign the feed")?,
+        client: place.client,
     };
     let settings = FeedSettings {
         ring_events_max: usize::try_from(args.ring_events_max)?,
@@ -78,7 +92,7 @@ pub(crate) fn open(
         max_age_s: u64::from(args.max_age_seconds),
         origins: args.origins.clone(),
     };
-    Ok(Feed::start(parts, settings, stop))
+    Ok(Some(Feed::start(parts, settings, stop)))
 }
 
 /// Lay a new key into the folder from which the feed is signed. Services publish it at once and sign with it from then on.

@@ -1,6 +1,7 @@
 //! `tally serve`: the service.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::feed::{FeedArgs, FeedPlace};
 use super::seal::{Seals, texts};
 use super::store;
 use anyhow::bail;
@@ -9,10 +10,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tally_dashboards::api::{Api, ApiConfig, Limits, SealSource};
+use tally_dashboards::feed::Feed;
 use tally_dashboards::identity::{Authority, KeySource, Settings};
 use tally_dashboards::serve::{ServeConfig, ServiceMetrics, serve};
-use tally_pipeline::config::ClickHouse;
+use tally_pipeline::config::{ClickHouse, EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::ops::{self, Shown};
 use tally_queries::seal::Keys;
 use tally_queries::service::ReadLimits;
@@ -23,7 +26,15 @@ use tally_queries::service::ReadLimits;
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
+    kafka: Kafka,
+    #[command(flatten)]
     clickhouse: ClickHouse,
+    #[command(flatten)]
+    registry: SchemaRegistry,
+    #[command(flatten)]
+    event: EventBound,
+    #[command(flatten)]
+    feed: FeedArgs,
     #[command(flatten)]
     tokens: Tokens,
     #[command(flatten)]
@@ -160,6 +171,11 @@ impl Service {
         }
     }
 
+    /// How long connections may take to end.
+    fn drain(&self) -> Duration {
+        Duration::from_secs(u64::from(self.drain_s_max))
+    }
+
     /// What is served: the API, without tokens for its own page.
     pub(super) fn serving(&self, api: Api, metrics: ServiceMetrics) -> ServeConfig {
         ServeConfig {
@@ -177,16 +193,19 @@ impl Service {
 
 struct Page {
     metrics: ServiceMetrics,
+    feed: Option<Feed>,
     authority: Authority,
 }
 
 impl Shown for Page {
     fn metrics(&self) -> String {
-        self.metrics.text()
+        let feed = self.feed.as_ref().map(Feed::metrics).unwrap_or_default();
+        self.metrics.text() + &feed
     }
 
     fn waiting_for(&self) -> Option<String> {
-        self.authority.waiting_for().map(str::to_owned)
+        let authority = self.authority.waiting_for().map(str::to_owned);
+        authority.or_else(|| self.feed.as_ref().and_then(Feed::waiting_for))
     }
 }
 
@@ -203,16 +222,29 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let opened = store::open_migrated(&args.clickhouse).await?;
     let client = opened.store.client().clone();
     let authority = Authority::start(settings, client.clone(), stop.clone())?;
+    let place = FeedPlace {
+        kafka: &args.kafka,
+        registry: &args.registry,
+        event: args.event,
+        authority: authority.clone(),
+        client: client.clone(),
+    };
+    let feed = super::feed::open(&args.feed, place, stop.clone())?;
     let api =
         Api::new(ApiConfig { authority: authority.clone(), client, seals, limits: args.service.limits() });
     let metrics = ServiceMetrics::new();
-    let page = Arc::new(Page { metrics: metrics.clone(), authority });
-    let serving = serve(args.service.serving(api, metrics), stop.clone()).await?;
+    let page = Arc::new(Page { metrics: metrics.clone(), feed: feed.clone(), authority });
+    let more = feed.as_ref().map(Feed::routes).unwrap_or_default();
+    let serving = ServeConfig { more, ..args.service.serving(api, metrics) };
+    let serving = serve(serving, stop.clone()).await?;
     let ops_stop = tokio_util::sync::CancellationToken::new(); // /metrics stay until the last connection has ended
     let ops = ops::serve(args.service.ops_listen, page, ops_stop.clone()).await?;
     tracing::info!(address = %ops, "metrics are served");
     println!("service: http://{}/   (SIGTERM drains and ends it)", serving.address);
     serving.ended.await?;
+    if let Some(feed) = feed {
+        feed.drained(args.service.drain()).await;
+    }
     ops_stop.cancel();
     opened.close().await?;
     Ok(ExitCode::SUCCESS)
