@@ -142,7 +142,8 @@ impl EventLog {
         partitions: &[LogPartition],
         from: &[(usize, i64)],
     ) -> Result<EventTail, EventTailError> {
-        let named = from.iter().filter_map(|(place, offset)| Some((partitions.get(*place)?.at.clone(), *offset)));
+        let named =
+            from.iter().filter_map(|(place, offset)| Some((partitions.get(*place)?.at.clone(), *offset)));
         let (source, list): (_, Vec<_>) = (self.source.clone(), named.collect());
         let mut reader = tokio::task::spawn_blocking(move || source.tail(&list)).await??;
         let (sender, slabs) = mpsc::channel(SLABS_WAITING_MAX);
@@ -159,7 +160,13 @@ impl EventLog {
             }
         });
         let readers = Topic::ALL.map(|contract| Reader::new(contract, self.value_bytes_max));
-        Ok(EventTail { partitions: partitions.to_vec(), books: self.books.clone(), readers, slabs, held: None })
+        Ok(EventTail {
+            partitions: partitions.to_vec(),
+            books: self.books.clone(),
+            readers,
+            slabs,
+            held: None,
+        })
     }
 }
 

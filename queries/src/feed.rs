@@ -119,7 +119,11 @@ pub struct TaskNow {
 ///
 /// # Errors
 /// Where ClickHouse does not answer in time.
-pub async fn tasks_now(client: &Client, scope: TaskScope<'_>, limit: u64) -> Result<Vec<TaskNow>, QueryError> {
+pub async fn tasks_now(
+    client: &Client,
+    scope: TaskScope<'_>,
+    limit: u64,
+) -> Result<Vec<TaskNow>, QueryError> {
     let (name, subject, task_ids): (_, _, &[String]) = match scope {
         TaskScope::Buyer(subject) => ("buyer", subject, &[]),
         TaskScope::Creator(subject) => ("creator", subject, &[]),
@@ -153,7 +157,10 @@ pub struct OpenSupplement {
 ///
 /// # Errors
 /// Where ClickHouse does not answer in time.
-pub async fn open_supplements(client: &Client, task_ids: &[String]) -> Result<Vec<OpenSupplement>, QueryError> {
+pub async fn open_supplements(
+    client: &Client,
+    task_ids: &[String],
+) -> Result<Vec<OpenSupplement>, QueryError> {
     let question = bounded(client.query(include_str!("../sql/feed/supplements.sql")));
     let rows = question.param("task_ids", task_ids).fetch_all().await;
     rows.map_err(|source| QueryError::new("open supplements", source))

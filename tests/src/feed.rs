@@ -281,7 +281,8 @@ impl Event {
     /// # Panics
     /// When it is none of an event.
     pub fn of(frame: &Value) -> Event {
-        let text = |name: &str| frame[name].as_str().unwrap_or_else(|| panic!("{name} in {frame}")).to_owned();
+        let text =
+            |name: &str| frame[name].as_str().unwrap_or_else(|| panic!("{name} in {frame}")).to_owned();
         let payload: Value = serde_json::from_str(&text("payload")).expect("a payload is JSON");
         let of = |name: &str| payload[name].as_str().expect("a text").to_owned();
         Event { cursor: text("cursor"), prev: text("prev"), id: of("id"), kind: of("type"), payload }
@@ -352,7 +353,8 @@ impl Frames for Sse {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let data: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
                 let id = block.lines().find_map(|line| line.strip_prefix("id: "));
-                let frame: Option<Value> = (!data.is_empty()).then(|| serde_json::from_str(&data.concat()).expect("JSON"));
+                let frame: Option<Value> =
+                    (!data.is_empty()).then(|| serde_json::from_str(&data.concat()).expect("JSON"));
                 if let Some(cursor) = frame.as_ref().and_then(|frame| frame["cursor"].as_str())
                     && frame.as_ref().is_some_and(|frame| frame["op"] != "goaway")
                 {

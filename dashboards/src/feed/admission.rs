@@ -45,6 +45,7 @@ pub(super) fn origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refu
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().map_err(|_| Refusal::Origin)?;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = origin.split_once("://").is_some_and(|(_, from)| !host.is_empty() && from.eq_ignore_ascii_case(host));
+    let own =
+        origin.split_once("://").is_some_and(|(_, from)| !host.is_empty() && from.eq_ignore_ascii_case(host));
     if own || allowed.iter().any(|one| one == origin) { Ok(()) } else { Err(Refusal::Origin) }
 }

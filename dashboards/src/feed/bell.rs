@@ -211,7 +211,8 @@ impl Bells {
     }
 
     pub(super) fn close_where(&self, why: Close, is_meant: impl Fn(&Principal) -> bool) {
-        let meant = |bell: &&Arc<Bell>| is_meant(&bell.principal.lock().unwrap_or_else(PoisonError::into_inner));
+        let meant =
+            |bell: &&Arc<Bell>| is_meant(&bell.principal.lock().unwrap_or_else(PoisonError::into_inner));
         self.all().filter(meant).for_each(|bell| bell.end(why));
     }
 }

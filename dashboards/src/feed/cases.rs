@@ -63,7 +63,8 @@ impl Cases {
             return;
         }
         if let Some(gone) = before.and_then(|known| known.in_work.clone()) {
-            for (index, key) in [(&mut self.by_task, &gone.task_id), (&mut self.by_license, &gone.license_id)] {
+            for (index, key) in [(&mut self.by_task, &gone.task_id), (&mut self.by_license, &gone.license_id)]
+            {
                 if let Some(cases) = index.get_mut(key) {
                     cases.retain(|case| *case != case_id);
                     if cases.is_empty() {
@@ -89,12 +90,15 @@ impl Cases {
             let known = self.by_case.get(case).and_then(|known| known.in_work.as_ref());
             known.is_some_and(|case| case.moderator == moderator)
         };
-        let among = |cases: Option<&Vec<String>>| cases.is_some_and(|all| all.iter().any(|case| is_theirs(case)));
+        let among =
+            |cases: Option<&Vec<String>>| cases.is_some_and(|all| all.iter().any(|case| is_theirs(case)));
         let (task_id, case_id, _) = event.subjects();
         let license_id = event.ids().license_id;
         (!case_id.is_empty() && is_theirs(case_id))
             || (!task_id.is_empty() && among(self.by_task.get(task_id)))
-            || (event.topic == Topic::License && !license_id.is_empty() && among(self.by_license.get(license_id)))
+            || (event.topic == Topic::License
+                && !license_id.is_empty()
+                && among(self.by_license.get(license_id)))
     }
 
     /// The tasks of the cases that this moderator has in work.

@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn a_cursor_is_bound_to_its_log() {
         let (here, anew, grown) = (shape(3, 7), shape(3, 8), shape(4, 7));
-        let of = |shape: &Shape| Cursor { identity: shape.identity(), next: vec![0; shape.partitions().len()] };
+        let of =
+            |shape: &Shape| Cursor { identity: shape.identity(), next: vec![0; shape.partitions().len()] };
         assert!(of(&here).is_of(&here) && !of(&anew).is_of(&here) && !of(&grown).is_of(&here));
         assert_eq!(Asked::parse("earliest"), Ok(Asked::Earliest));
         assert_eq!((Asked::parse("now"), Asked::parse("")), (Ok(Asked::Now), Ok(Asked::Now)));

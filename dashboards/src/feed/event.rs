@@ -58,7 +58,10 @@ impl Event {
     pub(super) fn owners(&self) -> impl Iterator<Item = &str> {
         let [user_id, grantee_id, creator_id, ..] = &self.ids;
         let own = [user_id, grantee_id, creator_id].map(|id| &**id);
-        (0..3).filter(move |at| !own[..*at].contains(&own[*at])).map(move |at| own[at]).filter(|id| !id.is_empty())
+        (0..3)
+            .filter(move |at| !own[..*at].contains(&own[*at]))
+            .map(move |at| own[at])
+            .filter(|id| !id.is_empty())
     }
 
     /// Bytes that it holds in memory, about; its two rendered forms counted as if they were there.
@@ -106,7 +109,9 @@ pub(super) fn events_of(shape: &Shape, batch: &Batch) -> Vec<Event> {
     let places = ID_FIELDS.map(|name| columns(topic).iter().position(|column| column.name == name));
     let rows = batch.offsets.iter().zip(&batch.appended_at_ms).enumerate();
     let event = |(row, (offset, appended_at_ms)): (usize, (&i64, &i64))| {
-        let text = |place: Option<usize>| place.and_then(|place| text(&batch.events, place, row)).unwrap_or_default();
+        let text = |place: Option<usize>| {
+            place.and_then(|place| text(&batch.events, place, row)).unwrap_or_default()
+        };
         let [user, grantee, creator, license, task, case, actor, id] = places;
         let kind = symbol(topic, &batch.events, "kind", row);
         Event {

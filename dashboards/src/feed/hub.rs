@@ -218,7 +218,11 @@ async fn follow_log(hub: Arc<Hub>) {
 /// Follows the log until it fails or turns out to be another one. A ring of the same log is gone on with.
 async fn follow(hub: &Arc<Hub>, generation: &mut u64) -> Result<(), LogError> {
     let shape = Arc::new(hub.log.shape().await?);
-    let goes_on = hub.ring().as_ref().filter(|(_, ring)| ring.shape() == &shape).map(|(_, ring)| ring.head().0.to_vec());
+    let goes_on = hub
+        .ring()
+        .as_ref()
+        .filter(|(_, ring)| ring.shape() == &shape)
+        .map(|(_, ring)| ring.head().0.to_vec());
     let mut reader = match goes_on {
         Some(from) => hub.log.read(&shape, &from).await?,
         None => {
@@ -240,7 +244,11 @@ async fn follow(hub: &Arc<Hub>, generation: &mut u64) -> Result<(), LogError> {
 }
 
 /// Reads the last events back into a new ring, and opens it to everybody.
-async fn open_ring(hub: &Arc<Hub>, shape: &Arc<Shape>, generation: u64) -> Result<Box<dyn LogReader>, LogError> {
+async fn open_ring(
+    hub: &Arc<Hub>,
+    shape: &Arc<Shape>,
+    generation: u64,
+) -> Result<Box<dyn LogReader>, LogError> {
     let bounds = hub.log.bounds(shape).await?;
     let each = PRELOAD_EVENTS / i64::try_from(bounds.len().max(1)).unwrap_or(1);
     let from: Vec<i64> = bounds.iter().map(|bound| bound.low.max(bound.high - each)).collect();
@@ -275,7 +283,10 @@ async fn load_cases(hub: &Hub, shape: &Shape) -> Result<(), LogError> {
     let mut cases = hub.cases.write().unwrap_or_else(PoisonError::into_inner);
     *cases = Cases::default();
     for row in rows {
-        let place = shape.partitions().iter().position(|one| one.topic_id == row.topic_id && one.number == row.partition);
+        let place = shape
+            .partitions()
+            .iter()
+            .position(|one| one.topic_id == row.topic_id && one.number == row.partition);
         // a case of a topic that is gone is in work all the same; no event will follow it
         let at = (place.unwrap_or(usize::MAX), row.offset);
         let in_work = super::cases::InWork {

@@ -72,7 +72,9 @@ impl Ledger {
     fn put(&self, row: Row) {
         if self.rows.try_send(row).is_err() {
             self.metrics.ledger_lost(1);
-            tracing::error!("the delivery ledger is full: the store has not taken its rows for long; a row is lost");
+            tracing::error!(
+                "the delivery ledger is full: the store has not taken its rows for long; a row is lost"
+            );
         }
     }
 
@@ -112,7 +114,14 @@ impl Ledger {
     }
 
     /// These are about to be sent.
-    pub(super) fn sent(&self, subject: &Arc<str>, role: Role, session: Uuid, shape: &Shape, sending: &[Sending]) {
+    pub(super) fn sent(
+        &self,
+        subject: &Arc<str>,
+        role: Role,
+        session: Uuid,
+        shape: &Shape,
+        sending: &[Sending],
+    ) {
         for one in sending.iter().filter(|one| is_kept(role, one.event.class, one.event.kind)) {
             let Some(partition) = shape.partitions().get(one.event.place) else { continue };
             let delivery = Delivery {
@@ -142,7 +151,8 @@ impl Ledger {
         let now = now_ms();
         let (acknowledged, is_first) = {
             let mut known = self.known();
-            let covers = |(place, one): &mut (usize, Delivery)| shown.get(*place).is_some_and(|at| one.offset < *at);
+            let covers =
+                |(place, one): &mut (usize, Delivery)| shown.get(*place).is_some_and(|at| one.offset < *at);
             let acknowledged: Vec<Delivery> = match known.pending.get_mut(subject) {
                 Some(pending) => pending.extract_if(.., covers).map(|(_, one)| one).collect(),
                 None => Vec::new(),
@@ -247,7 +257,8 @@ async fn look_up(client: &Client, look_ups: &[LookUp]) -> Result<(), QueryError>
     let found = unacknowledged(client, &subjects, now_ms() - LOOK_BACK_MS).await?;
     let acknowledged = found.into_iter().filter_map(|one| {
         let covers = |(subject, shown, _): &&LookUp| {
-            **subject == *one.subject && shown.get(&(one.topic_id, one.partition)).is_some_and(|at| one.offset < *at)
+            **subject == *one.subject
+                && shown.get(&(one.topic_id, one.partition)).is_some_and(|at| one.offset < *at)
         };
         let at = look_ups.iter().find(covers).map(|(.., at)| *at)?;
         Some((one, Some(at)))

@@ -125,7 +125,8 @@ struct VecReader {
 impl VecReader {
     fn take(&mut self) -> Option<Batch> {
         let inside = self.log.lock();
-        let found = inside.batches.iter().find(|b| self.next.get(b.place).is_some_and(|next| b.next > *next))?;
+        let found =
+            inside.batches.iter().find(|b| self.next.get(b.place).is_some_and(|next| b.next > *next))?;
         *self.next.get_mut(found.place)? = found.next;
         Some(found.clone())
     }

@@ -42,7 +42,11 @@ impl Default for FeedMetrics {
                 IntGaugeVec::new(Opts::new("tally_feed_connections", "Open streams."), &["transport"]),
             ),
             deliveries: counter("tally_feed_deliveries_total", "Events handed over.", &["transport"]),
-            closes: counter("tally_feed_closes_total", "Streams ended by the service, by reason.", &["reason"]),
+            closes: counter(
+                "tally_feed_closes_total",
+                "Streams ended by the service, by reason.",
+                &["reason"],
+            ),
             resumes: counter("tally_feed_resumes_total", "Streams begun, by outcome.", &["outcome"]),
             push: register(&registry, Histogram::with_opts(push.buckets(buckets))),
             lag: gauge(
@@ -53,11 +57,17 @@ impl Default for FeedMetrics {
             ring_bytes: gauge("tally_feed_ring_bytes", "Bytes of events held in memory, about."),
             ledger_retries: register(
                 &registry,
-                IntCounter::new("tally_feed_ledger_retries_total", "Writes of the delivery ledger tried again."),
+                IntCounter::new(
+                    "tally_feed_ledger_retries_total",
+                    "Writes of the delivery ledger tried again.",
+                ),
             ),
             ledger_lost: register(
                 &registry,
-                IntCounter::new("tally_feed_ledger_lost_total", "Rows of the delivery ledger that were lost."),
+                IntCounter::new(
+                    "tally_feed_ledger_lost_total",
+                    "Rows of the delivery ledger that were lost.",
+                ),
             ),
             registry,
         }
@@ -81,7 +91,12 @@ impl FeedMetrics {
     }
 
     /// Events are handed over; `ages_ms` of live ones.
-    pub(super) fn sent(&self, transport: Transport, events: usize, ages_ms: Option<impl Iterator<Item = i64>>) {
+    pub(super) fn sent(
+        &self,
+        transport: Transport,
+        events: usize,
+        ages_ms: Option<impl Iterator<Item = i64>>,
+    ) {
         self.deliveries.with_label_values(&[transport.name()]).inc_by(events as u64);
         #[expect(clippy::cast_precision_loss, reason = "a histogram's seconds")]
         ages_ms.into_iter().flatten().for_each(|ms| self.push.observe(ms.max(0) as f64 / 1000.0));

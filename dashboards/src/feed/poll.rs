@@ -39,15 +39,17 @@ pub(super) async fn events(
 ) -> Result<Response, Refusal> {
     let who = admission::principal(&hub.authority, &headers).await?;
     let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Bad("the cursor is none"))?;
-    let (mut stream, opening) = Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
-        hub.metrics.closed(*close);
-    })?;
+    let (mut stream, opening) =
+        Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
+            hub.metrics.closed(*close);
+        })?;
     if let Some(why) = opening.resync {
         return Err(Refusal::Resync(why));
     }
     let limit = wanted.limit.unwrap_or(EVENTS).clamp(1, POLL_EVENTS_MAX);
     let wait = Duration::from_secs(wanted.wait.min(POLL_SECONDS_MAX));
-    let (frames, cursor) = gather(&mut stream, limit, wait).await.inspect_err(|close| hub.metrics.closed(*close))?;
+    let (frames, cursor) =
+        gather(&mut stream, limit, wait).await.inspect_err(|close| hub.metrics.closed(*close))?;
     let mut text = format!(
         r#"{{"cursor":"{cursor}","recovered":true,"heartbeat_ms":{},"events":["#,
         HEARTBEAT_MS.start()
@@ -86,7 +88,9 @@ async fn gather(
         }
         left = Duration::from_millis(COMPANY_MS);
     }
-    let cursor = frames.get(limit.min(frames.len()) - 1).map_or_else(|| stream.told().clone(), |one| one.cursor.clone());
+    let cursor = frames
+        .get(limit.min(frames.len()) - 1)
+        .map_or_else(|| stream.told().clone(), |one| one.cursor.clone());
     frames.truncate(limit);
     Ok((frames, cursor))
 }

@@ -49,7 +49,8 @@ impl Pulse {
 
     /// Another pace, within its bounds.
     pub(super) fn pace(&mut self, heartbeat_ms: u64) {
-        self.heartbeat = Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()));
+        self.heartbeat =
+            Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()));
         self.beaten();
     }
 

@@ -81,7 +81,8 @@ impl Refusal {
     /// The problem as JSON.
     pub(super) fn problem(self) -> Value {
         let (status, code, title, close) = self.parts();
-        let mut problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
+        let mut problem =
+            json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
         if let Some(close) = close {
             problem["close"] = close.code().into();
         }

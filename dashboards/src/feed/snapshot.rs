@@ -51,7 +51,8 @@ async fn stored(hub: &Hub, shape: &Arc<Shape>) -> Result<Arc<str>, Refusal> {
         tracing::warn!(error = %crate::chain(&error), "positions of the store");
         Refusal::Store
     })?;
-    let found: HashMap<(Uuid, i32), i64> = found.into_iter().map(|one| ((one.topic_id, one.partition), one.next)).collect();
+    let found: HashMap<(Uuid, i32), i64> =
+        found.into_iter().map(|one| ((one.topic_id, one.partition), one.next)).collect();
     let bounds = hub.bounds(shape).await?;
     let places = shape.partitions().iter().zip(bounds);
     let next = places.map(|(one, bound)| {
@@ -74,7 +75,11 @@ async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Vec<Value>, QueryError> 
     let ids: Vec<String> = tasks.iter().map(|task| task.task_id.clone()).collect();
     let open: HashMap<String, OpenSupplement> = match ids.is_empty() {
         true => HashMap::new(),
-        false => open_supplements(&hub.client, &ids).await?.into_iter().map(|one| (one.task_id.clone(), one)).collect(),
+        false => open_supplements(&hub.client, &ids)
+            .await?
+            .into_iter()
+            .map(|one| (one.task_id.clone(), one))
+            .collect(),
     };
     let shown = |task: &TaskNow| {
         let ids = Ids {
@@ -87,7 +92,8 @@ async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Vec<Value>, QueryError> 
         let seen = |class| sight(who.role, class, relation);
         let mut fields = masked(fields(task), seen(EventClass::TaskState), EventClass::TaskState)?;
         let supplement = open.get(&task.task_id).map(supplement);
-        let supplement = supplement.and_then(|s| masked(s, seen(EventClass::Supplement), EventClass::Supplement));
+        let supplement =
+            supplement.and_then(|s| masked(s, seen(EventClass::Supplement), EventClass::Supplement));
         fields.insert("supplement".to_owned(), supplement.map_or(Value::Null, Value::Object));
         Some(Value::Object(fields))
     };

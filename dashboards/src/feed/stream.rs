@@ -294,7 +294,8 @@ impl Stream {
     fn sent(&mut self, sending: Vec<Sending>) -> Vec<Sending> {
         let hub = &self.line.hub;
         if let Some(resuming) = &mut self.resuming {
-            let below = |one: &&Sending| resuming.head.get(one.event.place).is_some_and(|at| one.event.offset < *at);
+            let below =
+                |one: &&Sending| resuming.head.get(one.event.place).is_some_and(|at| one.event.offset < *at);
             if let Some(last) = sending.iter().rfind(below) {
                 resuming.last = Some(last.cursor.clone());
             }

@@ -14,9 +14,9 @@ use super::settings::{
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
 use crate::identity::Principal;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::Extension;
 use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::SinkExt;
@@ -154,12 +154,7 @@ async fn beat(socket: &mut WebSocket, stream: &mut Stream, pulse: &mut Pulse) ->
     flush(socket, &stream.line.bell).await
 }
 
-async fn answer(
-    socket: &mut WebSocket,
-    stream: &Stream,
-    pulse: &mut Pulse,
-    said: Said,
-) -> Result<(), Ended> {
+async fn answer(socket: &mut WebSocket, stream: &Stream, pulse: &mut Pulse, said: Said) -> Result<(), Ended> {
     let Stream { line, .. } = stream;
     let problem = match said {
         Said::Connect { .. } => return Err(Some(Close::Protocol)),

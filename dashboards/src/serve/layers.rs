@@ -94,7 +94,8 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
     let status = response.status();
     let is_rendered = response.extensions().get::<Rendered>().is_some();
     let problem = problem.or_else(|| {
-        (!is_rendered && (status.is_client_error() || status.is_server_error())).then(|| Problem::new(Code::of_status(status)))
+        (!is_rendered && (status.is_client_error() || status.is_server_error()))
+            .then(|| Problem::new(Code::of_status(status)))
     });
     if let Some(problem) = problem {
         let allow = response.headers().get(header::ALLOW).cloned();

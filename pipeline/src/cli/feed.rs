@@ -60,7 +60,13 @@ pub(crate) struct FeedArgs {
     #[arg(id = "feed.max_age_seconds", long = "feed-max-age-seconds", env = "TALLY_FEED_MAX_AGE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=86_400), value_name = "SECONDS")]
     max_age_seconds: u32,
     /// Origin beside the service's own from which a browser may open a WebSocket, such as https://app.example; may be given more than once.
-    #[arg(id = "feed.origins", long = "feed-origin", env = "TALLY_FEED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(
+        id = "feed.origins",
+        long = "feed-origin",
+        env = "TALLY_FEED_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
     origins: Vec<String>,
 }
 

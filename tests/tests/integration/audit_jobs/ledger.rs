@@ -303,14 +303,14 @@ const KEPT: [&str; 9] = [
 ];
 
 /// The answer of one run with one job.
-pub(super) struct Said {
+pub(in crate::integration) struct Said {
     pub(super) code: Option<i32>,
     pub(super) results: Vec<Value>,
     pub(super) stderr: String,
 }
 
 /// Runs `tally` and reads the JSON that it prints.
-pub(super) fn said(arguments: &[&str]) -> Said {
+pub(in crate::integration) fn said(arguments: &[&str]) -> Said {
     let arguments = [arguments, &["--format", "json"]].concat();
     let ended = Tally::spawn(&arguments, &[]).end_within(RUN);
     let results = serde_json::from_str::<Value>(&ended.stdout).ok();
@@ -326,7 +326,7 @@ impl Said {
 
     /// Holds verdict and exit code to these.
     #[track_caller]
-    pub(super) fn says(&self, verdict: &str, code: i32) -> &Said {
+    pub(in crate::integration) fn says(&self, verdict: &str, code: i32) -> &Said {
         let result = self.result();
         assert_eq!(result["verdict"], verdict, "{}\n{:#}", result["sentence"], result["cross_check"]);
         assert_eq!(self.code, Some(code), "{}", self.stderr);
@@ -338,7 +338,7 @@ impl Said {
 
     /// Holds every counter that is not 0 to these, and the numbers of all others to 0.
     #[track_caller]
-    pub(super) fn counts(&self, expected: &[(&str, i64)]) -> &Said {
+    pub(in crate::integration) fn counts(&self, expected: &[(&str, i64)]) -> &Said {
         let expected = expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         assert_eq!(self.counters(), expected);
         self

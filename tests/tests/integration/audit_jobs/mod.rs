@@ -4,7 +4,7 @@ mod accuracy;
 mod completeness;
 mod elsewhere;
 mod history;
-mod ledger;
+pub(super) mod ledger;
 mod money;
 mod offsets;
 mod repurchase;

@@ -1,9 +1,9 @@
 //! How streams end: by a revocation, a reader that takes nothing, a service that stops, a token that ends.
 
 use super::{ids, progress};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use serde_json::json;
 use tally_dashboards::identity::Role;
 use tally_schemas::Topic;
 use tally_tests::feed::{Desk, Event, Frames, Heard, Publisher};
@@ -93,7 +93,8 @@ fn a_stalled_reader_is_let_go_and_resumes_without_loss() {
     let publisher = Publisher::to(&stage);
     let service = desk.serve(&stage, &[]);
     let (token, other) = (desk.pass(Role::Buyer, "user-1"), desk.pass(Role::Buyer, "user-2"));
-    let (mut ws, mut sse, mut calm) = (service.ws(&token, "now"), service.sse(&token, "now"), service.ws(&other, "now"));
+    let (mut ws, mut sse, mut calm) =
+        (service.ws(&token, "now"), service.sse(&token, "now"), service.ws(&other, "now"));
     for hello in [ws.frame("hello"), sse.frame("hello"), calm.frame("hello")] {
         assert_eq!(hello["recovered"], true);
     }
@@ -119,8 +120,11 @@ fn a_stalled_reader_is_let_go_and_resumes_without_loss() {
     for (read, mut again) in [(read, true), (read_sse, false)].map(|(read, over_sse)| {
         let events: Vec<Event> = read.iter().filter(|frame| frame["op"] == "event").map(Event::of).collect();
         let cursor = events.last().map_or("earliest", |event| event.cursor.as_str()).to_owned();
-        let again: Box<dyn Frames> =
-            if over_sse { Box::new(service.sse(&token, &cursor)) } else { Box::new(service.ws(&token, &cursor)) };
+        let again: Box<dyn Frames> = if over_sse {
+            Box::new(service.sse(&token, &cursor))
+        } else {
+            Box::new(service.ws(&token, &cursor))
+        };
         (events, again)
     }) {
         let mut all: BTreeSet<String> = read.iter().map(|event| event.id.clone()).collect();
@@ -187,5 +191,7 @@ fn who_is_not_let_in_is_told_why() {
     let mut short = service.ws(&desk.token(Role::Buyer, "user-1", 3).0, "now");
     let (frames, end) = short.rest(SOON);
     assert_eq!((code_of(&frames), end), (4201, Heard::Closed(4201)));
-    eventually(SOON, "a heartbeat after the renewal", || (renewed.frame("heartbeat")["op"] == "heartbeat").then_some(()));
+    eventually(SOON, "a heartbeat after the renewal", || {
+        (renewed.frame("heartbeat")["op"] == "heartbeat").then_some(())
+    });
 }

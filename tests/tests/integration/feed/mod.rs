@@ -2,6 +2,7 @@
 
 mod delivery;
 mod ends;
+mod ledger;
 mod resume;
 
 use serde_json::Value;

@@ -155,7 +155,8 @@ fn what_cannot_be_resumed_is_said() {
     let (stage, other, desk) = (Stage::shared("feedsync"), Stage::shared("feedother"), Desk::default());
     let (publisher, elsewhere) = (Publisher::to(&stage), Publisher::to(&other));
     let token = desk.pass(Role::Buyer, "user-1");
-    let cursor_of = |service: &Service| service.poll(&token, "", 0)["cursor"].as_str().expect("a cursor").to_owned();
+    let cursor_of =
+        |service: &Service| service.poll(&token, "", 0)["cursor"].as_str().expect("a cursor").to_owned();
     let small = desk.serve(&stage, &[&SMALL[..], &["--feed-replay-offsets-max", "1000"]].concat());
     let start = cursor_of(&small);
     {
@@ -197,7 +198,8 @@ fn ahead(cursor: &str) -> String {
     bytes.splice(10..11, [0xc0, 0x84, 0x3d]);
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
             let digit = word >> (18 - 6 * place) & 63;
             text.push(char::from(DIGITS[usize::try_from(digit).expect("six bits")]));
