@@ -94,6 +94,7 @@ impl Stream {
             return Err(Close::Denied);
         }
         let line = hub.enter(who, transport)?;
+        hub.until_open().await?;
         let (generation, shape, head, end) = {
             let ring = hub.ring();
             let (generation, ring) = ring.as_ref().ok_or(Close::LogUnavailable)?;
