@@ -73,27 +73,32 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Begins to follow the log, the revocations and the keys, until `stop`; then every connection is told to go away.
-    pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
+    /// A hub that follows nothing yet.
+    pub(super) fn new(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
         let FeedParts { log, authority, signer, client } = parts;
-        signer.follow();
         let metrics = FeedMetrics::default();
-        let hub = Arc::new(Hub {
+        Arc::new(Hub {
             ledger: Ledger::start(client.clone(), metrics.clone()),
             log,
             authority,
             signer,
             client,
+            sessions: TaskTracker::new(),
             replays: Arc::new(Semaphore::new(settings.replays_max)),
             settings,
             metrics,
-            sessions: TaskTracker::new(),
             cases: RwLock::default(),
             opened: watch::Sender::new(0),
             ring: RwLock::default(),
             bells: Mutex::default(),
-            stop: stop.clone(),
-        });
+            stop,
+        })
+    }
+
+    /// Begins to follow the log, the revocations and the keys, until `stop`; then every connection is told to go away.
+    pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
+        parts.signer.follow();
+        let hub = Hub::new(parts, settings, stop.clone());
         tokio::spawn(follow_log(hub.clone()));
         tokio::spawn(follow_revocations(hub.clone()));
         let draining = hub.clone();
@@ -102,6 +107,13 @@ impl Hub {
             draining.bells().close_all(Close::GoingAway);
         });
         hub
+    }
+
+    /// Puts a ring in place; those of an earlier generation are told to begin anew.
+    pub(super) fn open(&self, generation: u64, ring: Ring) {
+        *self.ring_mut() = Some((generation, ring));
+        self.opened.send_replace(generation);
+        self.bells().close_all(Close::InsufficientState);
     }
 
     /// The generation and the ring; nothing before the log was first read.
@@ -163,7 +175,7 @@ impl Hub {
 
     /// Takes what was read: cases first, so that an event is judged by what was known when it came; then the ring, and under
     /// its lock the bells, so that a bell that was not rung means that nothing came.
-    fn take(&self, shape: &Shape, batch: &Batch) {
+    pub(super) fn take(&self, shape: &Shape, batch: &Batch) {
         let events: Vec<Arc<Event>> = events_of(shape, batch).into_iter().map(Arc::new).collect();
         {
             let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
@@ -289,9 +301,7 @@ async fn open_ring(
         ring.push(events, batch.place, batch.next);
     }
     tracing::info!(partitions = bounds.len(), events = ring.len(), "the feed follows the log");
-    *hub.ring_mut() = Some((generation, ring));
-    hub.opened.send_replace(generation);
-    hub.bells().close_all(Close::InsufficientState); // those of an earlier generation
+    hub.open(generation, ring);
     Ok(reader)
 }
 

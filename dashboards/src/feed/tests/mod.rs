@@ -1,5 +1,7 @@
 //! The feed on a log in memory: rights, resuming, signatures, by properties and by implementations that are not ours.
 
+mod stream;
+
 use super::bell::{Bell, Bells, Transport};
 use super::cases::Cases;
 use super::cursor;
