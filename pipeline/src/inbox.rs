@@ -41,6 +41,11 @@ impl Inbox {
         *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), since: None, failure: None };
     }
 
+    /// The offset that is expected next; `None` while nothing is taken.
+    pub(crate) fn expected(&self) -> Option<i64> {
+        self.lock().slab.as_ref().map(Slab::next)
+    }
+
     /// Takes no more, and forgets what was not handed over.
     pub(crate) fn close(&self) {
         *self.lock() = Open { slab: None, since: None, failure: None };

@@ -6,7 +6,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tally_schemas::{Fault, Messages, Read, Reader, Sha256Digest, WriterId, Writers, sha256, split};
 use tally_sinks::rows::{Coordinates, DeadLetter, Gap, Lineage, Origin};
 use tally_sinks::{Inherited, Refused};
@@ -101,6 +101,17 @@ impl Block {
     /// Bytes of keys and values.
     pub(crate) fn bytes(&self) -> usize {
         self.slab.bytes()
+    }
+
+    /// Names a record that an earlier run stored as a fact, without coming to its receipt, and that is refused today: to
+    /// go on would make a fact and a dead letter of one offset. `stored`: offsets of facts without a receipt.
+    pub(crate) fn contradiction(&self, stored: &BTreeSet<i64>) -> Option<String> {
+        let letter = self.letters.iter().find(|letter| stored.contains(&letter.offset))?;
+        let (offset, reason) = (letter.offset, letter.fault.reason.name());
+        Some(format!(
+            "offset {offset} was stored as a fact before a crash and would be refused today ({reason}): start with the \
+             bounds and the registry of before until it has its receipt"
+        ))
     }
 
     /// Names this block's content to ClickHouse: equal tokens mean equal rows, also after a contract has changed.

@@ -1,15 +1,19 @@
 //! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
 //! crash; the next start goes on from the receipts.
 
+mod start;
 mod state;
 
 pub(crate) use state::LaneState;
+
+use start::Start;
+use state::Side;
 
 use crate::inbox::Inbox;
 use crate::judge::{Block, Known, judge};
 use crate::metrics::{Attested, Metrics};
 use crate::slab::Slab;
-use crate::source::{Partition, Source, SourceError};
+use crate::source::{Partition, Source};
 use crate::write::Step;
 use crate::writers::{Book, named_in};
 use std::collections::HashSet;
@@ -17,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic};
-use tally_sinks::rows::{self, Gap, Origin};
+use tally_sinks::rows::Origin;
 use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -50,19 +54,14 @@ enum End {
     Stopped,
     /// The log is not what it was: look again at identity, receipts and watermarks.
     Restart(String),
+    /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
+    Contradiction(String),
 }
 
 /// A judged block on its way to its receipt.
 struct InHand {
     block: Block,
     permit: Option<OwnedSemaphorePermit>,
-}
-
-/// Where a lane starts.
-struct Start {
-    origin: Origin,
-    next: i64,
-    receipts: Receipts,
 }
 
 const PAUSES: [Duration; 4] =
@@ -78,28 +77,37 @@ impl Lane {
     }
 
     async fn work(&self) {
-        let mut tries = 0;
+        let (mut tries, mut wary) = (0, false);
         while !self.state.stop.is_cancelled() {
             let Some(started) = self.state.stop.run_until_cancelled(self.start()).await else { return };
             let start = match started {
                 Ok(start) => start,
                 Err(said) => {
-                    self.stall(true);
+                    self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, error = said, "lane cannot start, will try again");
                     self.pause(&mut tries).await;
                     continue;
                 }
             };
-            tries = 0;
-            self.stall(false);
-            match self.take_blocks(start).await {
+            if !wary {
+                self.stall(Side::Read, false).await;
+            }
+            let before = self.state.offsets.load(Ordering::Relaxed);
+            let end = self.take_blocks(start).await;
+            if self.state.offsets.load(Ordering::Relaxed) > before {
+                tries = 0;
+            }
+            wary = matches!(end, End::Contradiction(_));
+            match end {
                 End::Stopped => return,
-                End::Restart(why) => {
-                    self.inbox.close();
-                    tracing::warn!(lane = %self.partition, why, "lane starts anew");
-                    self.pause(&mut tries).await;
+                End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
+                End::Contradiction(why) => {
+                    tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
                 }
             }
+            self.inbox.close();
+            self.stall(Side::Read, true).await;
+            self.pause(&mut tries).await;
         }
     }
 
@@ -107,63 +115,6 @@ impl Lane {
         let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
         *tries += 1;
         self.state.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-    }
-
-    /// Finds the first offset without a receipt and has the source fetch from there.
-    async fn start(&self) -> Result<Start, String> {
-        let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
-        if self.route.source.is_stale() {
-            return Err("a topic was created anew; the consumer is being opened anew".to_owned());
-        }
-        let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let ask = move || -> Result<_, SourceError> {
-            Ok((source.watermarks(&partition)?, source.committed(&partition)?))
-        };
-        let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| e.to_string())?;
-        let ((low, _), committed) = asked.map_err(|e| e.to_string())?;
-        // an offset committed for another identity says nothing of this topic
-        let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
-        let from = committed.unwrap_or(0);
-        let receipts = self.route.store.receipts(topic_id, self.partition.number, from);
-        let receipts = receipts.await.map_err(|e| e.to_string())?;
-        let known = committed.is_some() || !receipts.done.is_empty();
-        let (next, expired) = first_unsettled(from, low, known, &receipts.done);
-        let origin = Origin {
-            contract: self.contract,
-            topic: self.partition.topic.clone(),
-            topic_id,
-            partition: self.partition.number,
-        };
-        let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let inbox = self.inbox.clone();
-        let seek = move || source.start(&partition, next, || inbox.start(next));
-        tokio::task::spawn_blocking(seek).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let inherited = receipts.inherited.len();
-        tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, "lane starts");
-        if let Some(gap) = expired {
-            tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
-            self.record_expired(&origin, gap, next).await?;
-        }
-        // a crash between receipt and commit, or a log that ends here, must not leave the group behind for good
-        if next > 0
-            && committed.is_none_or(|committed| committed < next)
-            && let Err(error) = self.route.source.commit(&self.partition, next, topic_id, false)
-        {
-            tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
-        }
-        self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts })
-    }
-
-    /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
-    async fn record_expired(&self, origin: &Origin, gap: Gap, next: i64) -> Result<(), String> {
-        let Origin { topic_id, partition, .. } = origin;
-        let token = format!("{topic_id}/{partition}/expired/{}-{}", gap.first, gap.next);
-        let gaps = rows::gaps(origin, &[gap]).map_err(|e| e.to_string())?;
-        self.route.store.insert("gaps", &token, &[gaps]).await.map_err(|e| e.to_string())?;
-        let gap_offsets = [0, (gap.next - gap.first).unsigned_abs()];
-        self.route.metrics.attested(&self.partition, &Attested { gap_offsets, next, ..Attested::default() });
-        Ok(())
     }
 
     async fn take_blocks(&self, start: Start) -> End {
@@ -195,10 +146,10 @@ impl Lane {
             let permit =
                 self.state.stop.run_until_cancelled(self.route.in_hand.clone().acquire_owned()).await;
             let Some(Ok(permit)) = permit else { return End::Stopped };
-            let (origin, receipts) = (origin.clone(), receipts.clone());
+            let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known =
-                    Known { writers: &writers, settled: &receipts.done, inherited: &receipts.inherited };
+                    Known { writers: &writers, settled: &settled.done, inherited: &settled.inherited };
                 let block = judge(origin, slab, &mut reader, known);
                 (block, reader)
             };
@@ -210,7 +161,22 @@ impl Lane {
                 Ok((Err(error), _)) => return End::Restart(format!("rows could not be made: {error}")),
                 Err(error) => return End::Restart(format!("judging failed: {error}")),
             };
-            if judged.send(InHand { block, permit: Some(permit) }).await.is_err() {
+            if let Some(why) = block.contradiction(&receipts.stored) {
+                return End::Contradiction(why);
+            }
+            let permit = match block.gaps.is_empty() {
+                true => Some(permit),
+                false => {
+                    drop(permit); // what is read again may take long, and others have work
+                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
+                        None => return End::Stopped,
+                        Some(Err(why)) => return End::Restart(why),
+                        Some(Ok(())) => None,
+                    }
+                }
+            };
+            self.stall(Side::Read, false).await;
+            if judged.send(InHand { block, permit }).await.is_err() {
                 return End::Stopped;
             }
         }
@@ -222,15 +188,12 @@ impl Lane {
         let mut tries = 0;
         loop {
             match self.route.source.identity(&origin.topic).await {
-                Ok(id) if id == origin.topic_id => {
-                    self.stall(false);
-                    return Ok(());
-                }
+                Ok(id) if id == origin.topic_id => return Ok(()),
                 Ok(id) => {
                     return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
                 }
                 Err(error) => {
-                    self.stall(true);
+                    self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
                     self.pause(&mut tries).await;
                 }
@@ -243,15 +206,28 @@ impl Lane {
         let mut tries = 0;
         loop {
             match self.book.resolve(ids.clone()).await {
-                Ok(writers) => {
-                    self.stall(false);
-                    return writers;
-                }
+                Ok(writers) => return writers,
                 Err(error) => {
-                    self.stall(true);
+                    self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
                     self.pause(&mut tries).await;
                 }
+            }
+        }
+    }
+
+    /// A gap says for good that an offset holds no record, so one reading is not enough for it: another consumer reads
+    /// the same stretch and must find nothing there either.
+    async fn read_again(&self, block: &Block) -> Result<(), String> {
+        let gaps: Vec<(i64, i64)> = block.gaps.iter().map(|gap| (gap.first, gap.next)).collect();
+        let (source, partition) = (self.route.source.clone(), self.partition.clone());
+        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &gaps)).await;
+        let found = found.map_err(|e| e.to_string())?;
+        match found.map_err(|said| format!("offsets without a record could not be read again: {said}"))? {
+            None => Ok(()),
+            Some(offset) => {
+                self.route.metrics.passed_over(&self.partition);
+                Err(format!("the record at offset {offset} was passed over"))
             }
         }
     }
@@ -267,9 +243,16 @@ impl Lane {
             let waiting = self.inbox.waiting_since();
             *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
             let last = self.state.stop.is_cancelled() && blocks.is_empty();
-            if let Err(error) = self.route.source.commit(&self.partition, next, topic_id, last) {
-                tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the next
-            }
+            let (source, partition) = (self.route.source.clone(), self.partition.clone());
+            let commit = move || source.commit(&partition, next, topic_id, last);
+            // the last one waits for its answer
+            let done = if last { tokio::task::spawn_blocking(commit).await } else { Ok(commit()) };
+            let said = match done {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(lane = %self.partition, error = said, "not committed; the receipts stand"); // repeated by the next
         }
     }
 
@@ -296,13 +279,13 @@ impl Lane {
             let error = match step.take(store, dead_topic, &in_hand.block, token).await {
                 Ok(refused) => {
                     metrics.stored(step.name(), began.elapsed());
-                    self.stall(false);
+                    self.stall(Side::Write, false).await;
                     return refused;
                 }
                 Err(error) => error,
             };
             let (class, remedy) = error.retry();
-            self.stall(true);
+            self.stall(Side::Write, true).await;
             in_hand.permit = None; // a lane that waits must not hold up the others; it has one block and takes no more
             metrics.retried(step.name(), class);
             if class == Retry::Stop {
@@ -320,29 +303,29 @@ impl Lane {
         }
     }
 
-    /// A stalled lane is paused at the source, so that it does not take the memory of the others.
-    fn stall(&self, stalled: bool) {
+    /// A stalled lane is paused at the source, so that it does not take the memory of the others; it is stalled while
+    /// either of its sides waits. It goes on from the offset that its inbox expects: where librdkafka would go on by
+    /// itself lies one record further once it has handed out the end of the log.
+    async fn stall(&self, side: Side, waits: bool) {
+        let mut waiting = self.state.waiting.lock().await; // held to the end: pauses and resumes keep their order
+        waiting[side as usize] = waits;
+        let stalled = waiting.contains(&true);
         if self.state.stalled.swap(stalled, Ordering::Relaxed) == stalled {
             return;
         }
-        let source = &self.route.source;
-        let done = if stalled { source.pause(&self.partition) } else { source.resume(&self.partition) };
-        if let Err(error) = done {
-            tracing::warn!(lane = %self.partition, %error, stalled, "pause or resume");
-        }
+        let (source, partition, inbox) =
+            (self.route.source.clone(), self.partition.clone(), self.inbox.clone());
+        let work = move || match stalled {
+            true => source.pause(&partition),
+            false => source.start(&partition, || inbox.expected()),
+        };
+        let said = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(lane = %self.partition, error = said, stalled, "pause or resume");
     }
-}
-
-/// The first offset to take, and what retention took before us. `known`: there were receipts or a commit before.
-fn first_unsettled(from: i64, low: i64, known: bool, done: &[(i64, i64)]) -> (i64, Option<Gap>) {
-    let beyond =
-        |at: i64| done.iter().fold(at, |at, (first, next)| if *first <= at { at.max(*next) } else { at });
-    let next = beyond(from);
-    if next >= low {
-        return (next, None);
-    }
-    let expired = known.then_some(Gap { first: next, next: low, expired: true });
-    (beyond(low), expired)
 }
 
 fn summary(block: &Block) -> Attested {
@@ -358,22 +341,5 @@ fn summary(block: &Block) -> Attested {
         bytes: block.bytes() as u64,
         gap_offsets: [width(false), width(true)],
         next: block.next(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Gap, first_unsettled};
-
-    /// Scenario: a lane starts with and without receipts, with retention behind and ahead of them.
-    /// Guarantees: it starts at the first offset without a receipt, and what retention took counts as expired only
-    /// where somebody was there before.
-    #[test]
-    fn where_a_lane_starts() {
-        assert_eq!(first_unsettled(0, 0, false, &[]), (0, None));
-        assert_eq!(first_unsettled(0, 40, false, &[]), (40, None));
-        assert_eq!(first_unsettled(10, 0, true, &[(10, 20), (20, 25), (30, 40)]), (25, None));
-        let expired = |first, next| Some(Gap { first, next, expired: true });
-        assert_eq!(first_unsettled(10, 30, true, &[(10, 20), (30, 40)]), (40, expired(20, 30)));
     }
 }

@@ -18,6 +18,7 @@ pub struct Metrics {
     bytes: IntCounterVec,
     retries: IntCounterVec,
     gap_offsets: IntCounterVec,
+    passed_over: IntCounterVec,
     lag: IntGaugeVec,
     committed: IntGaugeVec,
     unattested: IntGaugeVec,
@@ -65,6 +66,11 @@ impl Default for Metrics {
                 "tally_gap_offsets_total",
                 "Offsets that hold no record, by kind.",
                 &["topic", "partition", "kind"],
+            ),
+            passed_over: counter(
+                "tally_records_passed_over_total",
+                "Times a second reading found a record where the first had none; the lane then starts anew.",
+                &LANE,
             ),
             lag: gauge("tally_lag_records", "Offsets between the log's end and what is attested.", &LANE),
             committed: gauge("tally_committed_offset", "The offset after the last attested one.", &LANE),
@@ -135,9 +141,24 @@ impl Metrics {
         self.block_rows.with_label_values(&[lane[0]]).observe((block.accepted + dead) as f64);
     }
 
+    /// Records taken so far, all lanes together.
+    pub fn taken(&self) -> u64 {
+        let families = prometheus::core::Collector::collect(&self.taken);
+        let each =
+            families.iter().flat_map(|family| family.get_metric()).map(|one| one.get_counter().get_value());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count in a float")]
+        let all = each.sum::<f64>() as u64;
+        all
+    }
+
     /// One step of the store succeeded.
     pub(crate) fn stored(&self, step: &str, took: Duration) {
         self.insert_seconds.with_label_values(&[step]).observe(took.as_secs_f64());
+    }
+
+    /// A second reading found a record where the first had none.
+    pub(crate) fn passed_over(&self, at: &Partition) {
+        self.passed_over.with_label_values(&[at.topic.as_str(), &at.number.to_string()]).inc();
     }
 
     /// A step is tried again.

@@ -199,6 +199,9 @@ impl Registry {
 
     /// The text of the schema of that id.
     pub async fn schema(&self, id: u32) -> Result<Lookup, RegistryError> {
+        if i32::try_from(id).is_err() {
+            return Ok(Lookup::NotFound); // ids are positive 32-bit integers there; another is answered like a wrong path
+        }
         let id = id.to_string();
         let answer =
             self.ask(Request { method: Method::GET, path: &["schemas", "ids", &id], body: None }).await?;

@@ -81,6 +81,9 @@ pub enum ReplayError {
     /// The topic's identity is not known.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A record is stored as a fact, has no receipt, and is refused today.
+    #[error("{0}")]
+    Contradiction(String),
     /// The partition could not be read to the end of the range.
     #[error("{0}")]
     Read(String),

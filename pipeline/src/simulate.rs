@@ -33,13 +33,18 @@ pub struct Sent {
 }
 
 /// How fast, and how long.
-#[derive(Clone, Copy, Debug)]
-pub enum Pace {
+#[derive(Clone, Copy)]
+pub enum Pace<'a> {
     /// So many events, as fast as Kafka takes them; the records bear the simulated time.
     Count(u64),
     /// In real time until told to stop: an event is sent when its simulated time has come, and the record bears the
     /// time of sending; what happened before the platform opened is sent at once and bears the simulated time.
-    RealTime,
+    RealTime {
+        /// How many records were taken so far: the platform waits while it is more than `ahead_max` ahead.
+        taken: &'a dyn Fn() -> u64,
+        /// Records that may wait to be taken.
+        ahead_max: u64,
+    },
 }
 
 /// Publishing stopped before its end.
@@ -100,7 +105,7 @@ impl ProducerContext for Acks {
 pub fn simulate(
     kafka: &Kafka,
     simulator: &mut Simulator,
-    pace: Pace,
+    pace: Pace<'_>,
     stop: &CancellationToken,
 ) -> Result<Vec<Sent>, SimulateError> {
     let mut config = kafka.client().map_err(SimulateError::Config)?;
@@ -113,7 +118,10 @@ pub fn simulate(
         match pace {
             Pace::Count(count) if sent == count => break,
             Pace::Count(_) => publish(&producer, kafka, simulator.next(), true)?,
-            Pace::RealTime => {
+            Pace::RealTime { taken, ahead_max } => {
+                while sent > ahead_max + taken() && !stop.is_cancelled() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 let emission = simulator.next();
                 while emission.occurred_at > now_micros() && !stop.is_cancelled() {
                     std::thread::sleep(Duration::from_millis(1));

@@ -38,6 +38,7 @@ pub(crate) struct Slab {
     arena: Vec<u8>,
     entries: Vec<Entry>,
     headers: Vec<(usize, Vec<Header>)>,
+    header_bytes: usize,
     held: Option<Held>,
 }
 
@@ -77,14 +78,21 @@ impl Slab {
             return;
         }
         let before = self.arena.len();
+        let mut bytes = size_of::<Entry>();
         if !record.headers.is_empty() {
+            let each = |(name, value): &Header| {
+                name.len() + value.as_ref().map_or(0, Vec::len) + size_of::<Header>()
+            };
+            let headers: usize = record.headers.iter().map(each).sum();
+            self.header_bytes += headers;
+            bytes += headers;
             self.headers.push((self.entries.len(), record.headers));
         }
         let key = record.key.map(|bytes| self.keep(bytes));
         let value = record.value.map(|bytes| self.keep(bytes));
         self.entries.push(Entry { offset: record.offset, appended_at_ms: record.appended_at_ms, key, value });
         self.next = record.offset + 1;
-        let bytes = self.arena.len() - before + size_of::<Entry>();
+        bytes += self.arena.len() - before;
         if let Some(held) = &mut self.held {
             held.bytes += bytes;
             held.budget.0.fetch_add(bytes, Ordering::Relaxed);
@@ -145,9 +153,9 @@ impl Slab {
         self.entries.len()
     }
 
-    /// Bytes of keys and values held.
+    /// Bytes of keys, values and headers held.
     pub(crate) fn bytes(&self) -> usize {
-        self.arena.len()
+        self.arena.len() + self.header_bytes
     }
 
     /// True when there is neither a record nor an absent offset.
@@ -241,6 +249,10 @@ mod tests {
         assert_eq!((part.first(), part.next(), part.offsets().collect()), (10, 20, vec![15, 16]));
         assert_eq!(part.record(1).expect("16").headers, [("h".to_owned(), Some(b"16".to_vec()))]);
         assert!(budget.held() > 0);
+        let before = budget.held();
+        let large = vec![("h".to_owned(), Some(vec![0; 100_000]))];
+        slab.push(Record { headers: large, ..record(30, false) });
+        assert!(budget.held() - before > 100_000 && slab.bytes() > 100_000, "headers are held too");
         drop(slab);
         assert_eq!(budget.held(), 0);
     }

@@ -2,6 +2,7 @@
 
 use crate::registry::{Lookup, Registry, RegistryError};
 use crate::slab::Slab;
+use futures::future::try_join_all;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,11 @@ use tally_schemas::{Topic, Writer, WriterId, Writers, local_writers, split};
 
 /// How long an id that the registry does not have is taken as unknown before it is asked again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// Questions to the registry that may be open at once.
+const LOOKUPS_AT_ONCE_MAX: usize = 16;
+/// Unknown ids that are remembered before those whose time is over are forgotten.
+const UNKNOWN_IDS_MAX: usize = 10_000;
 
 /// The schemas that a slab's records name.
 pub(crate) fn named_in(slab: &Slab) -> BTreeSet<WriterId> {
@@ -49,13 +55,21 @@ impl Book {
     /// # Errors
     /// A registry that does not answer: nothing is known of the data, so nothing is judged.
     pub(crate) async fn resolve(&self, ids: BTreeSet<WriterId>) -> Result<Arc<Writers>, RegistryError> {
-        for id in ids {
-            let WriterId::Confluent(number) = id else { continue };
-            let Some(registry) = &self.registry else { continue };
-            if self.is_settled(id, number) {
-                continue;
-            }
-            let lookup = registry.schema(number).await?;
+        let Some(registry) = &self.registry else { return Ok(self.known()) };
+        let open = |id| match id {
+            WriterId::Confluent(number) if !self.is_settled(id, number) => Some((id, number)),
+            _ => None,
+        };
+        let open: Vec<(WriterId, u32)> = ids.into_iter().filter_map(open).collect();
+        for some in open.chunks(LOOKUPS_AT_ONCE_MAX) {
+            let asked: Vec<_> = some.iter().map(|(id, number)| ask(registry.clone(), *id, *number)).collect();
+            self.learn(try_join_all(asked).await?);
+        }
+        Ok(self.known())
+    }
+
+    fn learn(&self, answers: Vec<(WriterId, u32, Lookup)>) {
+        for (id, number, lookup) in answers {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match lookup {
                 Lookup::Found(json) => {
@@ -63,14 +77,30 @@ impl Book {
                     known.insert(id, Writer::new(self.topic, id, &json).map(Arc::new));
                     state.known = Arc::new(known);
                 }
-                Lookup::NotFound => drop(state.unknown.insert(number, Instant::now())),
+                Lookup::NotFound => {
+                    if state.unknown.len() >= UNKNOWN_IDS_MAX {
+                        state.unknown.retain(|_, at| at.elapsed() < UNKNOWN_FOR);
+                    }
+                    state.unknown.insert(number, Instant::now());
+                }
             }
         }
-        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner).known.clone())
+    }
+
+    fn known(&self) -> Arc<Writers> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.clone()
     }
 
     fn is_settled(&self, id: WriterId, number: u32) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.known.contains(id) || state.unknown.get(&number).is_some_and(|at| at.elapsed() < UNKNOWN_FOR)
     }
+}
+
+async fn ask(
+    registry: Arc<Registry>,
+    id: WriterId,
+    number: u32,
+) -> Result<(WriterId, u32, Lookup), RegistryError> {
+    Ok((id, number, registry.schema(number).await?))
 }

@@ -16,11 +16,12 @@ pub struct Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 4] = [
+pub const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
     Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
     Migration { version: 4, name: "access", sql: include_str!("../ddl/0004_access.sql") },
+    Migration { version: 5, name: "offsets", sql: include_str!("../ddl/0005_offsets.sql") },
 ];
 
 /// Why the tables could not be brought up to date.
@@ -144,11 +145,16 @@ impl Store {
     }
 }
 
-/// A table becomes a replicated one per shard and a distributed one over them; a view is made everywhere.
+/// A table becomes a replicated one per shard and a distributed one over them; an index is the replicated one's; a view
+/// is made everywhere.
 fn distributed(statement: &str, cluster: &str) -> Vec<String> {
     let key = statement.lines().find_map(|line| line.strip_prefix("-- shard by "));
     let body: Vec<&str> = statement.lines().filter(|line| !line.starts_with("--")).collect();
     let body = body.join("\n").trim().to_owned();
+    if let Some(table) = body.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_whitespace().next()) {
+        let here = format!("ALTER TABLE {table} ");
+        return vec![body.replacen(&here, &format!("ALTER TABLE {table}_local ON CLUSTER {cluster} "), 1)];
+    }
     let table =
         body.strip_prefix("CREATE TABLE IF NOT EXISTS ").and_then(|rest| rest.split_whitespace().next());
     let (Some(key), Some(table)) = (key, table) else {
@@ -247,5 +253,8 @@ mod tests {
                 made[1]
             );
         }
+        let index = "ALTER TABLE facts ADD INDEX IF NOT EXISTS i offset TYPE minmax";
+        let local = "ALTER TABLE facts_local ON CLUSTER main ADD INDEX IF NOT EXISTS i offset TYPE minmax";
+        assert_eq!(distributed(index, "main"), [local]);
     }
 }

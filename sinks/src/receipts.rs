@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::store::Store;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tally_schemas::{Fault, Reason};
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ pub struct Receipts {
     /// Dead letters without a receipt: a crash came between. What was found dead stays dead, so that a registry
     /// that knows more today cannot make a row and a dead letter of one offset.
     pub inherited: Inherited,
+    /// Offsets of facts without a receipt: a crash came between. What was stored as a fact must not become a dead letter.
+    pub stored: BTreeSet<i64>,
 }
 
 /// Faults by offset.
@@ -32,6 +34,11 @@ struct Orphan {
     reason: String,
     path: String,
     sentence: String,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Offset {
+    offset: i64,
 }
 
 /// Receipts from an offset on, as ranges. An offset that was attested twice counts once.
@@ -60,12 +67,24 @@ AND offset NOT IN (
     WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64})
 ORDER BY offset";
 
+const STORED: &str = "
+SELECT offset FROM {facts:Identifier}
+WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64}
+AND offset NOT IN (
+    SELECT offset FROM audit_log
+    WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset >= {from:Int64})";
+
 impl Store {
-    /// Reads what is settled of one partition from offset `from` on.
+    /// Reads what is settled of one partition from offset `from` on; `facts` is the table of its topic.
     ///
     /// # Errors
     /// See [`StoreError`]. A lane that cannot read its receipts must not start.
-    pub async fn receipts(&self, topic_id: Uuid, partition: i32, from: i64) -> Result<Receipts, StoreError> {
+    pub async fn receipts(
+        &self,
+        facts: &str,
+        (topic_id, partition): (Uuid, i32),
+        from: i64,
+    ) -> Result<Receipts, StoreError> {
         let ask = |sql| {
             self.client
                 .query(sql)
@@ -75,6 +94,7 @@ impl Store {
         };
         let ranges: Vec<Range> = ask(DONE).fetch_all().await?;
         let orphans: Vec<Orphan> = ask(ORPHANS).fetch_all().await?;
+        let stored: Vec<Offset> = ask(STORED).param("facts", facts).fetch_all().await?;
         let inherited = orphans.into_iter().map(|orphan| {
             let reason = Reason::from_name(&orphan.reason).unwrap_or(Reason::RejectedByStore);
             (orphan.offset, Fault { reason, path: orphan.path, sentence: orphan.sentence })
@@ -82,6 +102,7 @@ impl Store {
         Ok(Receipts {
             done: ranges.into_iter().map(|r| (r.first, r.next)).collect(),
             inherited: inherited.collect(),
+            stored: stored.into_iter().map(|fact| fact.offset).collect(),
         })
     }
 }

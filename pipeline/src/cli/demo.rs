@@ -56,6 +56,8 @@ const HISTORY_MICROS: i64 = 60_000_000;
 const PARTITIONS: i32 = 3;
 /// Longest wait for the last events to be attested.
 const SETTLE: Duration = Duration::from_secs(60);
+/// Records that may wait for their lanes: the in-process broker keeps 5 MiB a partition and drops what is older.
+const AHEAD_RECORDS_MAX: u64 = 20_000;
 /// Tasks live so many times faster than in the simulator's defaults, so that a minute shows whole lives.
 const LIFE_PERMILLE: u32 = 20;
 /// Cases are worked through faster still.
@@ -111,8 +113,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
     let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
-    let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics, stop_lanes.clone()));
-    let (sent, truth) = publish(&args, earlier.len(), &config.kafka, &shutdown).await?;
+    let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics.clone(), stop_lanes.clone()));
+    let (sent, truth) = publish(&args, earlier.len(), &config.kafka, (metrics, &shutdown)).await?;
     if let Some(data) = &args.data {
         let path = truth.write_into(&data.join(truth_file::FOLDER)).context("the truth of this run")?;
         println!("what the platform did: {}", path.display());
@@ -150,7 +152,7 @@ async fn publish(
     args: &DemoArgs,
     earlier: usize,
     kafka: &Kafka,
-    shutdown: &CancellationToken,
+    (metrics, shutdown): (Metrics, &CancellationToken),
 ) -> anyhow::Result<(Vec<Sent>, TruthFile)> {
     let seed = args.seed.wrapping_add(earlier as u64); // a second run in a folder has tasks of its own
     let platform = Platform {
@@ -173,7 +175,8 @@ async fn publish(
     let kafka = kafka.clone();
     let work = move || {
         let mut simulator = Simulator::new(platform);
-        let sent = simulate(&kafka, &mut simulator, Pace::RealTime, &stop)?;
+        let pace = Pace::RealTime { taken: &|| metrics.taken(), ahead_max: AHEAD_RECORDS_MAX };
+        let sent = simulate(&kafka, &mut simulator, pace, &stop)?;
         let truth = TruthFile::of(seed, simulator.opens_at(), simulator.truth(), &sent);
         Ok::<_, SimulateError>((sent, truth))
     };

@@ -9,6 +9,7 @@ use tally_pipeline::ingest::{Config, run as ingest};
 use tally_pipeline::{Metrics, Source};
 use tally_queries::Balance;
 use tally_schemas::Topic;
+use uuid::Uuid;
 
 /// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
 ///
@@ -37,6 +38,10 @@ pub(crate) struct IngestArgs {
 pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown()?;
     let opened = store::open_migrated(&args.sections.clickhouse).await?;
+    let goals = match args.until_caught_up {
+        true => goals(&args.sections.kafka).await?,
+        false => Vec::new(),
+    };
     let before = cpu_seconds();
     let config = Config {
         sections: args.sections.clone(),
@@ -47,7 +52,7 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     let mut holds = true;
     if args.until_caught_up && !shutdown.is_cancelled() {
         let cpu = cpu_seconds() - before;
-        let balances = balances(&args.sections.kafka, &opened.store).await?;
+        let balances = balances(&goals, &opened.store).await?;
         holds = balances.iter().all(Balance::holds);
         if args.json {
             println!(
@@ -71,16 +76,33 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// The balance of every topic as the store and the brokers have it now.
-pub(crate) async fn balances(kafka: &Kafka, store: &tally_sinks::Store) -> anyhow::Result<Vec<Balance>> {
+/// A topic, its identity, and the offsets that must be settled.
+struct Goal {
+    contract: Topic,
+    topic: String,
+    topic_id: Uuid,
+    bounds: Vec<tally_queries::Bounds>,
+}
+
+/// What the brokers have now: what comes later is not owed.
+async fn goals(kafka: &Kafka) -> anyhow::Result<Vec<Goal>> {
     let source = Source::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
-    let mut balances = Vec::new();
+    let mut goals = Vec::new();
     for contract in Topic::ALL {
         let topic = kafka.topic(contract);
         let topic_id = source.identity(&topic).await?;
         let bounds = bounds(&source, &topic).await?;
+        goals.push(Goal { contract, topic, topic_id, bounds });
+    }
+    Ok(goals)
+}
+
+/// The balance of every topic up to its goal.
+async fn balances(goals: &[Goal], store: &tally_sinks::Store) -> anyhow::Result<Vec<Balance>> {
+    let mut balances = Vec::new();
+    for Goal { contract, topic, topic_id, bounds } in goals {
         let client = store.client();
-        balances.push(tally_queries::balance(client, (&topic, topic_id), contract.table(), &bounds).await?);
+        balances.push(tally_queries::balance(client, (topic, *topic_id), contract.table(), bounds).await?);
     }
     Ok(balances)
 }

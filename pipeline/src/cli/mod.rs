@@ -1,5 +1,6 @@
 //! The command line. Each command is a module: its arguments, and one `run`.
 
+mod arguments;
 mod audit;
 mod balance;
 mod clickhouse;
@@ -22,10 +23,9 @@ mod token;
 mod verify;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tally_pipeline::config::{Logging, read_file};
+use tally_pipeline::config::Logging;
 use tokio_util::sync::CancellationToken;
 
 /// Exit code where something could not be done or checked.
@@ -82,8 +82,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<ExitCode> {
-    let matches = with_file(Cli::command())?.get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let command = arguments::with_file(Cli::command())?;
+    let matches = match arguments::matches(command, std::env::args_os().collect()) {
+        Ok(matches) => matches,
+        Err(mistakes) => return arguments::tell(&mistakes),
+    };
+    let cli = Cli::from_arg_matches(&matches)?;
     log(&cli.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(cli.command, &matches));
@@ -111,38 +115,6 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }
-}
-
-/// Puts the file's values in the place of the defaults: clap then lets environment and flags stand above them.
-fn with_file(command: clap::Command) -> anyhow::Result<clap::Command> {
-    let flag = std::env::args_os().skip_while(|a| a != "--config").nth(1).map(PathBuf::from);
-    let named = flag.or_else(|| std::env::var_os("TALLY_CONFIG").map(PathBuf::from));
-    let path = named.clone().unwrap_or_else(|| PathBuf::from("tally.toml"));
-    if named.is_none() && !path.exists() {
-        return Ok(command);
-    }
-    let text = std::fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-    let mut known = Vec::new();
-    keys(&command, &mut known);
-    known.sort_unstable();
-    known.dedup();
-    let values =
-        read_file(&text, &known).map_err(|all| anyhow::anyhow!("{}: {}", path.display(), all.join("; ")))?;
-    Ok(apply(command, &values))
-}
-
-fn keys(command: &clap::Command, known: &mut Vec<String>) {
-    known.extend(command.get_arguments().map(|a| a.get_id().to_string()).filter(|id| id.contains('.')));
-    command.get_subcommands().for_each(|sub| keys(sub, known));
-}
-
-fn apply(command: clap::Command, values: &BTreeMap<String, Vec<String>>) -> clap::Command {
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    let command = command.mut_args(|arg| match values.get(arg.get_id().as_str()) {
-        Some(values) => arg.default_values(values),
-        None => arg,
-    });
-    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |sub| apply(sub, values)))
 }
 
 fn log(logging: &Logging) -> anyhow::Result<()> {

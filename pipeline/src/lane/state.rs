@@ -15,12 +15,23 @@ pub(crate) struct LaneState {
     pub(crate) offsets: AtomicI64,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
+    /// Which of its sides wait.
+    pub(super) waiting: tokio::sync::Mutex<[bool; 2]>,
     /// When the oldest record between inbox and receipt came.
     pub(crate) oldest: Mutex<Option<Instant>>,
     /// Finish the block in hand and stop.
     pub(crate) stop: CancellationToken,
     /// Drop everything and commit nothing.
     pub(crate) abandon: CancellationToken,
+}
+
+/// The two sides of a lane, which work at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    /// Starting, taking and judging.
+    Read,
+    /// Writing and attesting.
+    Write,
 }
 
 /// How far a lane has come.

@@ -53,6 +53,16 @@ async fn an_id_is_found_or_not() {
     assert!(seen[1].starts_with("GET /api/schemas/ids/8 "), "{}", seen[1]);
 }
 
+/// Scenario: five bytes of garbage name an id that no registry can give, and the registry answers as for a wrong path.
+/// Guarantees: that is an id that is not found, and no reason to wait.
+#[tokio::test]
+async fn an_id_that_cannot_be_is_not_found() {
+    let (registry, _) = registry(&[(404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#)]).await;
+    assert_eq!(registry.schema(0x8000_0000).await.expect("an answer"), Lookup::NotFound);
+    assert_eq!(registry.schema(u32::MAX).await.expect("an answer"), Lookup::NotFound);
+    assert!(registry.schema(0x7fff_ffff).await.is_err(), "a bare 404 says nothing of an id that can be");
+}
+
 /// Scenario: the registry fails and comes back; it stays away; something else answers at its address.
 /// Guarantees: a failure is tried again within the bound and is an error, never `NotFound`; no error shows the password.
 #[tokio::test]

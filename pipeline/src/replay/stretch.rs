@@ -60,7 +60,8 @@ impl Stretch {
             topic_id: self.topic_id,
             partition: at.number,
         };
-        let receipts = self.store.receipts(self.topic_id, at.number, offsets.start).await?;
+        let receipts =
+            self.store.receipts(self.contract.table(), (self.topic_id, at.number), offsets.start).await?;
         let before = Before { origin, receipts, passed: committed.unwrap_or(0) };
         let mut survey =
             Survey { partition: at.number, from: offsets.start, to: offsets.end, ..Survey::default() };
@@ -116,6 +117,15 @@ impl Stretch {
         survey.not_restorable += astray as u64;
         let Some(run) = self.run else { return Ok(()) };
         if missing + absent > 0 {
+            if let Some(why) = holes.contradiction(&receipts.stored) {
+                return Err(ReplayError::Contradiction(format!(
+                    "{}/{}: {why}",
+                    origin.topic, origin.partition
+                )));
+            }
+            if absent > 0 {
+                self.read_again(origin, &holes).await?;
+            }
             let token = format!("replay/{run}/holes/{}", holes.token());
             for step in Step::ALL {
                 let refused = self.until_done(step, &holes, &token).await?;
@@ -135,6 +145,20 @@ impl Stretch {
             } as u64;
         }
         Ok(())
+    }
+
+    /// A gap says for good that nothing is there: another consumer must find nothing either.
+    async fn read_again(&self, origin: &Origin, block: &Block) -> Result<(), ReplayError> {
+        let gaps: Vec<(i64, i64)> = block.gaps.iter().map(|gap| (gap.first, gap.next)).collect();
+        let at = Partition { topic: origin.topic.clone(), number: origin.partition };
+        let (source, partition) = (self.source.clone(), at.clone());
+        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &gaps)).await?;
+        match found.map_err(ReplayError::Read)? {
+            None => Ok(()),
+            Some(offset) => {
+                Err(ReplayError::Read(format!("{at}: the record at offset {offset} was passed over")))
+            }
+        }
     }
 
     /// What would become today of the letters that stand, and what to write of those that are lost.

@@ -44,11 +44,17 @@ impl std::fmt::Display for Partition {
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// A property that librdkafka refuses, or a failed call.
-    #[error("Kafka refused or did not answer")]
-    Kafka(#[from] KafkaError),
+    #[error("Kafka refused or did not answer: {0}")]
+    Kafka(KafkaError),
     /// The topic's identity is not known.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+impl From<KafkaError> for SourceError {
+    fn from(error: KafkaError) -> SourceError {
+        SourceError::Kafka(error) // told in the sentence, and so no source of it
+    }
 }
 
 /// Who owns the lanes. Called from the source's thread.
@@ -74,9 +80,11 @@ struct Client {
     group: String,
     consumer: RwLock<Consuming>,
     turn: Turn,
+    /// Reads again what seems absent; opened when first needed.
+    witness: Mutex<Option<range::RangeReader>>,
     /// The identity of each topic, as this consumer first met it.
     met: Mutex<HashMap<String, Uuid>>,
-    /// A topic's identity is no longer the one that this consumer met.
+    /// A topic's identity is no longer the one that this consumer met, or a partition can no longer be sought.
     stale: AtomicBool,
 }
 
@@ -132,6 +140,7 @@ impl Source {
             group: group.to_owned(),
             consumer: RwLock::new(consumer),
             turn: Turn::default(),
+            witness: Mutex::default(),
             met: Mutex::default(),
             stale: AtomicBool::default(),
         });
@@ -140,45 +149,40 @@ impl Source {
         Ok(Source { client, identities })
     }
 
-    /// True from when a topic turned out to be another than this consumer met until the consumer is opened anew: no
-    /// lane may start on it.
+    /// True from when a topic turned out to be another than this consumer met, or a partition could not be sought, until
+    /// the consumer is opened anew: no lane may start on it.
     pub(crate) fn is_stale(&self) -> bool {
         self.client.stale.load(Ordering::Relaxed)
     }
 
-    /// Has a partition fetched from `offset` on; `open` is called between the seek and the first record that comes of
-    /// it. No fetch is under way meanwhile, so no record from before the seek can pass for one from after it.
+    /// Has a partition fetched from the offset that `open` names. It is called while no fetch is under way, so no record
+    /// from before the seek can pass for one from after it. Blocks.
+    ///
+    /// # Errors
+    /// Where librdkafka cannot seek: after an offset out of range it no longer fetches the partition, and the consumer
+    /// is opened anew.
     pub(crate) fn start(
         &self,
         partition: &Partition,
-        offset: i64,
-        open: impl FnOnce(),
+        open: impl FnOnce() -> Option<i64>,
     ) -> Result<(), SourceError> {
         let consumer = self.client.consumer();
         let Turn { taken, wanted } = &self.client.turn;
         wanted.fetch_add(1, Ordering::Relaxed);
         let turn = taken.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER)
-        {
-            // after an offset out of range librdkafka no longer fetches the partition: only assigning it anew helps
-            tracing::debug!(%partition, %error, "cannot seek, assigning anew");
-            let mut list = one(partition);
-            consumer.incremental_unassign(&list)?;
-            list.set_all_offsets(Offset::Offset(offset))?;
-            consumer.incremental_assign(&list)?;
-        }
-        open();
+        let Some(offset) = open() else { return Ok(()) };
+        let sought = consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER);
         drop(turn);
+        if let Err(error) = sought {
+            self.client.stale.store(true, Ordering::Relaxed);
+            return Err(error.into());
+        }
         Ok(consumer.resume(&one(partition))?)
     }
 
     pub(crate) fn pause(&self, partition: &Partition) -> Result<(), SourceError> {
         Ok(self.client.consumer().pause(&one(partition))?)
-    }
-
-    pub(crate) fn resume(&self, partition: &Partition) -> Result<(), SourceError> {
-        Ok(self.client.consumer().resume(&one(partition))?)
     }
 
     /// Commits `next` together with the identity it is an offset of.

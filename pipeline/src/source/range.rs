@@ -4,12 +4,17 @@ use super::fetch::{Delivery, FetchQueue};
 use super::group::{self, Consuming};
 use super::{ANSWER, Partition, Source, SourceError, one};
 use crate::slab::Record;
-use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Offset};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// How long a broker may give nothing at all.
 const SILENCE_SECONDS_MAX: u64 = 30;
+
+/// What the consumer that reads gaps again may fetch ahead.
+const WITNESS_KBYTES_MAX: &str = "2048";
 
 /// A partition that is read from an offset on. It is assigned, not subscribed: no group notices, nothing is committed.
 pub(crate) struct RangeReader {
@@ -33,13 +38,44 @@ impl Source {
     /// # Errors
     /// Where librdkafka refuses.
     pub(crate) fn read_from(&self, partition: &Partition, offset: i64) -> Result<RangeReader, SourceError> {
-        let (_, consumer) = group::open(self.client.config.clone(), &self.client.group)?;
-        let queue = FetchQueue::new(consumer.client().native_ptr());
-        queue.adopt(&partition.topic, partition.number);
-        let mut list = one(partition);
-        list.set_all_offsets(Offset::Offset(offset))?;
-        consumer.assign(&list)?;
-        Ok(RangeReader { queue: Some(queue), consumer, partition: partition.clone() })
+        RangeReader::open(self.client.config.clone(), &self.client.group, partition, offset)
+    }
+
+    /// The first record that stands in one of these ranges [first, next), ascending; `None` where a second reading
+    /// finds nothing in them either. Blocks, and holds its consumer for the next question.
+    ///
+    /// # Errors
+    /// Where the stretch cannot be read again.
+    pub(crate) fn record_within(
+        &self,
+        partition: &Partition,
+        ranges: &[(i64, i64)],
+    ) -> Result<Option<i64>, String> {
+        let (Some((first, _)), Some((_, next))) = (ranges.first(), ranges.last()) else { return Ok(None) };
+        let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match kept.take() {
+            Some(mut reader) => reader.assign(partition, *first).map(|()| reader),
+            None => {
+                let mut config = self.client.config.clone();
+                config.set("queued.max.messages.kbytes", WITNESS_KBYTES_MAX);
+                RangeReader::open(config, &self.client.group, partition, *first)
+            }
+        };
+        let reader = reader.map_err(|error| error.to_string())?;
+        let mut found = None;
+        reader.read(|at| match at {
+            Next::Record(record) => {
+                let offset = record.offset;
+                if ranges.iter().any(|(first, next)| (*first..*next).contains(&offset)) {
+                    found = Some(offset);
+                }
+                found.is_none() && offset + 1 < *next
+            }
+            Next::End(offset) => offset < *next,
+        })?;
+        reader.rest();
+        *kept = Some(reader);
+        Ok(found)
     }
 
     /// The first offset whose record was appended at or after that time, milliseconds since 1970 UTC; `None` where
@@ -59,6 +95,37 @@ impl Source {
 }
 
 impl RangeReader {
+    fn open(
+        config: ClientConfig,
+        group: &str,
+        partition: &Partition,
+        offset: i64,
+    ) -> Result<RangeReader, SourceError> {
+        let (_, consumer) = group::open(config, group)?;
+        let queue = Some(FetchQueue::new(consumer.client().native_ptr()));
+        let mut reader = RangeReader { queue, consumer, partition: partition.clone() };
+        reader.assign(partition, offset)?;
+        Ok(reader)
+    }
+
+    /// Turns to another partition, or to another place of the same one.
+    fn assign(&mut self, partition: &Partition, offset: i64) -> Result<(), SourceError> {
+        let mut list = one(partition);
+        list.set_all_offsets(Offset::Offset(offset))?;
+        self.partition = partition.clone();
+        if let Some(queue) = &self.queue {
+            queue.adopt(&partition.topic, partition.number);
+        }
+        Ok(self.consumer.assign(&list)?)
+    }
+
+    /// Gives the partition up and throws away what was fetched of it.
+    fn rest(&self) {
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(%error, "giving up the partition");
+        }
+    }
+
     /// Hands over what comes next, record by record in the order of offsets, until `take` says no; what was fetched
     /// with it and not taken is lost to this reader. Blocks.
     ///
@@ -68,10 +135,19 @@ impl RangeReader {
         let Some(queue) = &self.queue else { return Ok(()) };
         let (mut heard, mut on, mut failure) = (Instant::now(), true, None);
         while on && failure.is_none() {
-            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                tracing::debug!(%error, "kafka");
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {
+                    return Err(format!("{}: something came beside its queue", self.partition));
+                }
+                Some(Err(error)) => tracing::debug!(%error, "kafka"),
             }
-            let fetched = queue.fetch(Duration::from_millis(100), |_, _, deliveries| {
+            // again and again: the end of an earlier assignment of this partition undoes it, at a moment nobody tells
+            queue.adopt(&self.partition.topic, self.partition.number);
+            let fetched = queue.fetch(Duration::from_millis(100), |topic, number, deliveries| {
+                if topic != self.partition.topic || number != self.partition.number {
+                    return; // what is left of an earlier assignment
+                }
                 for delivery in deliveries {
                     match delivery {
                         _ if !on => return,
@@ -93,9 +169,7 @@ impl RangeReader {
 
 impl Drop for RangeReader {
     fn drop(&mut self) {
-        if let Err(error) = self.consumer.unassign() {
-            tracing::debug!(%error, "giving up the partition");
-        }
+        self.rest();
         self.queue = None;
     }
 }

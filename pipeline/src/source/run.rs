@@ -4,9 +4,9 @@ use super::fetch::{Delivery, FetchQueue};
 use super::group::{Consuming, named};
 use super::{Lanes, Source, SourceError, Turn};
 use crate::inbox::Put;
-use crate::slab::{Budget, Record};
+use crate::slab::Budget;
 use rdkafka::consumer::Consumer;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::Message;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,18 +105,10 @@ fn received(delivery: Delivery<'_>) -> Put<'_> {
     }
 }
 
-/// A record that came over the consumer's own queue, before its partition's queue was forwarded: it is one of ours.
+/// A record that came over the consumer's own queue instead of its partition's: what stands before and after it is not
+/// known, so its lane looks again at its receipts and has the partition fetched from there.
 fn stray(lanes: &dyn Lanes, message: &rdkafka::message::BorrowedMessage<'_>) {
     let Some(inbox) = lanes.inbox(message.topic(), message.partition()) else { return };
-    let headers = message
-        .headers()
-        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
-    let record = Record {
-        offset: message.offset(),
-        appended_at_ms: message.timestamp().to_millis().unwrap_or(-1),
-        key: message.key(),
-        value: message.payload(),
-        headers: headers.unwrap_or_default(),
-    };
-    inbox.deliver(|put| put(Put::Record(record)));
+    let said = format!("offset {} came beside its queue", message.offset());
+    inbox.deliver(|put| put(Put::Failure(said)));
 }

@@ -1,0 +1,137 @@
+//! Where a lane starts: at the first offset without a receipt, with what retention took before it written down.
+
+use super::Lane;
+use crate::metrics::Attested;
+use crate::source::SourceError;
+use std::ops::Range;
+use tally_sinks::Receipts;
+use tally_sinks::rows::{self, Gap, Origin};
+
+/// Where a lane starts.
+pub(super) struct Start {
+    pub(super) origin: Origin,
+    pub(super) next: i64,
+    pub(super) receipts: Receipts,
+}
+
+impl Lane {
+    /// Finds the first offset without a receipt and has the source fetch from there.
+    pub(super) async fn start(&self) -> Result<Start, String> {
+        let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
+        if self.route.source.is_stale() {
+            return Err("a topic was created anew; the consumer is being opened anew".to_owned());
+        }
+        let (source, partition) = (self.route.source.clone(), self.partition.clone());
+        let ask = move || -> Result<_, SourceError> {
+            Ok((source.watermarks(&partition)?, source.committed(&partition)?))
+        };
+        let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| e.to_string())?;
+        let ((low, _), committed) = asked.map_err(|e| e.to_string())?;
+        // an offset committed for another identity says nothing of this topic
+        let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
+        let from = committed.unwrap_or(0);
+        let place = (topic_id, self.partition.number);
+        let receipts = self.route.store.receipts(self.contract.table(), place, from);
+        let receipts = receipts.await.map_err(|e| e.to_string())?;
+        let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
+        let origin = Origin {
+            contract: self.contract,
+            topic: self.partition.topic.clone(),
+            topic_id,
+            partition: self.partition.number,
+        };
+        let (source, partition) = (self.route.source.clone(), self.partition.clone());
+        let inbox = self.inbox.clone();
+        let open = move || {
+            inbox.start(next);
+            Some(next)
+        };
+        let seek = move || source.start(&partition, open);
+        tokio::task::spawn_blocking(seek).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());
+        tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, stored, "lane starts");
+        for gap in &expired {
+            tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
+        }
+        if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
+            self.record_expired(&origin, first.first..last.next, &expired).await?;
+        }
+        // a crash between receipt and commit, or a log that ends here, must not leave the group behind for good
+        if next > 0
+            && committed.is_none_or(|committed| committed < next)
+            && let Err(error) = self.route.source.commit(&self.partition, next, topic_id, false)
+        {
+            tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
+        }
+        self.state.reach(topic_id, next);
+        Ok(Start { origin, next, receipts })
+    }
+
+    /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
+    async fn record_expired(&self, origin: &Origin, range: Range<i64>, gaps: &[Gap]) -> Result<(), String> {
+        let Origin { topic_id, partition, .. } = origin;
+        let token = format!("{topic_id}/{partition}/expired/{}-{}/{}", range.start, range.end, gaps.len());
+        let rows = rows::gaps(origin, gaps).map_err(|e| e.to_string())?;
+        self.route.store.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
+        let offsets = gaps.iter().map(|gap| (gap.next - gap.first).unsigned_abs()).sum();
+        let attested = Attested { gap_offsets: [0, offsets], next: range.end, ..Attested::default() };
+        self.route.metrics.attested(&self.partition, &attested);
+        Ok(())
+    }
+}
+
+/// The first offset to take, and what retention took before us. Without a commit nobody knows whether anyone ever was below
+/// the first receipt: what is gone there is no loss of ours.
+fn first_unsettled(from: i64, low: i64, committed: bool, done: &[(i64, i64)]) -> (i64, Vec<Gap>) {
+    let (mut at, mut expired) = (from, Vec::new());
+    let beyond = (i64::MAX, i64::MAX);
+    for (first, next) in done.iter().chain([&beyond]) {
+        if *first > at {
+            let taken = low.min(*first);
+            if at < taken {
+                expired.push(Gap { first: at, next: taken, expired: true });
+            }
+            at = at.max(taken);
+            if *first > low {
+                break; // from here on it is still there
+            }
+        }
+        at = at.max(*next);
+    }
+    if !committed {
+        expired.retain(|gap| done.first().is_some_and(|(first, _)| gap.first >= *first));
+    }
+    (at, expired)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gap, first_unsettled};
+
+    /// Scenario: a lane starts with and without receipts, with retention behind and ahead of them.
+    /// Guarantees: it starts at the first offset without a receipt that is still there; what retention took counts as
+    /// expired only where somebody was there before, and only where there is no receipt.
+    #[test]
+    fn where_a_lane_starts() {
+        let expired = |ranges: &[(i64, i64)]| -> Vec<Gap> {
+            ranges.iter().map(|(first, next)| Gap { first: *first, next: *next, expired: true }).collect()
+        };
+        assert_eq!(first_unsettled(0, 0, false, &[]), (0, vec![]));
+        assert_eq!(first_unsettled(0, 40, false, &[]), (40, vec![]));
+        assert_eq!(first_unsettled(0, 40, true, &[]), (40, expired(&[(0, 40)])));
+        assert_eq!(first_unsettled(0, 457, false, &[(457, 479)]), (479, vec![]));
+        assert_eq!(first_unsettled(0, 490, false, &[(457, 479)]), (490, expired(&[(479, 490)])));
+        assert_eq!(first_unsettled(10, 10, true, &[(0, 5), (10, 20), (20, 25), (30, 40)]), (25, vec![]));
+        assert_eq!(first_unsettled(10, 25, true, &[(10, 20), (20, 25), (30, 40)]), (25, vec![]));
+        assert_eq!(first_unsettled(10, 30, true, &[(10, 20), (30, 40)]), (40, expired(&[(20, 30)])));
+        assert_eq!(first_unsettled(10, 35, true, &[(10, 20), (30, 40)]), (40, expired(&[(20, 30)])));
+        assert_eq!(
+            first_unsettled(10, 50, true, &[(20, 30), (35, 40)]),
+            (50, expired(&[(10, 20), (30, 35), (40, 50)]))
+        );
+        assert_eq!(
+            first_unsettled(10, 33, true, &[(20, 30), (35, 40)]),
+            (33, expired(&[(10, 20), (30, 33)]))
+        );
+    }
+}
