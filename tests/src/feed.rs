@@ -238,11 +238,7 @@ pub trait Frames {
             match self.hear(ANSWER) {
                 Heard::Frame(frame) if frame["op"] == "event" => events.push(Event::of(&frame)),
                 Heard::Frame(_) if start.elapsed() < ANSWER => {}
-                other => panic!(
-                    "{other:?} after {} of {number} events: {:?}",
-                    events.len(),
-                    events.iter().map(|event| &event.id).collect::<Vec<_>>()
-                ),
+                other => panic!("{other:?} after {} of {number} events", events.len()),
             }
         }
         events

@@ -20,7 +20,7 @@ use clickhouse::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_queries::feed::cases_in_work;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,8 @@ use tokio_util::task::TaskTracker;
 const PRELOAD_EVENTS: i64 = 20_000;
 /// How long reading back may take before the feed opens without the rest.
 const PRELOAD_SECONDS_MAX: u64 = 20;
+/// How long a connection waits for a service that has just started to have read the log.
+const OPEN_SECONDS_MAX: u64 = 3;
 /// How often the log is asked which partitions it has.
 const SHAPE_SECONDS: u64 = 5;
 /// Rest before the log is opened anew after it failed.
@@ -62,6 +64,8 @@ pub(super) struct Hub {
     /// Replays from the log that may run at once.
     pub(super) replays: Arc<Semaphore>,
     cases: RwLock<Cases>,
+    /// The generation of the ring; 0 before the first.
+    opened: watch::Sender<u64>,
     /// With it the generation: places of another one mean nothing. Taken before `bells`.
     ring: RwLock<Option<(u64, Ring)>>,
     bells: Mutex<Bells>,
@@ -69,26 +73,32 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Begins to follow the log, the revocations and the keys, until `stop`; then every connection is told to go away.
-    pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
+    /// A hub that follows nothing yet.
+    pub(super) fn new(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
         let FeedParts { log, authority, signer, client } = parts;
-        signer.follow();
         let metrics = FeedMetrics::default();
-        let hub = Arc::new(Hub {
+        Arc::new(Hub {
             ledger: Ledger::start(client.clone(), metrics.clone()),
             log,
             authority,
             signer,
             client,
+            sessions: TaskTracker::new(),
             replays: Arc::new(Semaphore::new(settings.replays_max)),
             settings,
             metrics,
-            sessions: TaskTracker::new(),
             cases: RwLock::default(),
+            opened: watch::Sender::new(0),
             ring: RwLock::default(),
             bells: Mutex::default(),
-            stop: stop.clone(),
-        });
+            stop,
+        })
+    }
+
+    /// Begins to follow the log, the revocations and the keys, until `stop`; then every connection is told to go away.
+    pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
+        parts.signer.follow();
+        let hub = Hub::new(parts, settings, stop.clone());
         tokio::spawn(follow_log(hub.clone()));
         tokio::spawn(follow_revocations(hub.clone()));
         let draining = hub.clone();
@@ -99,9 +109,27 @@ impl Hub {
         hub
     }
 
+    /// Puts a ring in place; those of an earlier generation are told to begin anew.
+    pub(super) fn open(&self, generation: u64, ring: Ring) {
+        *self.ring_mut() = Some((generation, ring));
+        self.opened.send_replace(generation);
+        self.bells().close_all(Close::InsufficientState);
+    }
+
     /// The generation and the ring; nothing before the log was first read.
     pub(super) fn ring(&self) -> RwLockReadGuard<'_, Option<(u64, Ring)>> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the log to have been read, a moment after a start: whoever comes back at once need not come a second time.
+    ///
+    /// # Errors
+    /// Where it takes longer.
+    pub(super) async fn until_open(&self) -> Result<(), Close> {
+        let mut opened = self.opened.subscribe();
+        let open = opened.wait_for(|generation| *generation > 0);
+        let waited = tokio::time::timeout(Duration::from_secs(OPEN_SECONDS_MAX), open).await;
+        if waited.is_ok_and(|open| open.is_ok()) { Ok(()) } else { Err(Close::LogUnavailable) }
     }
 
     fn ring_mut(&self) -> RwLockWriteGuard<'_, Option<(u64, Ring)>> {
@@ -147,7 +175,7 @@ impl Hub {
 
     /// Takes what was read: cases first, so that an event is judged by what was known when it came; then the ring, and under
     /// its lock the bells, so that a bell that was not rung means that nothing came.
-    fn take(&self, shape: &Shape, batch: &Batch) {
+    pub(super) fn take(&self, shape: &Shape, batch: &Batch) {
         let events: Vec<Arc<Event>> = events_of(shape, batch).into_iter().map(Arc::new).collect();
         {
             let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
@@ -273,8 +301,7 @@ async fn open_ring(
         ring.push(events, batch.place, batch.next);
     }
     tracing::info!(partitions = bounds.len(), events = ring.len(), "the feed follows the log");
-    *hub.ring_mut() = Some((generation, ring));
-    hub.bells().close_all(Close::InsufficientState); // those of an earlier generation
+    hub.open(generation, ring);
     Ok(reader)
 }
 

@@ -30,6 +30,8 @@ const LINGER_MS: u64 = 300;
 const RETRY_MS_MAX: u64 = 5_000;
 /// Deliveries that one subject may leave unacknowledged; older ones stay unacknowledged in the ledger.
 const PENDING_ROWS_MAX: usize = 1_024;
+/// Subjects of whom deliveries are remembered; beyond them all are looked up in the store instead.
+const PENDING_SUBJECTS_MAX: usize = 100_000;
 /// How far back deliveries of others are looked for.
 const LOOK_BACK_MS: i64 = 3_600_000;
 /// Subjects that are remembered as looked up.
@@ -138,6 +140,9 @@ impl Ledger {
             };
             self.put(Row::Delivery(delivery.clone(), None));
             let mut known = self.known();
+            if known.pending.len() >= PENDING_SUBJECTS_MAX {
+                *known = Known::default();
+            }
             let pending = known.pending.entry(subject.clone()).or_default();
             if pending.len() >= PENDING_ROWS_MAX {
                 pending.remove(0);

@@ -28,6 +28,7 @@ pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) ->
     if who.role == Role::Service {
         return Err(Refusal::Closed(Close::Denied));
     }
+    hub.until_open().await?;
     let shape = hub.ring().as_ref().map(|(_, ring)| ring.shape().clone());
     let shape = shape.ok_or(Refusal::Closed(Close::LogUnavailable))?;
     let failed = |error: QueryError| {

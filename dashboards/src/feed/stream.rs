@@ -62,6 +62,8 @@ pub(super) struct Stream {
     generation: u64,
     /// Place in the ring from which on nothing was looked at.
     place: u64,
+    /// Everything below the end of the ring was looked at, and only a bell can say that there is more.
+    looked: bool,
     askew: Option<Box<[i64]>>,
     replay: Option<Box<Replay>>,
     told: Arc<str>,
@@ -94,6 +96,7 @@ impl Stream {
             return Err(Close::Denied);
         }
         let line = hub.enter(who, transport)?;
+        hub.until_open().await?;
         let (generation, shape, head, end) = {
             let ring = hub.ring();
             let (generation, ring) = ring.as_ref().ok_or(Close::LogUnavailable)?;
@@ -105,6 +108,7 @@ impl Stream {
             session: Uuid::now_v7(),
             generation,
             place: end,
+            looked: true,
             askew: None,
             replay: None,
             told,
@@ -165,6 +169,7 @@ impl Stream {
             return Ok(false);
         }
         self.place = ring.base();
+        self.looked = false;
         self.askew = Some(position.into());
         Ok(true)
     }
@@ -202,7 +207,8 @@ impl Stream {
                 Pulled::Behind => {
                     let position = cursor::offsets(&self.told);
                     self.askew = None;
-                    let replay = self.line.hub.clone().replay(&self.shape, position).await?;
+                    // boxed: most streams never replay, and each would hold room for it
+                    let replay = Box::pin(self.line.hub.clone().replay(&self.shape, position)).await?;
                     self.replay = Some(Box::new(replay.map_err(|_| Close::InsufficientState)?));
                 }
             }
@@ -215,13 +221,14 @@ impl Stream {
         let ring = current(ring.as_ref(), self.generation)?;
         let bell = self.line.bell.clone();
         if self.place < ring.base() {
-            // a bell that rang for no more than what is still here says that nothing is gone
+            // where all was looked at before, a bell that rang for no more than is still here says that nothing is gone
             let (rung, _) = bell.rung();
             let all_here = bell.owner().is_some_and(|o| ring.count_from(self.place, o) >= rung as usize);
-            if self.askew.is_some() || !all_here {
+            if !(self.looked && all_here) {
                 return Ok(Pulled::Behind);
             }
         }
+        self.looked = false;
         let cases = hub.cases();
         let (mut sending, mut examined) = (Vec::new(), 0);
         for (place, entry) in ring.from(self.place, bell.owner()) {
@@ -246,7 +253,7 @@ impl Stream {
             let prev = std::mem::replace(&mut self.told, cursor.clone());
             sending.push(Sending { event: event.clone(), sight, cursor, prev });
         }
-        self.place = ring.end();
+        (self.place, self.looked) = (ring.end(), true);
         bell.silence();
         let reached = |askew: &[i64]| ring.head().0.iter().zip(askew).all(|(head, at)| head >= at);
         if self.askew.as_deref().is_some_and(reached) {
@@ -319,10 +326,8 @@ impl Stream {
         let ring = hub.ring();
         let Ok(ring) = current(ring.as_ref(), self.generation) else { return self.told.clone() };
         let bell = &self.line.bell;
-        let nothing_waits = match bell.owner() {
-            Some(_) => bell.rung() == (0, 0),
-            None => self.place == ring.end(),
-        };
+        let is_silent = bell.owner().is_some() && self.looked && bell.rung() == (0, 0);
+        let nothing_waits = is_silent || self.place == ring.end();
         if nothing_waits {
             self.place = ring.end();
             self.told = match &self.askew {

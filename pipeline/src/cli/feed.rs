@@ -23,6 +23,8 @@ pub(crate) struct FeedPlace<'a> {
     pub(crate) kafka: &'a Kafka,
     pub(crate) registry: &'a SchemaRegistry,
     pub(crate) event: EventBound,
+    /// Origins beside the service's own whose pages may open a WebSocket.
+    pub(crate) origins: Vec<String>,
     pub(crate) authority: Authority,
     pub(crate) client: Client,
 }
@@ -59,15 +61,6 @@ pub(crate) struct FeedArgs {
     /// Seconds after which a connection is asked to begin anew, a fifth more or less. 10 to 86400.
     #[arg(id = "feed.max_age_seconds", long = "feed-max-age-seconds", env = "TALLY_FEED_MAX_AGE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=86_400), value_name = "SECONDS")]
     max_age_seconds: u32,
-    /// Origin beside the service's own from which a browser may open a WebSocket, such as https://app.example; may be given more than once.
-    #[arg(
-        id = "feed.origins",
-        long = "feed-origin",
-        env = "TALLY_FEED_ORIGINS",
-        value_delimiter = ',',
-        value_name = "ORIGIN"
-    )]
-    origins: Vec<String>,
 }
 
 /// Opens the feed, if there are keys to sign it.
@@ -96,7 +89,7 @@ pub(crate) fn open(
         replays_max: usize::try_from(args.replays_max)?,
         connections_per_subject_max: usize::try_from(args.connections_per_subject_max)?,
         max_age_s: u64::from(args.max_age_seconds),
-        origins: args.origins.clone(),
+        origins: place.origins,
     };
     Ok(Some(Feed::start(parts, settings, stop)))
 }
@@ -163,7 +156,7 @@ impl EventLog for KafkaLog {
     async fn read(&self, shape: &Shape, from: &[i64]) -> Result<Box<dyn LogReader>, LogError> {
         let partitions = kafka_partitions(shape);
         // asked again: a topic created anew under the same name is another log, and would answer to old offsets
-        for one in &partitions {
+        for one in partitions.iter().filter(|one| one.at.number == 0) {
             let now = self.log.identity(&one.at.topic).await.map_err(failed)?;
             if now != one.topic_id {
                 let said = format!("{} was deleted and created again", one.at.topic);

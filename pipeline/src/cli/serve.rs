@@ -112,7 +112,7 @@ pub(super) struct Service {
         value_name = "HOST:PORT"
     )]
     ops_listen: SocketAddr,
-    /// Origin whose pages may read answers, such as https://app.example; with commas between, none by default.
+    /// Origin whose pages may read answers and open WebSockets, such as https://app.example; with commas between, none by default.
     #[arg(
         id = "service.cors_origins",
         long = "cors-origin",
@@ -226,6 +226,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         kafka: &args.kafka,
         registry: &args.registry,
         event: args.event,
+        origins: args.service.cors_origins.clone(),
         authority: authority.clone(),
         client: client.clone(),
     };

@@ -46,6 +46,7 @@ pub(super) async fn serve(
         kafka: &sections.kafka,
         registry: &sections.registry,
         event: sections.bounds.event,
+        origins: Vec::new(),
         authority: authority.clone(),
         client: store.client().clone(),
     };

@@ -1,5 +1,7 @@
 //! The feed on a log in memory: rights, resuming, signatures, by properties and by implementations that are not ours.
 
+mod stream;
+
 use super::bell::{Bell, Bells, Transport};
 use super::cases::Cases;
 use super::cursor;
@@ -74,7 +76,7 @@ impl Said {
             "event_id": Uuid::from_u128(number as u128 + 1), "occurred_at": "2026-03-01T12:00:00Z", "source": "test",
             "policy_tag": "COPYRIGHT", "actor_id": format!("m{}", self.moderator), "actor_role": "MODERATOR",
             "user_id": format!("u{}", self.user), "creator_id": format!("c{}", self.creator),
-            "task_id": format!("t{}", self.task), "kind": kind,
+            "task_id": format!("t{}", self.task), "template_id": "p1", "kind": kind,
         });
         if self.licensed || self.topic() == Topic::License {
             event["license_id"] = format!("l{}", self.task).into();
