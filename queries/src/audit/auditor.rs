@@ -6,6 +6,7 @@ use super::figures::Counters;
 use super::job::{Case, Job, Judgement, Text};
 use super::jobs::{JobName, job};
 use super::limits::{self, Limits};
+use super::passes::{self, Pass, WHOLE};
 use super::progress::Progress;
 use super::result::{
     CrossCheck, Input, JobResult, Measure, Offender, Verdict, Versions, Window, WindowState, moment,
@@ -19,9 +20,11 @@ use clickhouse::Client;
 use datafusion::arrow::compute::cast;
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
 use datafusion::dataframe::DataFrame;
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -60,6 +63,7 @@ pub struct Auditor {
     progress: Progress,
     settings: Settings,
     workers: Vec<Url>,
+    memory_bytes_max: Option<usize>,
 }
 
 impl std::fmt::Debug for Auditor {
@@ -98,8 +102,8 @@ impl Auditor {
             Source::Parquet(place) => catalog::register_parquet(&context, place)?,
         }
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
-        let workers = limits.workers.clone();
-        Ok(Auditor { context, source, snapshot, progress, settings, workers })
+        let (workers, memory_bytes_max) = (limits.workers.clone(), limits.memory_bytes_max);
+        Ok(Auditor { context, source, snapshot, progress, settings, workers, memory_bytes_max })
     }
 
     /// The session, for exports.
@@ -153,22 +157,25 @@ impl Auditor {
     /// Where the source does not answer.
     pub async fn offenders(&self, name: JobName, window: Window) -> Result<Vec<Offender>> {
         let job = job(name);
-        self.prepare(job, window).await?;
-        self.named(job, window, None).await
+        self.compute_once(job, window).await?;
+        Ok(self.named(job, window, usize::MAX).await?.0)
     }
 
     async fn attempt(&self, job: &Job, window: Window) -> Result<JobResult> {
-        let phase = |text: Text| self.progress.phase(text.name);
-        self.prepare(job, window).await?;
-        phase(job.figures);
-        let mut counters = Counters::read(&self.collect(job.figures, window).await?)?;
-        phase(job.check);
-        let theirs = match &self.source {
-            Source::ClickHouse(client) => {
-                check::by_clickhouse(client, &self.snapshot, job.check, &self.parameters(window)).await?
+        let (mut counters, mut theirs) = (Counters::default(), Counters::default());
+        self.compute_once(job, window).await?;
+        for pass in self.passes(job) {
+            self.prepare(job, window, pass).await?;
+            counters.add(Counters::read(&self.collect(job.figures, window, pass).await?)?);
+            if matches!(self.source, Source::Parquet(_)) {
+                theirs.add(Counters::read(&self.collect(job.check, window, pass).await?)?);
             }
-            Source::Parquet(_) => Counters::read(&self.collect(job.check, window).await?)?,
-        };
+        }
+        if let Source::ClickHouse(client) = &self.source {
+            self.progress.phase(job.check.name);
+            let parameters = self.parameters(window, WHOLE);
+            theirs = check::by_clickhouse(client, &self.snapshot, job, &parameters).await?;
+        }
         let differences = check::compare(&counters, &theirs);
         let agrees = differences.is_empty() && (!theirs.0.is_empty() || counters.0.is_empty());
         if job.name == JobName::Offsets {
@@ -179,9 +186,7 @@ impl Auditor {
         let judgement = decide((job.judge)(&case), job, window, agrees, theirs.0.len(), differences.len());
         let (mut offenders, mut offenders_total) = (Vec::new(), 0);
         if job.broken.iter().any(|name| counters.sum(name) > 0) {
-            phase(job.offenders);
-            offenders = self.named(job, window, Some(self.settings.offenders_shown)).await?;
-            offenders_total = self.frame(job.offenders, window).await?.count().await? as u64;
+            (offenders, offenders_total) = self.named(job, window, self.settings.offenders_shown).await?;
         }
         let by = match &self.source {
             Source::ClickHouse(_) => format!("ClickHouse {}", self.snapshot.version),
@@ -211,7 +216,8 @@ impl Auditor {
     }
 
     fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
-        let texts = job.subjects.into_iter().chain([job.figures, job.offenders, job.check]);
+        let texts = job.subjects.into_iter().chain(job.once.iter().copied());
+        let texts = texts.chain([job.figures, job.offenders, job.check]);
         let source = match self.source {
             Source::ClickHouse(_) => "clickhouse",
             Source::Parquet(_) => "parquet",
@@ -242,49 +248,99 @@ impl Auditor {
         }
     }
 
-    /// Makes the job's subjects known as the view `subjects`.
-    async fn prepare(&self, job: &Job, window: Window) -> Result<()> {
+    fn passes(&self, job: &Job) -> Vec<Pass> {
+        let files = matches!(self.source, Source::Parquet(_));
+        if !job.by_bucket || !files || !self.workers.is_empty() {
+            return vec![WHOLE];
+        }
+        let texts = [job.subjects.unwrap_or(job.figures), job.figures];
+        let read = |name: &str| texts.iter().any(|text| text.mentions(name));
+        let rows = self.snapshot.rows.iter().filter(|(name, _)| read(name)).map(|(_, rows)| rows);
+        passes::passes(rows.sum(), self.memory_bytes_max)
+    }
+
+    /// Computes what a job's texts share. Workers compute it with the plans that read it.
+    async fn compute_once(&self, job: &Job, window: Window) -> Result<()> {
+        for text in job.once {
+            let texts = job.subjects.into_iter().chain([job.figures, job.offenders]);
+            let ours = texts.into_iter().any(|other| other.mentions(text.stem()));
+            if !ours && matches!(self.source, Source::ClickHouse(_)) {
+                continue; // the second opinion is ClickHouse's own
+            }
+            self.context.deregister_table(text.stem())?;
+            let frame = self.frame(*text, window, WHOLE).await?;
+            let table: Arc<dyn TableProvider> = match self.workers.is_empty() {
+                true => {
+                    let schema = Arc::new(frame.schema().as_arrow().clone());
+                    Arc::new(MemTable::try_new(schema, vec![self.collect(*text, window, WHOLE).await?])?)
+                }
+                false => frame.into_view(),
+            };
+            self.context.register_table(text.stem(), table)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the job's subjects in these buckets known as the view `subjects`.
+    async fn prepare(&self, job: &Job, window: Window, pass: Pass) -> Result<()> {
         self.context.deregister_table("subjects")?;
         if let Some(text) = job.subjects {
-            let view = self.frame(text, window).await?.into_view();
+            let view = self.frame(text, window, pass).await?.into_view();
             self.context.register_table("subjects", view)?;
         }
         Ok(())
     }
 
-    async fn frame(&self, text: Text, window: Window) -> Result<DataFrame> {
+    async fn frame(&self, text: Text, window: Window, pass: Pass) -> Result<DataFrame> {
         let scalar = |constant| match constant {
             Constant::Text(text) => ScalarValue::Utf8(Some(text)),
             Constant::Integer(number) => ScalarValue::Int64(Some(number)),
         };
-        let values = self.parameters(window).into_iter().map(|(name, c)| (name.to_owned(), scalar(c).into()));
+        let values = self.parameters(window, pass).into_iter();
+        let values = values.map(|(name, constant)| (name.to_owned(), scalar(constant).into()));
         let frame = self.context.sql(text.sql).await.map_err(|e| e.context(text.name))?;
         frame.with_param_values(ParamValues::Map(values.collect()))
     }
 
-    async fn collect(&self, text: Text, window: Window) -> Result<Vec<RecordBatch>> {
-        let (context, frame) = (self.context.task_ctx(), self.frame(text, window).await?);
-        let plan = frame.create_physical_plan().await?;
+    async fn collect(&self, text: Text, window: Window, pass: Pass) -> Result<Vec<RecordBatch>> {
+        self.progress.phase(text.name);
+        let (began, context) = (Instant::now(), self.context.task_ctx());
+        let plan = self.frame(text, window, pass).await?.create_physical_plan().await?;
         let batches = datafusion::physical_plan::collect(plan.clone(), context).await?;
-        limits::log(text.name, plan.as_ref());
+        limits::log(text.name, plan.as_ref(), began.elapsed());
         if matches!(self.source, Source::Parquet(_)) {
             self.progress.add_rows(leaf_rows(plan.as_ref())); // scans of ClickHouse count as they go
         }
         Ok(batches)
     }
 
-    async fn named(&self, job: &Job, window: Window, limit: Option<usize>) -> Result<Vec<Offender>> {
-        let frame = self.frame(job.offenders, window).await?.limit(0, limit)?;
-        let mut all = Vec::new();
-        for batch in frame.collect().await? {
-            all.extend(offenders(&batch)?);
+    /// The first `limit` offenders, and how many there are.
+    async fn named(&self, job: &Job, window: Window, limit: usize) -> Result<(Vec<Offender>, u64)> {
+        self.progress.phase(job.offenders.name);
+        let (mut first, mut total) = (Vec::new(), 0);
+        for pass in self.passes(job) {
+            self.prepare(job, window, pass).await?;
+            let mut batches = self.frame(job.offenders, window, pass).await?.execute_stream().await?;
+            let before = first.len();
+            while let Some(batch) = batches.try_next().await? {
+                total += batch.num_rows() as u64;
+                let wanted = limit.saturating_sub(first.len() - before).min(batch.num_rows());
+                first.extend(offenders(&batch.slice(0, wanted))?);
+            }
+            if before > 0 {
+                first.sort_by(|one, other| one.id.cmp(&other.id)); // each pass has an order of its own
+            }
+            first.truncate(limit);
         }
-        Ok(all)
+        Ok((first, total))
     }
 
     /// Everything that a text may refer to as `$name`. No name begins with another one.
-    fn parameters(&self, window: Window) -> Vec<(&'static str, Constant)> {
+    fn parameters(&self, window: Window, pass: Pass) -> Vec<(&'static str, Constant)> {
         vec![
+            ("bucket_first", Constant::Integer(pass.first)),
+            ("bucket_next", Constant::Integer(pass.next)),
+            ("version_max", Constant::Integer(self.snapshot.state_version_max)),
             ("from_us", Constant::Integer(window.from_us)),
             ("to_us", Constant::Integer(window.to_us)),
             ("watermark_us", Constant::Integer(self.snapshot.watermark_us)),

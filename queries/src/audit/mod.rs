@@ -15,6 +15,7 @@ pub mod history;
 mod job;
 mod jobs;
 mod limits;
+mod passes;
 pub mod progress;
 pub mod report;
 pub mod result;
