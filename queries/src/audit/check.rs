@@ -133,7 +133,10 @@ mod tests {
     /// Guarantees: the table, then the text under its file's name, then the reader; the other text is left out.
     #[test]
     fn texts_that_others_read() {
-        let seen = Text { name: "job/seen.sql", sql: "-- why\nSELECT task_id FROM task_events WHERE event_us < $to_us" };
+        let seen = Text {
+            name: "job/seen.sql",
+            sql: "-- why\nSELECT task_id FROM task_events WHERE event_us < $to_us",
+        };
         let other = Text { name: "job/other.sql", sql: "SELECT task_id FROM credit_events" };
         let text = Text { name: "job/check.sql", sql: "SELECT count(*) AS tasks FROM seen" };
         let parameters = [("to_us", Constant::Integer(5))];
@@ -141,7 +144,10 @@ mod tests {
         let table = sql.find(", task_events AS (SELECT ").expect("the table");
         let seen = sql.find(", seen AS (SELECT task_id FROM task_events WHERE event_us < {to_us:Int64})");
         assert!(table < seen.expect("the text"), "{sql}");
-        assert!(sql.ends_with(") SELECT count(*) AS tasks FROM seen") && !sql.contains("credit_events"), "{sql}");
+        assert!(
+            sql.ends_with(") SELECT count(*) AS tasks FROM seen") && !sql.contains("credit_events"),
+            "{sql}"
+        );
         assert_eq!(constants.len(), 1);
     }
 }

@@ -21,6 +21,7 @@ pub mod report;
 pub mod result;
 mod settings;
 pub mod statistics;
+mod texts;
 
 pub use auditor::{AuditError, Auditor, Source};
 pub use cluster::{Working, work};

@@ -132,7 +132,9 @@ pub(super) async fn all_wrong(client: &Client, contract: Topic) -> Result<(u64, 
     while let Some(batch) = facts.next().await? {
         count += batch.rows() as u64;
         waiting.push_back(cores::begin(async move { Ok(batch.wrong()) }));
-        if waiting.len() >= BATCHES_MAX && let Some(first) = waiting.pop_front() {
+        if waiting.len() >= BATCHES_MAX
+            && let Some(first) = waiting.pop_front()
+        {
             wrong.extend(cores::end(first).await?);
         }
     }
@@ -244,6 +246,7 @@ pub(super) struct Mismatch {
 pub(super) async fn mismatches(client: &Client, contract: Topic) -> Result<Vec<Mismatch>, SealError> {
     let question = client.query(include_str!("../../sql/seal_facts.sql"));
     let question = question.param("facts", contract.table()).param("contract", contract.name());
-    let rows = question.param("key", rand::random::<u64>()).param("limit", OFFENDERS_MAX + 1).fetch_all().await;
+    let rows =
+        question.param("key", rand::random::<u64>()).param("limit", OFFENDERS_MAX + 1).fetch_all().await;
     rows.map_err(|source| SealError::Query(QueryError::new("facts without receipts", source)))
 }

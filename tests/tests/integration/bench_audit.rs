@@ -89,11 +89,16 @@ async fn joined(tasks: u32, place: &str, memory_bytes_max: Option<usize>, by_has
     let place = Place::open(place).expect("a place");
     let snapshot = open_parquet(&place).await.expect("an export");
     let limits = Limits { memory_bytes_max, ..Limits::default() };
-    let auditor = Auditor::new(Source::Parquet(place), snapshot, Settings::default(), &limits).expect("a session");
+    let auditor =
+        Auditor::new(Source::Parquet(place), snapshot, Settings::default(), &limits).expect("a session");
     let context = auditor.context();
     let choose = format!("SET datafusion.optimizer.prefer_hash_join = {by_hash}");
     context.sql(&choose).await.expect("a setting").collect().await.expect("set");
-    let name = format!("{} join{}", if by_hash { "hash" } else { "merge" }, if memory_bytes_max.is_some() { " limited" } else { "" });
+    let name = format!(
+        "{} join{}",
+        if by_hash { "hash" } else { "merge" },
+        if memory_bytes_max.is_some() { " limited" } else { "" }
+    );
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
@@ -105,7 +110,11 @@ async fn joined(tasks: u32, place: &str, memory_bytes_max: Option<usize>, by_has
             }
             Err(error) => {
                 let said = error.to_string();
-                return println!("  {name}: fails after {} ms: {:.120}", began.elapsed().as_millis(), said.replace('\n', " "));
+                return println!(
+                    "  {name}: fails after {} ms: {:.120}",
+                    began.elapsed().as_millis(),
+                    said.replace('\n', " ")
+                );
             }
         }
     }
@@ -132,5 +141,10 @@ fn memory_kib(process: u32) -> u64 {
 
 /// The load of the machine: figures of a busy one are lower.
 fn load() -> String {
-    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
+    std::fs::read_to_string("/proc/loadavg")
+        .unwrap_or_default()
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

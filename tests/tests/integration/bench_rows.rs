@@ -25,9 +25,12 @@ pub(super) fn fill(database: &Database<'_>, tasks: u32) {
         actor_role, task_id, user_id, digest";
     for first in (0..tasks).step_by(INSERT_ROWS as usize) {
         let rows = row(first, INSERT_ROWS.min(tasks - first), tasks);
-        let (receipt, fact) = ("disposition, schema, raw_bytes, raw_sha256", "queue, state_version, audience, rank");
-        database.query(&format!("INSERT INTO audit_log ({columns}, {receipt}) {rows} SELECT {columns},
-            'ACCEPTED', 'avro:60670b160d8753a1', 250, SHA256(toString(number)) FROM hashed"));
+        let (receipt, fact) =
+            ("disposition, schema, raw_bytes, raw_sha256", "queue, state_version, audience, rank");
+        database.query(&format!(
+            "INSERT INTO audit_log ({columns}, {receipt}) {rows} SELECT {columns},
+            'ACCEPTED', 'avro:60670b160d8753a1', 250, SHA256(toString(number)) FROM hashed"
+        ));
         database.query(&format!("INSERT INTO task_events ({columns}, {fact}) {rows} SELECT {columns}, queue, state_version, 'CUSTOMER',
             bitNot(bitOr(bitShiftLeft(toUInt64(toUnixTimestamp64Milli(appended_at)), 22), toUInt64(offset))) FROM hashed"));
     }
