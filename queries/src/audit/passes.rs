@@ -18,8 +18,9 @@ pub(super) const WHOLE: Pass = Pass { first: 0, next: BUCKETS };
 
 /// Rows that a pass reads where memory has no limit: more gain nothing, fewer cost more in plans than they save in memory.
 const PASS_ROWS: u64 = 1_250_000;
-/// What a group by task may take for each row that it reads, bytes: as measured, with room for what is not spread evenly.
-const ROW_BYTES_MAX: u64 = 512;
+/// Part of the limit for each row of a pass, bytes. A group takes some 250, but the pool gives each of about twenty operators that
+/// could spill the same share, whether it needs it or not.
+const ROW_BYTES_MAX: u64 = 1_536;
 
 /// The passes over so many rows within a limit of memory in bytes.
 pub(super) fn passes(rows: u64, memory_bytes_max: Option<usize>) -> Vec<Pass> {
@@ -43,10 +44,10 @@ mod tests {
             (1_250_000, None, 1),
             (1_250_001, None, 2),
             (20_000_000, None, 16),
-            (1 << 60, None, 32),
-            (20_000_000, Some(512 << 20), 20),
-            (240_000, Some(48_000_000), 3),
-            (240_000, Some(1), 32),
+            (1 << 60, None, 64),
+            (20_000_000, Some(512 << 20), 58),
+            (240_000, Some(48_000_000), 8),
+            (240_000, Some(1), 64),
         ] {
             let all = passes(rows, limit);
             assert_eq!(all.len(), count, "{rows} rows in {limit:?}");

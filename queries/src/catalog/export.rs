@@ -8,7 +8,7 @@ use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::prelude::SessionContext;
 
 /// Rows of a row group. One a bucket is open at once, and each is held in memory until it is full.
-const GROUP_ROWS_MAX: usize = 65_536;
+const GROUP_ROWS_MAX: usize = 32_768;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ pub(crate) const SKEW_MICROS_MAX: i64 = 300_000_000;
 
 /// Tasks fall into so many buckets by the hash of their id. An export keeps each in files of its own, and jobs about
 /// tasks read a few at a time.
-pub(crate) const BUCKETS: i64 = 32;
+pub(crate) const BUCKETS: i64 = 64;
 /// The column that says which.
 pub(super) const BUCKET: &str = "task_bucket";
 
