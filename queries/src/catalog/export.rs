@@ -1,6 +1,6 @@
 //! Writing every table as Parquet, with the snapshot beside it, so that the same jobs run elsewhere and later.
 
-use super::parquet::{MANIFEST, Manifest, ParquetError, Place};
+use super::parquet::{FORMAT, MANIFEST, Manifest, ParquetError, Place};
 use super::snapshot::Snapshot;
 use super::table::{Table, tables};
 use datafusion::dataframe::DataFrameWriteOptions;
@@ -29,7 +29,7 @@ pub async fn export(
     for table in tables() {
         rows.push((table.name.to_owned(), write(context, place, table).await?));
     }
-    let manifest = Manifest { format: 1, snapshot: snapshot.clone(), rows: rows.clone() };
+    let manifest = Manifest { format: FORMAT, snapshot: snapshot.clone(), rows: rows.clone() };
     place.put(MANIFEST, serde_json::to_vec_pretty(&manifest)?).await?;
     Ok(Exported { rows })
 }

@@ -18,6 +18,9 @@ use url::Url;
 /// The file that makes a folder an export.
 pub(super) const MANIFEST: &str = "manifest.json";
 
+/// Which columns the files have; an export of another format is not read.
+pub(super) const FORMAT: u32 = 2;
+
 /// What stands in it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
@@ -39,7 +42,7 @@ pub enum ParquetError {
     #[error("{0} holds no {MANIFEST}: it is no export, or one that was not finished")]
     NoManifest(String),
     /// The manifest is of another time.
-    #[error("the export has format {0}, this program knows 1")]
+    #[error("the export has format {0}, this program knows {FORMAT}: export again")]
     Format(u32),
     /// The manifest is no JSON of ours.
     #[error("{MANIFEST} cannot be read")]
@@ -127,7 +130,7 @@ pub async fn open(place: &Place) -> Result<Snapshot, ParquetError> {
     let bytes = bytes.ok_or_else(|| ParquetError::NoManifest(place.url.to_string()))?;
     let manifest: Manifest = serde_json::from_slice(&bytes)?;
     match manifest.format {
-        1 => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
+        FORMAT => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
         other => Err(ParquetError::Format(other)),
     }
 }
