@@ -24,6 +24,8 @@ mod integration {
     mod replay;
     mod repurchase;
     mod seals;
+    mod seals_elsewhere;
+    mod seals_killed;
     mod service;
     mod trouble;
     mod world;
