@@ -152,7 +152,7 @@ impl Simulator {
         }
     }
 
-    /// The next emission of what is under way already: nobody visits any more, tasks and cases come to their
+    /// The next emission of what is under way already: nobody visits or submits a task any more, tasks and cases come to their
     /// ends, copies that wait are sent. `None` once all is at rest; then [`Simulator::truth`] is final.
     pub fn next_closing(&mut self) -> Option<Emission> {
         self.closing = true;
