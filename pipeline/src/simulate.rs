@@ -44,7 +44,18 @@ pub enum Pace<'a> {
         taken: &'a dyn Fn() -> u64,
         /// Records that may wait to be taken.
         ahead_max: u64,
+        /// How it ends; `None` for as long as it runs.
+        ending: Option<Ending>,
     },
+}
+
+/// The end of a platform in real time. However far its publishing has fallen behind, it has this much simulated time for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// From then on nobody comes any more.
+    pub visits_until: Instant,
+    /// Simulated time for which what is under way then goes on.
+    pub rest: Duration,
 }
 
 /// Publishing stopped before its end.
@@ -113,21 +124,35 @@ pub fn simulate(
     config.set("linger.ms", "5").set("queue.buffering.max.messages", "200000");
     let acks = Acks::default();
     let producer: ThreadedProducer<Acks> = config.create_with_context(acks.clone())?;
-    let mut sent = 0;
+    let (mut sent, mut ends_at) = (0, None);
     while !stop.is_cancelled() {
         match pace {
             Pace::Count(count) if sent == count => break,
             Pace::Count(_) => publish(&producer, kafka, simulator.next(), true)?,
-            Pace::RealTime { taken, ahead_max } => {
+            Pace::RealTime { taken, ahead_max, ending } => {
                 while sent > ahead_max + taken() && !stop.is_cancelled() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                let emission = simulator.next();
-                while emission.occurred_at > now_micros() && !stop.is_cancelled() {
+                let ending = ending.filter(|ending| Instant::now() >= ending.visits_until);
+                let emission = match ending {
+                    Some(_) => simulator.next_closing(),
+                    None => Some(simulator.next()),
+                };
+                let Some(emission) = emission else { break };
+                // what the simulator gave is published, or its truth would not be about what was sent
+                let last = ending.is_some_and(|ending| {
+                    let rest = i64::try_from(ending.rest.as_micros()).unwrap_or(i64::MAX);
+                    emission.occurred_at > *ends_at.get_or_insert(emission.occurred_at.saturating_add(rest))
+                });
+                while !last && emission.occurred_at > now_micros() && !stop.is_cancelled() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 let past = emission.occurred_at < simulator.opens_at();
                 publish(&producer, kafka, emission, past)?;
+                if last {
+                    sent += 1;
+                    break;
+                }
             }
         }
         sent += 1;

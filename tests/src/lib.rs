@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`Kafka`] | Apache Kafka in KRaft mode, one node; the in-process broker where that cannot be had |
 //! | [`ClickHouse`] | `tally clickhouse`: the real engine behind its HTTP interface |
+//! | [`ObjectStore`] | an S3-compatible object store, moto's server |
 //! | [`Registry`] | Apicurio Registry, by its Confluent-compatible API |
 //! | [`Tally`] | the binary under test |
 //! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
@@ -25,6 +26,7 @@ pub mod guard;
 pub mod kafka;
 pub mod kcat;
 mod need;
+mod object_store;
 mod place;
 mod process;
 pub mod python;
@@ -37,6 +39,7 @@ mod wait;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use kafka::Kafka;
 pub use need::{Missing, skip_without};
+pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
 pub use registry::Registry;

@@ -3,6 +3,7 @@
 //! Each module is a part of the promise; each test says its scenario and what it guarantees.
 
 mod integration {
+    mod against_kafka;
     mod audit_jobs;
     mod audit_scale;
     mod audit_self_test;
@@ -25,6 +26,8 @@ mod integration {
     mod replay;
     mod repurchase;
     mod seals;
+    mod seals_elsewhere;
+    mod seals_killed;
     mod service;
     mod trouble;
     mod world;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tally_pipeline::config::{Kafka, SchemaRegistry, Sections};
 use tally_pipeline::ingest::{Config, run as ingest};
-use tally_pipeline::simulate::{Pace, Sent, SimulateError, now_micros, simulate};
+use tally_pipeline::simulate::{Ending, Pace, Sent, SimulateError, now_micros, simulate};
 use tally_pipeline::simulator::{Config as Platform, Expect, Simulator, foreign_schemas};
 use tally_pipeline::{Metrics, Source, TruthFile, truth_file};
 use tally_queries::{Balance, Published, balance, generations, reconcile};
@@ -29,7 +29,7 @@ mod service;
 /// Exit code 0: the balance holds, that is, nothing is missing, nothing is extra, nothing is both. 1: it does not.
 #[derive(clap::Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// How long the platform publishes; without it, until Ctrl-C.
+    /// How long the platform publishes, in the last part of which nobody comes any more; without it, until Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// Folder of the embedded ClickHouse, kept; a second run in it goes on. Without it, a temporary one. What the platform
@@ -58,6 +58,18 @@ const PARTITIONS: i32 = 3;
 const SETTLE: Duration = Duration::from_secs(60);
 /// Records that may wait for their lanes: the in-process broker keeps 5 MiB a partition and drops what is older.
 const AHEAD_RECORDS_MAX: u64 = 20_000;
+/// In the last part of a demo nobody comes any more, so that most tasks under way are finished and paid for: an audit of a demo
+/// would else be undecided over bills that nobody sends.
+const CLOSING_PERMILLE: u32 = 600;
+/// It is no longer than that.
+const CLOSING_SECONDS_MAX: u64 = 12;
+/// How much later than told a machine that cannot keep up may be done with publishing.
+const LATE: Duration = Duration::from_secs(60);
+/// Of so many requests in a thousand the first attempt fails: an interface that is called a thousand times can then be proven to
+/// fail in less than 2 % of its attempts.
+const CALL_ERROR_PERMILLE: u32 = 3;
+/// Of so many tasks in a thousand the price misses its tolerance: with a hundred tasks in a class the share is decided.
+const ESTIMATE_MISS_PERMILLE: u32 = 8;
 /// Tasks live so many times faster than in the simulator's defaults, so that a minute shows whole lives.
 const LIFE_PERMILLE: u32 = 20;
 /// Cases are worked through faster still.
@@ -160,22 +172,29 @@ async fn publish(
         visit_gap_micros: (EVENTS_PER_VISIT * 1_000_000 / i64::from(args.rate)).max(1),
         life_permille: LIFE_PERMILLE,
         case_permille: CASE_PERMILLE,
+        call_error_permille: CALL_ERROR_PERMILLE,
+        estimate_miss_permille: ESTIMATE_MISS_PERMILLE,
         untagged_permille: UNTAGGED_PERMILLE,
         past_wallets: PAST_WALLETS,
         ..Platform::seeded(seed)
     };
     let stop = shutdown.child_token();
+    let ending = args.seconds.map(|seconds| {
+        let whole = Duration::from_secs(seconds);
+        let rest = (whole / 1_000 * CLOSING_PERMILLE).min(Duration::from_secs(CLOSING_SECONDS_MAX));
+        Ending { visits_until: Instant::now() + whole - rest, rest }
+    });
     if let Some(seconds) = args.seconds {
         let stop = stop.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            tokio::time::sleep(Duration::from_secs(seconds) + LATE).await;
             stop.cancel();
         });
     }
     let kafka = kafka.clone();
     let work = move || {
         let mut simulator = Simulator::new(platform);
-        let pace = Pace::RealTime { taken: &|| metrics.taken(), ahead_max: AHEAD_RECORDS_MAX };
+        let pace = Pace::RealTime { taken: &|| metrics.taken(), ahead_max: AHEAD_RECORDS_MAX, ending };
         let sent = simulate(&kafka, &mut simulator, pace, &stop)?;
         let truth = TruthFile::of(seed, simulator.opens_at(), simulator.truth(), &sent);
         Ok::<_, SimulateError>((sent, truth))

@@ -21,6 +21,7 @@ mod simulate;
 mod store;
 mod token;
 mod verify;
+mod witness;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;

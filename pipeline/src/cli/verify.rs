@@ -3,17 +3,20 @@
 
 use super::seal::{Seals, duration, now_micros, texts};
 use super::store;
+use super::witness::Broker;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tally_pipeline::config::ClickHouse;
-use tally_queries::seal::{Keys, Report, Request, Scope, verify};
+use tally_pipeline::Source;
+use tally_pipeline::config::{ClickHouse, Kafka};
+use tally_queries::seal::{Keys, Report, Request, Scope, Witness, verify};
 
 /// How long a row may wait for its seal where --max-age says nothing else.
 const MAX_AGE_DEFAULT: Duration = Duration::from_secs(3_600);
 
-/// Compute every leaf again from ClickHouse and hold it against the signed trees; digest every fact again.
+/// Compute every leaf again from ClickHouse and hold it against the signed trees; digest every fact again; with --against-kafka hold
+/// receipts and dead letters against the bytes that Kafka still has.
 ///
 /// Exit code 0: verified. 1: tampered; the first rows are named. 2: not all is sealed, or not lately, or nothing is there. 3: could not check.
 #[derive(clap::Args, Debug)]
@@ -40,6 +43,12 @@ pub(crate) struct VerifyArgs {
     /// A checkpoint that was kept elsewhere: the log must be a continuation of it. Its list of heads lies beside it in FILE.heads.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Read the records of what is verified from Kafka again, and hold the SHA-256 of their bytes against their receipts and dead letters.
+    /// What retention has deleted is counted. A Kafka that does not answer is exit code 3; one that has nothing left of it, 2.
+    #[arg(long)]
+    against_kafka: bool,
+    #[command(flatten)]
+    kafka: Kafka,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -77,8 +86,15 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         fresh: args.max_age.is_some(),
         expect: expect.transpose()?,
     };
+    let broker = match args.against_kafka {
+        true => {
+            Some(Broker(Source::open(args.kafka.client().map_err(anyhow::Error::msg)?, &args.kafka.group)?))
+        }
+        false => None,
+    };
+    let witness = broker.as_ref().map(|broker| broker as &dyn Witness);
     let opened = store::open(&args.clickhouse).await?;
-    let report = Box::pin(verify(opened.store.client(), &log, &keys, &request)).await;
+    let report = Box::pin(verify(opened.store.client(), &log, &keys, &request, witness)).await;
     opened.close().await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -95,6 +111,12 @@ fn print(report: &Report, seed: Option<u64>) {
     }
     if let Some(seed) = seed {
         println!("drawn with --seed {seed}");
+    }
+    if let Some(kafka) = report.kafka {
+        println!(
+            "against Kafka: the bytes of {} records, {} no longer retained",
+            kafka.records, kafka.expired
+        );
     }
     let verdict = match report.exit_code() {
         0 => "verified",

@@ -94,7 +94,9 @@ impl Simulator {
         let event = self.task(life, "ACCELERATION_OFFERED");
         self.accept(event);
         let wait = self.span(3, 30);
-        let stage = if self.rng.chance(600) { Stage::EstimateAgain } else { Stage::Start };
+        // nobody is there any more to accept when the platform closes
+        let accepts = self.rng.chance(600) && !self.closing;
+        let stage = if accepts { Stage::EstimateAgain } else { Stage::Start };
         Life::then(stage, wait)
     }
 

@@ -68,7 +68,22 @@ impl Answer {
 impl Simulator {
     /// Makes one attempt at `endpoint` for a life; a failure is published here, an answer by the caller.
     pub(super) fn call(&mut self, life: &mut Life, endpoint: &'static str) -> Reply {
-        let call = match life.call.take() {
+        let topic = if endpoint == CHECK { Topic::License } else { Topic::Credit };
+        let mut attempted = self.event(life, topic, "ATTEMPTED");
+        if topic == Topic::Credit {
+            attempted.set(Field::Amount, 0);
+        }
+        self.attempt(&mut life.call, endpoint, attempted)
+    }
+
+    /// The same of a request that belongs to no life; `attempted` tells of a failure.
+    pub(super) fn attempt(
+        &mut self,
+        request: &mut Option<Call>,
+        endpoint: &'static str,
+        attempted: Event,
+    ) -> Reply {
+        let call = match request.take() {
             Some(Call { key, attempt }) => Call { key, attempt: attempt + 1 },
             None => Call { key: self.id("ik-"), attempt: 1 },
         };
@@ -79,22 +94,17 @@ impl Simulator {
             let latency_ms = self.rng.around(8, 240);
             return Reply::Answered(Answer { endpoint, key: call.key, attempt: call.attempt, latency_ms });
         }
-        let latency_ms = self.failed(life, endpoint, &call, limited);
+        let latency_ms = self.failed(attempted, endpoint, &call, limited);
         if call.attempt >= ATTEMPTS_MAX {
             return Reply::GivenUp;
         }
         let backoff_ms = 200 * call.attempt + self.rng.between(0, 200);
-        life.call = Some(call);
+        *request = Some(call);
         Reply::Again((latency_ms + backoff_ms) * (SECOND / 1000))
     }
 
     /// Publishes a failed attempt; returns its latency.
-    fn failed(&mut self, life: &Life, endpoint: &'static str, call: &Call, limited: bool) -> i64 {
-        let topic = if endpoint == CHECK { Topic::License } else { Topic::Credit };
-        let mut event = self.event(life, topic, "ATTEMPTED");
-        if topic == Topic::Credit {
-            event.set(Field::Amount, 0);
-        }
+    fn failed(&mut self, mut event: Event, endpoint: &'static str, call: &Call, limited: bool) -> i64 {
         let (outcome, status, code, latency_ms) = if limited {
             ("REJECTED", Some(429), "rate_limited", self.rng.between(2, 20))
         } else if self.rng.chance(300) {

@@ -168,7 +168,10 @@ impl Simulator {
     /// Takes the next step of the life at `place`.
     pub(super) fn live(&mut self, place: usize) {
         let Some(mut life) = self.lives.take(place) else { return };
-        match self.step(&mut life) {
+        // who has not submitted a task when the platform closes leaves without one
+        let leaves = self.closing && life.task.is_none();
+        let next = if leaves { None } else { self.step(&mut life) };
+        match next {
             Some((stage, delay)) => {
                 life.stage = stage;
                 self.lives.put_back(place, life);

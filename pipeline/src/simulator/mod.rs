@@ -152,7 +152,7 @@ impl Simulator {
         }
     }
 
-    /// The next emission of what is under way already: nobody visits any more, tasks and cases come to their
+    /// The next emission of what is under way already: nobody visits or submits a task any more, tasks and cases come to their
     /// ends, copies that wait are sent. `None` once all is at rest; then [`Simulator::truth`] is final.
     pub fn next_closing(&mut self) -> Option<Emission> {
         self.closing = true;
@@ -192,6 +192,7 @@ impl Simulator {
             Action::Visit => self.visit(),
             Action::Buy(order) => self.buy(&order),
             Action::PayBack(refund) => self.pay_back(&refund),
+            Action::Goodwill(request) => self.compensate(request),
             Action::Live(place) => self.live(place),
             Action::Handle(place) => self.handle(place),
             Action::Expire { place, at } => self.expire(place, at),
@@ -275,6 +276,8 @@ enum Action {
     Buy(Box<money::Order>),
     /// Money is given back for an order.
     PayBack(Box<money::PayBack>),
+    /// Credits are asked back for goodwill.
+    Goodwill(Box<money::Goodwill>),
     /// A life takes its next step.
     Live(usize),
     /// A case takes its next step.

@@ -1,5 +1,6 @@
 //! Wallets: purchases, and the movements that a task makes.
 
+use super::calls::{self, Call, Reply};
 use super::event::{Event, Field, Value};
 use super::life::{Life, by_service};
 use super::world::{CREDIT, SECOND};
@@ -45,6 +46,15 @@ pub(super) struct PayBack {
     pub(super) wallet: usize,
     pub(super) order: Arc<str>,
     pub(super) price_minor: i64,
+}
+
+/// A request to give credits back for goodwill, of a customer whose tasks lie before everything that is published.
+#[derive(Debug)]
+pub(super) struct Goodwill {
+    pub(super) wallet: usize,
+    pub(super) credits_micros: i64,
+    /// The attempt before, where it failed.
+    pub(super) call: Option<Call>,
 }
 
 impl Simulator {
@@ -136,6 +146,41 @@ impl Simulator {
             .set(Field::Audience, wallet.audience);
         by_service(&mut event, "svc-billing");
         self.accept(event);
+    }
+
+    /// Asks for credits back, once more after a failure; what is answered moves them.
+    pub(super) fn compensate(&mut self, mut request: Box<Goodwill>) {
+        let (place, amount) = (request.wallet, request.credits_micros);
+        let attempted = self.compensation(place, "ATTEMPTED", 0);
+        match self.attempt(&mut request.call, calls::REFUND, attempted) {
+            Reply::Again(delay) => self.at(delay, Action::Goodwill(request)),
+            Reply::GivenUp => {}
+            Reply::Answered(answer) => {
+                self.world.wallets[place].balance += amount;
+                let mut event = self.compensation(place, "REFUNDED", amount);
+                event
+                    .set(Field::RefundReason, "GOODWILL")
+                    .set(Field::Balance, self.world.wallets[place].balance);
+                answer.ok(&mut event);
+                self.accept(event);
+            }
+        }
+    }
+
+    fn compensation(&mut self, place: usize, kind: &'static str, amount: i64) -> Event {
+        let trace = self.rng.bytes16();
+        let wallet = &self.world.wallets[place];
+        let mut event = Event::new(Topic::Credit, kind);
+        event
+            .set(Field::Source, "billing")
+            .set(Field::PolicyTag, "BILLING")
+            .set(Field::TraceId, Value::Hex(trace))
+            .set(Field::WalletId, &wallet.id)
+            .set(Field::UserId, &wallet.user)
+            .set(Field::Amount, amount)
+            .set(Field::Audience, wallet.audience);
+        by_service(&mut event, "svc-billing");
+        event
     }
 
     /// Takes `amount` from the wallet; up to that much of the life's hold is used up by it.

@@ -1,11 +1,12 @@
-//! The past of the platform: what earlier customers bought in the ten weeks before it opens.
+//! The past of the platform: what earlier customers bought in the ten weeks before it opens, and what they were given back.
 //!
 //! Ten weeks are what METRICS 4 asks for: a week that is judged, four weeks of baseline, 28 days to look back from the
 //! first of these, and one more. Weeks are counted back from the opening. Nobody buys within [`MARGIN`] of a week's
 //! border, so the pairs do not depend on the minute at which an audit lets its weeks begin. In the last week people
-//! buy half as often again.
+//! buy half as often again. An order is followed by one request to `/credits/refund` on average, for goodwill about tasks that lie
+//! further back: an interface that is rarely called needs a history before METRICS 3 can say anything of it.
 
-use super::money::{Order, PACKS, PayBack};
+use super::money::{Goodwill, Order, PACKS, PayBack};
 use super::rng::Rng;
 use super::world::{CREDIT, SECOND, World, wallet};
 use super::{Action, Config};
@@ -57,6 +58,14 @@ impl Past {
         let (credits, price_minor) = self.rng.pick(PACKS);
         let (id, credits_micros) = (self.id(), credits * CREDIT);
         let whole = Order { wallet: place, id, credits_micros, price_minor, gift: false, counts: true };
+        for _ in 0..self.rng.below(3) {
+            let asked_at = at + self.rng.between(HOUR, 6 * DAY);
+            let credits_micros = self.rng.between(CREDIT / 10, 2 * CREDIT);
+            let request = Goodwill { wallet: place, credits_micros, call: None };
+            if asked_at < self.opening - MARGIN {
+                self.events.push((asked_at, Action::Goodwill(Box::new(request))));
+            }
+        }
         let back = |price_minor| PayBack { wallet: place, order: Arc::clone(&whole.id), price_minor };
         match self.rng.below(100) {
             0..5 => {

@@ -19,6 +19,8 @@ pub enum IdentityError {
         topic: String,
         /// What Kafka said.
         said: String,
+        /// It said that there is none, and not that it may not be seen.
+        unknown: bool,
     },
     /// The broker is too old to give topics an identity.
     #[error("topic {0} has no id: Tally needs brokers that give topics ids (Kafka 2.8 or later)")]
@@ -98,7 +100,9 @@ unsafe fn answer(
                 if id.is_nil() { Err(IdentityError::NoId(name.clone())) } else { Ok(id) }
             } else {
                 let said = CStr::from_ptr(rd::rd_kafka_error_string(error)).to_string_lossy().into_owned();
-                Err(IdentityError::Topic { topic: name.clone(), said })
+                let unknown = rd::rd_kafka_error_code(error)
+                    == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+                Err(IdentityError::Topic { topic: name.clone(), said, unknown })
             };
             ids.insert(name, id);
         }

@@ -1,6 +1,7 @@
 //! The source: a Kafka consumer whose partitions are fetched by batch. No rdkafka type leaves this folder.
 
 mod answer;
+mod digests;
 mod fetch;
 mod group;
 mod identity;
@@ -8,6 +9,7 @@ mod range;
 mod run;
 mod tail;
 
+pub use digests::{Digests, DigestsError};
 pub use identity::IdentityError;
 pub(crate) use range::Next;
 pub(crate) use tail::TailEnd;
@@ -229,8 +231,11 @@ impl Source {
         let metadata = self.client.consumer().fetch_metadata(Some(topic), ANSWER)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
-            let said = rdkafka::types::RDKafkaErrorCode::from(error).to_string();
-            return Err(IdentityError::Topic { topic: topic.to_owned(), said }.into());
+            let code = rdkafka::types::RDKafkaErrorCode::from(error);
+            let unknown = code == rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition;
+            return Err(
+                IdentityError::Topic { topic: topic.to_owned(), said: code.to_string(), unknown }.into()
+            );
         }
         let numbers = found.map(|t| t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id));
         let partition = |number| Partition { topic: topic.to_owned(), number };

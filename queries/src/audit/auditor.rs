@@ -190,7 +190,7 @@ impl Auditor {
             counters: counters.0,
             offenders,
             offenders_total,
-            cross_check: CrossCheck { by, agrees, differences },
+            cross_check: CrossCheck { by, agrees, compared: theirs.0.len() as u64, differences },
             ..self.result(job, window, judgement)
         })
     }

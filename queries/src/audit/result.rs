@@ -72,7 +72,8 @@ pub enum WindowState {
     Open,
     /// It has.
     Closed,
-    /// It has, and a checkpoint covers every receipt in it.
+    /// It has, and a checkpoint of the table `seals` covers every receipt that was appended before then. `tally verify` says
+    /// whether that checkpoint is what it claims to be.
     Sealed,
 }
 
@@ -164,6 +165,9 @@ pub struct CrossCheck {
     pub by: String,
     /// Whether every figure was the same.
     pub agrees: bool,
+    /// How many figures it computed.
+    #[serde(default)]
+    pub compared: u64,
     /// Which were not: name, ours, theirs.
     pub differences: Vec<Difference>,
 }

@@ -10,6 +10,7 @@ mod clickhouse;
 mod export;
 mod filter;
 mod parquet;
+mod resume;
 mod scan;
 mod snapshot;
 mod table;

@@ -17,8 +17,8 @@ use url::Url;
 
 /// The file that makes a folder an export.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// Of an export with buckets; 1 had months.
-pub(super) const FORMAT: u32 = 2;
+/// Which columns the files have, and in which folders they lie; an export of another format is not read.
+pub(super) const FORMAT: u32 = 3;
 
 /// What stands in it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! Reading from ClickHouse: one query a partition, its answer an Arrow stream over HTTP.
 //!
-//! A partition whose query fails before its first rows came is asked again; after that the rows that were handed on
-//! cannot be taken back, and the job as a whole is run again on the same snapshot. A stream that ends early is an
-//! error, never a short answer. Dropping the stream ends the query in ClickHouse.
+//! A partition whose query breaks off is asked again, and of the second answer only what was not handed on before is handed on
+//! (`resume.rs`). A stream that ends early is an error, never a short answer. Dropping the stream ends the query in ClickHouse.
 
 use super::filter::{Constant, Constants};
+use super::resume::HandedOn;
 use super::table::tables;
 use crate::audit::progress::Progress;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -32,6 +32,10 @@ use tokio::sync::mpsc::Sender;
 const ATTEMPTS_MAX: u32 = 4;
 /// The first pause between two attempts; each further one is twice as long.
 const RETRY_MILLIS: u64 = 200;
+/// Rows of one partition after which an answer that breaks off cannot be taken up again: 8 bytes are kept for each.
+const RESUMED_ROWS_MAX: usize = 4_000_000;
+/// The same in a session under a memory limit.
+const RESUMED_ROWS_LIMITED: usize = 128 << 10;
 /// Batches that may wait between ClickHouse and the plan.
 const BATCHES_MAX: usize = 2;
 /// DataFusion's batches where nothing limits them. ClickHouse then keeps its own, larger blocks, which are cheaper.
@@ -144,18 +148,20 @@ impl ClickHouseScan {
         (0..parts).map(part).collect()
     }
 
-    /// Reads one partition; asks again as long as nothing was handed on.
+    /// Reads one partition; asks again where the answer breaks off.
     async fn read_patiently(&self, query: &str, rows: usize, to: &Sender<Result<RecordBatch>>) -> Result<()> {
         if query.is_empty() {
             return Ok(());
         }
+        let mut handed_on =
+            HandedOn::new(if rows < BATCH_ROWS { RESUMED_ROWS_LIMITED } else { RESUMED_ROWS_MAX });
         let mut attempt = 1;
         loop {
-            let mut handed_on = false;
             match self.read(query, rows, to, &mut handed_on).await {
-                Err(error) if !handed_on && attempt < ATTEMPTS_MAX => {
+                Err(error) if attempt < ATTEMPTS_MAX && handed_on.again() => {
                     let pause = Duration::from_millis(RETRY_MILLIS << (attempt - 1));
-                    tracing::warn!(table = self.scan.table, attempt, ?pause, %error, "asking ClickHouse again");
+                    let (table, rows) = (&self.scan.table, handed_on.rows());
+                    tracing::warn!(table, rows, attempt, ?pause, %error, "asking ClickHouse again");
                     tokio::time::sleep(pause).await;
                     attempt += 1;
                 }
@@ -169,7 +175,7 @@ impl ClickHouseScan {
         query: &str,
         rows: usize,
         to: &Sender<Result<RecordBatch>>,
-        handed_on: &mut bool,
+        handed_on: &mut HandedOn,
     ) -> Result<()> {
         // a session under a memory limit has small batches; slices of a large one would hold all of it
         let block = (rows < BATCH_ROWS).then_some(rows);
@@ -178,19 +184,18 @@ impl ClickHouseScan {
         while let Some(bytes) = answer.next().await.map_err(failed)? {
             let mut buffer = bytes.into();
             while let Some(batch) = decoder.decode(&mut buffer)? {
+                let batch = handed_on.take(self.shape(&batch)?)?;
                 if batch.num_rows() == 0 {
                     continue;
                 }
-                let batch = self.shape(&batch)?;
                 self.progress.add_rows(batch.num_rows() as u64);
-                *handed_on = true;
                 if to.send(Ok(batch)).await.is_err() {
                     return Ok(()); // nobody wants more
                 }
             }
         }
         decoder.finish()?; // an answer that was cut off is an error
-        Ok(())
+        handed_on.end()
     }
 
     /// The batch under the names and types that were promised.

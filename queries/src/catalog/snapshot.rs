@@ -1,11 +1,17 @@
 //! Where the input ends: taken once, at the start, so that it does not move while jobs read it.
 
-use super::table::tables;
+use super::table::{SKEW_MICROS_MAX, tables};
 use crate::QueryError;
 use crate::audit::result::{InputBound, Window, WindowState};
+use crate::seal::newest_heads;
 use clickhouse::{Client, Row};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use uuid::Uuid;
+
+/// Partitions of which ClickHouse is asked at once.
+const QUESTIONS_MAX: usize = 8;
 
 /// What the broker had when a partition was last looked at, and how far Tally had come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +35,7 @@ pub struct Head {
 }
 
 /// An upper bound of the input, by partition, and how far time had come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Offsets below these are read.
     pub bounds: Vec<InputBound>,
@@ -48,10 +54,37 @@ pub struct Snapshot {
     pub beyond_waiting: i64,
     /// No `state_version` of a task event is above.
     pub state_version_max: i64,
+    /// Append time of the first receipt that the checkpoint which covers most of them leaves out, microseconds since 1970 UTC;
+    /// `i64::MAX` where it covers all, `i64::MIN` where nothing was sealed.
+    #[serde(default = "never")]
+    pub unsealed_from_us: i64,
     /// Rows in each table, as the store counts them: an estimate for plans and progress.
     pub rows: Vec<(String, u64)>,
     /// The store's version.
     pub version: String,
+}
+
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot {
+            bounds: Vec::new(),
+            heads: Vec::new(),
+            watermark_us: 0,
+            first_event_us: 0,
+            last_event_us: 0,
+            beyond_taken: 0,
+            beyond_waiting: 0,
+            state_version_max: 0,
+            unsealed_from_us: never(),
+            rows: Vec::new(),
+            version: String::new(),
+        }
+    }
+}
+
+/// Nothing was sealed: every receipt comes after.
+const fn never() -> i64 {
+    i64::MIN
 }
 
 #[derive(Row, Deserialize)]
@@ -115,9 +148,12 @@ impl Snapshot {
         let rows =
             client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
         let version = client.query("SELECT version()").fetch_one::<String>().await;
+        let watermark_us = watermark(&heads, &bounds);
+        let bounds: Vec<InputBound> = bounds.into_iter().map(bound).collect();
         let snapshot = Snapshot {
-            watermark_us: watermark(&heads, &bounds),
-            bounds: bounds.into_iter().map(bound).collect(),
+            watermark_us,
+            unsealed_from_us: unsealed_from(client, &bounds).await?,
+            bounds,
             heads,
             first_event_us,
             last_event_us,
@@ -153,10 +189,17 @@ impl Snapshot {
         Ok(self)
     }
 
-    /// A window as it stands: `to` must have been passed by the watermark and the grace.
+    /// A window as it stands: `to` must have been passed by the watermark and the grace. It is sealed where one checkpoint covers
+    /// every receipt that was appended before that: what comes after makes a restatement and no window.
     pub fn window(&self, from_us: i64, to_us: i64, grace_us: i64) -> Window {
-        let closed = self.watermark_us >= to_us.saturating_add(grace_us);
-        let state = if closed { WindowState::Closed } else { WindowState::Open };
+        // an event may be appended as long after it occurred as skew is let pass
+        let end = to_us.saturating_add(grace_us.max(SKEW_MICROS_MAX));
+        let state = match (self.watermark_us >= to_us.saturating_add(grace_us), self.unsealed_from_us >= end)
+        {
+            (false, _) => WindowState::Open,
+            (true, false) => WindowState::Closed,
+            (true, true) => WindowState::Sealed,
+        };
         Window { from_us, to_us, state, watermark_us: self.watermark_us }
     }
 
@@ -176,6 +219,31 @@ impl Snapshot {
     pub(super) fn rows_of(&self, table: &str) -> Option<u64> {
         self.rows.iter().find(|(name, _)| name == table).map(|(_, rows)| *rows)
     }
+}
+
+/// See [`Snapshot::unsealed_from_us`].
+async fn unsealed_from(client: &Client, bounds: &[InputBound]) -> Result<i64, QueryError> {
+    let mut latest = never();
+    for heads in newest_heads(client).await? {
+        let sealed: HashMap<_, _> =
+            heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
+        let open = bounds.iter().filter_map(|bound| {
+            let next = sealed.get(&(bound.topic_id, bound.partition)).copied().unwrap_or(0);
+            (next < bound.next).then_some((bound, next))
+        });
+        let first = |(bound, next): (&InputBound, i64)| {
+            let question = client.query(include_str!("../../sql/snapshot_unsealed.sql"));
+            let question = question.param("topic_id", bound.topic_id.to_string()).param("from", next);
+            question.param("partition", bound.partition).param("next", bound.next).fetch_one::<Option<i64>>()
+        };
+        let firsts: Vec<Option<i64>> = stream::iter(open.map(first).collect::<Vec<_>>())
+            .buffered(QUESTIONS_MAX)
+            .try_collect()
+            .await
+            .map_err(|source| QueryError::new("receipts that are not sealed", source))?;
+        latest = latest.max(firsts.into_iter().flatten().min().unwrap_or(i64::MAX));
+    }
+    Ok(latest)
 }
 
 /// The lowest watermark over all partitions of topics that still live. An idle partition, taken to its end, is as far
@@ -256,5 +324,23 @@ mod tests {
     fn a_window_closes_after_its_grace() {
         let at = |watermark_us| Snapshot { watermark_us, ..Snapshot::default() }.window(0, 100, 10).state;
         assert_eq!((at(109), at(110)), (WindowState::Open, WindowState::Closed));
+    }
+
+    /// Scenario: the first receipt that is not sealed was appended just before the window's end and the grace, then at it; then the
+    /// window is still open; then the grace is shorter than what skew is let pass.
+    /// Guarantees: sealed only where nothing is left out that belongs to a closed window.
+    #[test]
+    fn a_window_is_sealed_where_nothing_of_it_is_left_out() {
+        let hour = 3_600_000_000;
+        let at = |watermark_us, unsealed_from_us, grace_us| {
+            let snapshot = Snapshot { watermark_us, unsealed_from_us, ..Snapshot::default() };
+            snapshot.window(0, 100, grace_us).state
+        };
+        assert_eq!(at(hour + 100, hour + 99, hour), WindowState::Closed);
+        assert_eq!(at(hour + 100, hour + 100, hour), WindowState::Sealed);
+        assert_eq!(at(hour + 99, i64::MAX, hour), WindowState::Open);
+        assert_eq!(at(i64::MAX, i64::MIN, hour), WindowState::Closed);
+        assert_eq!(at(i64::MAX, 300_000_099, 0), WindowState::Closed);
+        assert_eq!(at(i64::MAX, 300_000_100, 0), WindowState::Sealed);
     }
 }

@@ -141,6 +141,12 @@ fn digest(name: &str) -> Column {
     column(name, DataType::FixedSizeBinary(32), format!("t.{name}"))
 }
 
+/// A 64-bit hash of what makes an event this one: source, id and content. The same in facts and receipts; sums of it wrap.
+fn id_hash() -> Column {
+    let sql = "reinterpretAsInt64(cityHash64(toString(t.source), t.event_id, t.digest))";
+    column("id_hash", DataType::Int64, sql.to_owned())
+}
+
 fn coordinates() -> Vec<Column> {
     vec![text("topic"), text("topic_id"), integer("partition"), integer("offset"), time("appended_at", 3)]
 }
@@ -173,7 +179,7 @@ fn facts(topic: Topic) -> Table {
     let mut all: Vec<Column> = columns(topic).iter().map(of).collect();
     all.extend(event_time());
     all.extend(coordinates());
-    all.push(digest("digest"));
+    all.extend([digest("digest"), id_hash()]);
     if topic == Topic::Task {
         // the tag's number in the dictionary, which is cheaper to compare than its name
         let sql = "toInt64(CAST(t.policy_tag AS Int8))".to_owned();
@@ -198,7 +204,7 @@ fn facts(topic: Topic) -> Table {
 fn audit_log() -> Table {
     let mut all = coordinates();
     all.extend(["disposition", "reason", "schema"].map(text));
-    all.extend([integer("raw_bytes"), digest("raw_sha256"), digest("digest"), text("event_id")]);
+    all.extend([integer("raw_bytes"), digest("raw_sha256"), digest("digest"), id_hash(), text("event_id")]);
     all.push(time("occurred_at", 6));
     // of a dead letter only the append time is known
     let [event, skewed] = event_time();

@@ -33,6 +33,9 @@ pub enum SealError {
     /// What ClickHouse or a file gave cannot be read.
     #[error("{0}")]
     Malformed(String),
+    /// Whoever still has the bytes did not give them.
+    #[error("Kafka's bytes")]
+    Witness(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another sealer published meanwhile, more often than this one tries.
     #[error("other sealers publish faster than this one; {0} attempts")]
     Contended(u32),

@@ -1,6 +1,6 @@
 //! The table `seals`: the signed checkpoints once more, beside the rows, so that a log that was rolled back is seen.
 
-use super::checkpoint::{Checkpoint, heads_text, leaves};
+use super::checkpoint::{Checkpoint, Head, heads_from, heads_text, leaves};
 use super::{Lane, SealError};
 use crate::QueryError;
 use clickhouse::{Client, Row};
@@ -74,6 +74,18 @@ pub(super) async fn remembered(client: &Client, origin: &str) -> Result<Vec<Reme
         ORDER BY leaves DESC, sealed_at DESC LIMIT 1 BY leaves, root LIMIT {limit:UInt64}";
     let ask = client.query(sql).param("origin", origin).param("limit", REMEMBERED_MAX);
     ask.fetch_all().await.map_err(failed)
+}
+
+/// Logs whose newest checkpoint is asked for.
+const LOGS_MAX: u64 = 16;
+
+/// The heads of the newest checkpoint of each log that the table knows, as the table says them: no signature is verified here.
+/// A list that cannot be read is none.
+pub(crate) async fn newest_heads(client: &Client) -> Result<Vec<Vec<Head>>, QueryError> {
+    let sql = "SELECT heads FROM seals FINAL ORDER BY leaves DESC, sealed_at DESC LIMIT 1 BY origin LIMIT {limit:UInt64}";
+    let lists = client.query(sql).param("limit", LOGS_MAX).fetch_all::<String>().await;
+    let lists = lists.map_err(|source| QueryError::new("seals", source))?;
+    Ok(lists.iter().filter_map(|list| heads_from(list.as_bytes())).collect())
 }
 
 /// Every partition of which there are rows.

@@ -9,6 +9,7 @@
 //! | `sealer` | extends the trees and signs |
 //! | `verify` | the table of what is found how, and which exit code it is |
 //! | `check`, `diff`, `facts` | one partition; which rows differ; facts against their receipts |
+//! | `witness` | the ledger against whoever still has the bytes |
 //! | `proof` | inclusion and consistency |
 //! | `prove` | proof files, and checking them with nothing but the public key |
 //! | `report` | findings and exit codes |
@@ -31,9 +32,11 @@ mod rows;
 mod sealer;
 mod tree;
 mod verify;
+mod witness;
 
 pub use checkpoint::{Checkpoint, Head, Lane};
 pub use error::SealError;
+pub(crate) use history::newest_heads;
 pub use keys::{Keys, Signers, generate_key};
 pub use leaf::Kind;
 pub use log::Log;
@@ -42,3 +45,4 @@ pub use report::{Class, Finding, Report};
 pub use sealer::{LaneSealed, Sealed, Stop, seal};
 pub use tree::Hash;
 pub use verify::{Request, Scope, verify};
+pub use witness::{Bytes, Witness, WitnessError, Witnessed};

@@ -1,5 +1,6 @@
 //! What a verification found, and which exit code that is.
 
+use super::witness::Witnessed;
 use super::{Lane, SealError};
 use serde::Serialize;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ pub struct Report {
     pub facts: u64,
     /// Rows beyond the checkpoint.
     pub unsealed: u64,
+    /// What was held against the bytes in Kafka, where that was asked for.
+    pub kafka: Option<Witnessed>,
     /// The first findings, worst first.
     pub findings: Vec<Finding>,
     /// Findings that are not listed.
@@ -79,6 +82,7 @@ impl From<SealError> for Finding {
             | SealError::UnknownKey(_)
             | SealError::Key(_)
             | SealError::Malformed(_)
+            | SealError::Witness(_)
             | SealError::Contended(_) => Class::Unchecked,
         };
         let mut what = error.to_string();

@@ -13,6 +13,9 @@
 //! | a tile, a list of heads or a checkpoint was altered | tampered (1) | root, signature |
 //! | a tile is missing | could not check (3) | the rows may still give the signed root; proofs cannot be made |
 //! | the checkpoint bears no known key's signature | could not check (3) | |
+//! | raw_sha256 of a receipt or dead letter was altered before it was sealed, or the row invented or left out | tampered (1) | the bytes in Kafka, where a witness is given |
+//! | Kafka does not answer, though it was asked | could not check (3) | |
+//! | Kafka has none of the records any more | incomplete (2) | what has expired is counted; where some are left it is no finding |
 //! | store or ClickHouse do not answer; the log is gone and `seals` is not empty | could not check (3) | |
 //! | nothing is sealed, or nothing lies in the scope asked for | incomplete (2) | an empty log is never verified |
 //! | rows wait for their seal longer than `max_age`; offsets without row | incomplete (2) | |
@@ -31,6 +34,7 @@ use super::leaf::{Key, Kind};
 use super::log::Log;
 use super::report::{Class, Finding, Report};
 use super::sealer::{LANES_MAX, newest};
+use super::witness::{self, Looked, Witness};
 use super::{Head, Lane, SealError, cores, history};
 use crate::QueryError;
 use clickhouse::{Client, Row};
@@ -67,8 +71,15 @@ pub struct Request {
     pub expect: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Verifies. Whatever goes wrong is a finding; the report's exit code is 0 only where all was checked and sound.
-pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) -> Report {
+/// Verifies. Whatever goes wrong is a finding; the report's exit code is 0 only where all was checked and sound. With a witness
+/// the receipts of the scope are also held against the bytes that it still has.
+pub async fn verify(
+    client: &Client,
+    log: &Log,
+    keys: &Keys,
+    request: &Request,
+    witness: Option<&dyn Witness>,
+) -> Report {
     let mut report = Report::default();
     let Some(checkpoint) = signed(client, log, keys, &mut report).await else { return report };
     report.checkpoint = String::from_utf8_lossy(&checkpoint.note).into_owned();
@@ -83,10 +94,13 @@ pub async fn verify(client: &Client, log: &Log, keys: &Keys, request: &Request) 
             Err(error) => report.add(error.into()),
         }
     }
-    match request.scope {
+    let looked = match request.scope {
         Scope::All => everything(client, log, &checkpoint, request, &mut report).await,
         Scope::Since(since) => stretches(client, log, &checkpoint, since, &mut report).await,
         Scope::Sample(count, seed) => samples(client, log, &checkpoint, (count, seed), &mut report).await,
+    };
+    if let Some(witness) = witness {
+        witness::hold(client, witness, looked, &mut report).await;
     }
     if let Err(error) = unsealed(client, &checkpoint, request, &mut report).await {
         report.add(error.into());
@@ -180,7 +194,7 @@ async fn everything(
     checkpoint: &Checkpoint,
     request: &Request,
     report: &mut Report,
-) {
+) -> Looked {
     let one = |head: &Head| {
         let (client, log, head) = (client.clone(), log.clone(), head.clone());
         cores::end(cores::begin(async move { check::lane(&client, &log, &head, 0, false).await }))
@@ -225,6 +239,7 @@ async fn everything(
             Err(error) => report.add(error.into()),
         }
     }
+    checkpoint.heads.iter().map(|head| (head.lane.clone(), 0..head.next)).collect()
 }
 
 /// Says what a mismatch means: among sealed offsets it is tampering, beyond them it may be on its way.
@@ -301,7 +316,14 @@ async fn facts_of(client: &Client, head: &Head, checked: &Checked, report: &mut 
     }
 }
 
-async fn stretches(client: &Client, log: &Log, checkpoint: &Checkpoint, since: i64, report: &mut Report) {
+async fn stretches(
+    client: &Client,
+    log: &Log,
+    checkpoint: &Checkpoint,
+    since: i64,
+    report: &mut Report,
+) -> Looked {
+    let mut looked = Looked::new();
     for head in &checkpoint.heads {
         if head.appended_at_ms < since {
             continue; // the signed head says that nothing of it was appended since
@@ -313,9 +335,11 @@ async fn stretches(client: &Client, log: &Log, checkpoint: &Checkpoint, since: i
         };
         let checked = checked.await;
         if let Some(checked) = take(report, head, checked) {
+            looked.push((head.lane.clone(), checked.from..head.next.min(checked.next)));
             facts_of(client, head, &checked, report).await;
         }
     }
+    looked
 }
 
 /// The last offset before the first record since a time; 0 where there is none before it.
@@ -337,7 +361,8 @@ async fn samples(
     checkpoint: &Checkpoint,
     (count, seed): (u32, u64),
     report: &mut Report,
-) {
+) -> Looked {
+    let mut looked = Looked::new();
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let all = leaves(&checkpoint.heads);
     let mut done = HashSet::new();
@@ -348,15 +373,17 @@ async fn samples(
             index -= if here { 0 } else { head.size };
             here
         });
-        let Some(head) = head else { return };
+        let Some(head) = head else { return looked };
         if !done.insert((head.lane.clone(), index / 256)) {
             continue; // that tile was looked at
         }
         let checked = Box::pin(check::sample(client, log, head, index)).await;
         if let Some(checked) = take(report, head, checked) {
+            looked.push((head.lane.clone(), checked.from..head.next.min(checked.next)));
             facts_of(client, head, &checked, report).await;
         }
     }
+    looked
 }
 
 #[derive(Row, Deserialize)]

@@ -11,8 +11,8 @@ const START: Duration = Duration::from_secs(60);
 /// Tasks of the store: three events and three receipts each.
 const TASKS: u32 = 40_000;
 
-/// A store of `TASKS` tasks, two of which (1000 and 2001) have no receipts.
-fn store() -> Database<'static> {
+/// A store of so many tasks, two of which (1000 and 2001) have no receipts.
+pub(crate) fn store(tasks: u32) -> Database<'static> {
     let database = ClickHouse::shared().database();
     let at = ["--clickhouse", database.url(), "--database", database.name()];
     Tally::spawn(&[&["migrate"][..], &at].concat(), &[]).expect_success(START);
@@ -23,16 +23,16 @@ fn store() -> Database<'static> {
         "INSERT INTO task_events (event_id, occurred_at, source, policy_tag, actor_role, task_id, kind, queue, state_version, audience,
             topic, topic_id, partition, offset, appended_at, digest, rank)
         {row} SELECT id, at, 's', 'GENERAL_USE', 'BUYER', task, said, 'NORMAL', v + 1, 'CUSTOMER',
-            'task-events', topic_id, 0, number, at, hash, 1 FROM numbers({TASKS} * 3)"
+            'task-events', topic_id, 0, number, at, hash, 1 FROM numbers({tasks} * 3)"
     ));
     database.query(&format!(
         "INSERT INTO audit_log (topic, topic_id, partition, offset, appended_at, disposition, raw_sha256, digest, event_id, occurred_at,
             source, kind, policy_tag, actor_role, task_id)
         {row} SELECT 'task-events', topic_id, 0, number, at, 'ACCEPTED', hash, hash, id, at, 's', said, 'GENERAL_USE', 'BUYER', task
-        FROM numbers({TASKS} * 3) WHERE n NOT IN (1000, 2001)"
+        FROM numbers({tasks} * 3) WHERE n NOT IN (1000, 2001)"
     ));
     database.query(&format!(
-        "INSERT INTO partition_heads SELECT 'task-events', toUUID('00000000-0000-0000-0000-000000000001'), 0, 0, {TASKS} * 3, {TASKS} * 3, now64(3), 1"
+        "INSERT INTO partition_heads SELECT 'task-events', toUUID('00000000-0000-0000-0000-000000000001'), 0, 0, {tasks} * 3, {tasks} * 3, now64(3), 1"
     ));
     database
 }
@@ -66,7 +66,7 @@ fn worker(input: &[&str]) -> (Tally, String) {
 /// buckets at a time; plans are distributed; a worker that is gone is an ERROR that names it.
 #[test]
 fn the_same_answer_in_little_memory_and_on_workers() {
-    let store = store();
+    let store = store(TASKS);
     let at_store = ["--clickhouse", store.url(), "--database", store.name()];
     let folder = TempFolder::new("export");
     let place = folder.path().join("parquet").display().to_string();

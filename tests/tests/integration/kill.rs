@@ -46,10 +46,19 @@ struct Receipt {
 }
 
 /// A splitmix64: the moments of a run, from its seed.
-struct Moments(u64);
+pub(crate) struct Moments(pub(crate) u64);
+
+/// The seed of this run: `TALLY_TEST_SEED`, else a new one.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("TALLY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()))
+    })
+}
 
 impl Moments {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number below that.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -67,10 +76,7 @@ fn kills_at_random_moments_lose_and_double_nothing() {
     if skip_without(Kafka::real()) {
         return;
     }
-    let seed = std::env::var("TALLY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()))
-    });
+    let seed = seed();
     println!("TALLY_TEST_SEED={seed} repeats these moments");
     let stage = Stage::shared("kill");
     let folder = TempFolder::new("kill");

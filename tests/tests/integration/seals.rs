@@ -25,7 +25,7 @@ impl Sealed {
     }
 
     /// Publishes simulated events, 1 % invalid and 1 % twice, and takes them.
-    fn take(&self, events: &str, seed: &str) {
+    pub(crate) fn take(&self, events: &str, seed: &str) {
         let simulate =
             [&["simulate", "--events", events, "--seed", seed][..], &self.stage.at_kafka()].concat();
         Tally::spawn(&simulate, &[]).expect_success(SOON);
@@ -56,7 +56,7 @@ impl Sealed {
     }
 
     /// Runs a statement and waits until it has taken hold. Rows that were there before may come again.
-    fn change(&self, sql: &str) {
+    pub(crate) fn change(&self, sql: &str) {
         let settings = "SETTINGS mutations_sync = 2, lightweight_deletes_sync = 2, insert_deduplicate = 0";
         match sql.split_once(" SELECT ") {
             Some((insert, select)) if insert.starts_with("INSERT") => {

@@ -35,13 +35,13 @@ fn run(seed: u64) -> Run {
     Run { opens_at, emissions, credit, truth: simulator.truth() }
 }
 
-/// Guarantees: before the platform opens there are purchases and refunds of orders and nothing else, none of them
+/// Guarantees: before the platform opens there are purchases, refunds and attempts at refunds and nothing else, none of them
 /// invalid, in order of time, over ten weeks; and life begins at the opening.
 #[test]
-fn the_past_is_orders() {
+fn the_past_is_orders_and_refunds() {
     assert!(RUN.emissions.is_sorted_by_key(|emission| emission.occurred_at));
     let (past, life): (Vec<_>, Vec<_>) = RUN.emissions.iter().partition(|e| e.occurred_at < RUN.opens_at);
-    assert!((4_000..6_500).contains(&past.len()), "{}", past.len());
+    assert!((7_000..10_500).contains(&past.len()), "{}", past.len());
     assert!(past.iter().all(|e| e.topic == Topic::Credit && !matches!(e.expect, Expect::Dead(_))));
     let weeks = (RUN.opens_at - past[0].occurred_at) / (7 * DAY);
     assert_eq!(weeks, 9, "the first event lies in the tenth week before");
@@ -52,7 +52,36 @@ fn the_past_is_orders() {
         .filter(|row| number(row, "occurred_at") < Some(RUN.opens_at))
         .map(|row| row["kind"].as_str())
         .collect();
-    assert_eq!(kinds, ["PURCHASED", "REFUNDED"].into());
+    assert_eq!(kinds, ["ATTEMPTED", "PURCHASED", "REFUNDED"].into());
+}
+
+/// Guarantees: `/credits/refund` was called so often that METRICS 3 can be decided, and failed now and then; the truth counts each
+/// attempt, and a request that failed is tried again under its key.
+#[test]
+fn refunds_of_the_past_are_calls() {
+    let calls: Vec<&Row> = RUN
+        .credit
+        .iter()
+        .filter(|row| number(row, "occurred_at") < Some(RUN.opens_at))
+        .filter(|row| row.get("endpoint").is_some_and(|endpoint| endpoint == "CREDITS_REFUND"))
+        .collect();
+    assert!(calls.len() > 2_500, "{}", calls.len());
+    let failed = |row: &&&Row| {
+        row["kind"] == "ATTEMPTED" && row.get("http_status").is_none_or(|status| status != "429")
+    };
+    let failures = calls.iter().filter(failed).count();
+    assert!((10..80).contains(&failures), "{failures} of {}", calls.len());
+    let again = calls.iter().filter(|row| row["attempt"] == "2").count();
+    assert!(again > 10, "{again}");
+    let all = RUN
+        .credit
+        .iter()
+        .filter(|row| row.get("endpoint").is_some_and(|name| name == "CREDITS_REFUND"))
+        .count();
+    let counted = |calls: &std::collections::BTreeMap<String, super::super::Calls>| {
+        calls.get("CREDITS_REFUND").map_or(0, |calls| calls.attempts)
+    };
+    assert_eq!(counted(&RUN.truth.calls.customer) + counted(&RUN.truth.calls.internal), all as u64);
 }
 
 /// Guarantees: each balance that is stated is what the wallet's events come to; the truth agrees in the end.

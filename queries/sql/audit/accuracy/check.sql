@@ -1,5 +1,6 @@
 -- The same from single events: each charge, supplement and refund on its own, joined to its task and to the one estimate that
 -- no later estimate under the same id replaces.
+-- Absent amounts are made 0 before they are cast: ClickHouse would cast what lies under them.
 WITH ends AS (
     SELECT task_id, max(event_us) AS ended_us, max(kind) AS ended FROM task_events
     WHERE kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') AND audience = 'CUSTOMER'
@@ -18,7 +19,7 @@ WITH ends AS (
         CASE WHEN refund_reason = 'GOODWILL' THEN 1 ELSE 0 END AS goodwill, event_us FROM credit_events
     WHERE kind = 'REFUNDED' AND audience = 'CUSTOMER' AND task_id <> ''
 ), sums AS (
-    SELECT task_id, sum(flow) AS settled_micros, sum(charge) AS charges, sum(paid) AS paid, sum(goodwill) AS goodwill, max(event_us) AS moved_us FROM flows GROUP BY task_id
+    SELECT task_id, CAST(sum(CAST(coalesce(flow, 0) AS DECIMAL(38, 0))) AS BIGINT) AS settled_micros, sum(charge) AS charges, sum(paid) AS paid, sum(goodwill) AS goodwill, max(event_us) AS moved_us FROM flows GROUP BY task_id
 ), charged AS (
     SELECT task_id, estimate_id, row_number() OVER (PARTITION BY task_id ORDER BY event_us DESC, "offset" DESC) AS place
     FROM credit_events WHERE kind = 'CHARGED' AND audience = 'CUSTOMER' AND task_id <> ''
@@ -50,9 +51,9 @@ WITH ends AS (
     FROM judged
 )
 SELECT class AS grp, sum(settled) AS tasks,
-    sum(CASE WHEN settled = 1 AND deviation * 100 <= estimate_micros * CASE WHEN class = 'NORMAL' THEN 10 ELSE 5 END THEN 1 ELSE 0 END) AS hits,
-    sum(CASE WHEN settled = 1 THEN estimate_micros ELSE 0 END) AS estimated_micros,
-    sum(CASE WHEN settled = 1 THEN deviation ELSE 0 END) AS deviation_micros,
+    sum(CASE WHEN settled = 1 AND deviation <= estimate_micros AND deviation * 100 <= estimate_micros * CASE WHEN class = 'NORMAL' THEN 10 ELSE 5 END THEN 1 ELSE 0 END) AS hits,
+    CAST(sum(CAST(coalesce(CASE WHEN settled = 1 THEN estimate_micros ELSE 0 END, 0) AS DECIMAL(38, 0))) AS BIGINT) AS estimated_micros,
+    CAST(sum(CAST(coalesce(CASE WHEN settled = 1 THEN deviation ELSE 0 END, 0) AS DECIMAL(38, 0))) AS BIGINT) AS deviation_micros,
     sum(CASE WHEN ended = 'SUCCEEDED' AND goodwill > 0 THEN 1 ELSE 0 END) AS goodwill,
     sum(CASE WHEN ended = 'SUCCEEDED' AND goodwill = 0 AND rest_us <= $settled_before_us AND charges = 0 THEN 1 ELSE 0 END) AS unsettled,
     sum(CASE WHEN ended <> 'SUCCEEDED' THEN 1 ELSE 0 END) AS unsuccessful,

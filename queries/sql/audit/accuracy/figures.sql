@@ -1,7 +1,9 @@
 -- By class: settled tasks and hits, what is left aside, and how far estimates are off. Percentiles by nearest rank, in units of
--- a ten-thousandth of the estimate.
+-- a ten-thousandth of the estimate: a long division in steps of a hundred, which stays within 64 bits up to an estimate of 9 * 10^16 micros.
 WITH settled AS (
-    SELECT class, 10000 * deviation_micros / estimate_micros AS error_permyriad FROM subjects WHERE stage = 'settled' AND estimate_micros > 0
+    SELECT class, 10000 * least(deviation_micros / estimate_micros, 900000000000000) + 100 * (100 * (deviation_micros % estimate_micros) / estimate_micros)
+            + 100 * (100 * (deviation_micros % estimate_micros) % estimate_micros) / estimate_micros AS error_permyriad
+    FROM subjects WHERE stage = 'settled' AND estimate_micros > 0
 ), ranked AS (
     SELECT class, error_permyriad, row_number() OVER (PARTITION BY class ORDER BY error_permyriad) AS place, count(*) OVER (PARTITION BY class) AS ranks
     FROM settled
@@ -17,9 +19,9 @@ WITH settled AS (
         sum(CASE WHEN stage = 'unsettled' THEN 1 ELSE 0 END) AS unsettled, sum(CASE WHEN stage = 'settling' THEN 1 ELSE 0 END) AS settling,
         sum(CASE WHEN stage = 'goodwill' THEN 1 ELSE 0 END) AS goodwill, sum(CASE WHEN stage = 'goodwill' THEN hit ELSE 0 END) AS goodwill_hits,
         sum(CASE WHEN stage = 'unsuccessful' THEN 1 ELSE 0 END) AS unsuccessful, sum(CASE WHEN stage = 'open' THEN 1 ELSE 0 END) AS still_open,
-        sum(CASE WHEN stage = 'settled' THEN estimate_micros ELSE 0 END) AS estimated_micros,
-        sum(CASE WHEN stage = 'settled' AND estimate_micros IS NOT NULL THEN settled_micros ELSE 0 END) AS settled_micros,
-        sum(CASE WHEN stage = 'settled' THEN deviation_micros ELSE 0 END) AS deviation_micros
+        CAST(sum(CAST(CASE WHEN stage = 'settled' THEN estimate_micros ELSE 0 END AS DECIMAL(38, 0))) AS BIGINT) AS estimated_micros,
+        CAST(sum(CAST(CASE WHEN stage = 'settled' AND estimate_micros IS NOT NULL THEN settled_micros ELSE 0 END AS DECIMAL(38, 0))) AS BIGINT) AS settled_micros,
+        CAST(sum(CAST(CASE WHEN stage = 'settled' THEN deviation_micros ELSE 0 END AS DECIMAL(38, 0))) AS BIGINT) AS deviation_micros
     FROM subjects
     GROUP BY class
 )

@@ -1,11 +1,11 @@
 -- One row a customer's task that was paid for or succeeded: its estimate E, its settlement S, its class, and how far it has
 -- come. E is the last estimate under the charge's estimate_id before the task started; S = charges + supplements -
--- overcharges. A supplement alone settles nothing.
+-- overcharges. A supplement alone settles nothing. Amounts are added up in 38 digits; a sum beyond 64 bits is an error and no figure.
 WITH money AS (
     SELECT task_id,
         sum(CASE WHEN kind = 'CHARGED' THEN 1 ELSE 0 END) AS charges,
         sum(CASE WHEN kind = 'SUPPLEMENT_CHARGED' THEN 1 ELSE 0 END) AS supplements,
-        sum(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED') THEN amount_micros WHEN kind = 'REFUNDED' AND refund_reason = 'OVERCHARGE' THEN -amount_micros ELSE 0 END) AS settled_micros,
+        CAST(sum(CAST(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED') THEN amount_micros WHEN kind = 'REFUNDED' AND refund_reason = 'OVERCHARGE' THEN -amount_micros ELSE 0 END AS DECIMAL(38, 0))) AS BIGINT) AS settled_micros,
         sum(CASE WHEN kind = 'REFUNDED' AND refund_reason = 'GOODWILL' THEN 1 ELSE 0 END) AS goodwill,
         max(CASE WHEN kind IN ('CHARGED', 'SUPPLEMENT_CHARGED', 'REFUNDED') THEN event_us END) AS moved_us,
         min(CASE WHEN kind = 'HELD' THEN event_us END) AS held_us,
@@ -40,10 +40,10 @@ WITH money AS (
             WHEN greatest(ended_us, coalesce(moved_us, ended_us)) > $settled_before_us THEN 'settling'
             WHEN charges = 0 THEN 'unsettled'
             ELSE 'settled' END AS stage,
-        CASE WHEN class = 'NORMAL' THEN 10 ELSE 5 END AS tolerance, abs(settled_micros - estimate_micros) AS deviation_micros
+        CASE WHEN class = 'NORMAL' THEN 10 ELSE 5 END AS tolerance, CAST(abs(CAST(settled_micros AS DECIMAL(38, 0)) - CAST(estimate_micros AS DECIMAL(38, 0))) AS BIGINT) AS deviation_micros
     FROM tasks LEFT JOIN estimates ON estimates.task_id = tasks.task_id
     WHERE accepted_us >= $from_us AND accepted_us < $to_us
 )
 SELECT task_id, class, stage, settled_micros, estimate_micros, deviation_micros, tolerance,
-    CASE WHEN estimate_micros IS NULL THEN 0 WHEN 100 * deviation_micros <= tolerance * estimate_micros THEN 1 ELSE 0 END AS hit
+    CASE WHEN estimate_micros IS NULL THEN 0 WHEN 100 * CAST(deviation_micros AS DECIMAL(38, 0)) <= tolerance * CAST(estimate_micros AS DECIMAL(38, 0)) THEN 1 ELSE 0 END AS hit
 FROM stages

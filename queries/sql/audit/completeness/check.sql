@@ -9,10 +9,35 @@ WITH placed AS (
         CASE WHEN sum(CASE WHEN kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') THEN 1 ELSE 0 END) > 1 THEN 1 ELSE 0 END AS ended_twice
     FROM placed
     GROUP BY task_id
+), own_events AS (
+    SELECT task_id, event_id, digest FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
+), receipted AS (
+    SELECT task_id, event_id, digest, max(task_bucket) AS task_bucket, max(id_hash) AS id_hash, count(*) AS receipts, min(event_us) AS event_us
+    FROM audit_log WHERE topic = $task_topic AND disposition = 'ACCEPTED' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
+    GROUP BY task_id, event_id, digest
 ), receipts AS (
-    SELECT task_id, count(*) AS receipts FROM audit_log
-    WHERE topic = $task_topic AND disposition = 'ACCEPTED' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
-    GROUP BY task_id
+    SELECT task_id, sum(receipts) AS receipts, count(*) AS contents FROM receipted GROUP BY task_id
+), lost AS (
+    SELECT receipted.task_id AS task_id, min(receipted.event_us) AS lost_at
+    FROM receipted LEFT JOIN own_events AS task_events
+        ON task_events.task_id = receipted.task_id AND task_events.event_id = receipted.event_id AND task_events.digest = receipted.digest
+    WHERE task_events.task_id IS NULL
+    GROUP BY receipted.task_id
+), beginnings AS (
+    SELECT task_id, own_at AS at FROM own UNION ALL SELECT task_id, lost_at FROM lost
+), first_own AS (
+    SELECT task_id, min(at) AS own_at FROM beginnings GROUP BY task_id
+), attested AS (
+    SELECT event_us - event_us % 600000000 AS bucket, task_bucket, count(*) AS events, sum(id_hash) AS hashes FROM receipted
+    WHERE event_us >= $from_us AND event_us < $to_us GROUP BY event_us - event_us % 600000000, task_bucket
+), stored AS (
+    SELECT event_us - event_us % 600000000 AS bucket, task_bucket, count(*) AS events, sum(id_hash) AS hashes FROM task_events
+    WHERE topic = $task_topic AND event_us >= $from_us AND event_us < $to_us AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
+    GROUP BY event_us - event_us % 600000000, task_bucket
+), compared AS (
+    SELECT count(*) AS buckets,
+        sum(CASE WHEN attested.events = stored.events AND attested.hashes = stored.hashes THEN 0 ELSE 1 END) AS buckets_differing
+    FROM attested FULL JOIN stored ON attested.bucket = stored.bucket AND attested.task_bucket = stored.task_bucket
 ), elsewhere AS (
     SELECT task_id, event_us FROM credit_events
     WHERE task_id <> '' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
@@ -27,30 +52,38 @@ WITH placed AS (
 ), letters AS (
     SELECT task_id, dead_at, untagged FROM letters_again WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
 ), names AS (
-    SELECT task_id FROM own UNION ALL SELECT task_id FROM other UNION ALL SELECT task_id FROM letters
+    SELECT task_id FROM first_own UNION ALL SELECT task_id FROM other UNION ALL SELECT task_id FROM letters
 ), tasks AS (
     SELECT DISTINCT task_id FROM names
 ), joined AS (
-    SELECT tasks.task_id AS task_id, own.own_at AS own_at, other.other_at AS other_at, letters.dead_at AS dead_at,
-        coalesce(own.events, 0) AS events, coalesce(receipts.receipts, 0) AS receipts, coalesce(own.broken_chain, 0) AS broken_chain,
+    SELECT tasks.task_id AS task_id, first_own.own_at AS own_at, other.other_at AS other_at, letters.dead_at AS dead_at,
+        coalesce(receipts.receipts, 0) AS receipts, coalesce(receipts.contents, 0) AS contents,
+        CASE WHEN lost.task_id IS NULL THEN 0 ELSE 1 END AS missing_fact,
+        CASE WHEN own.task_id IS NULL AND lost.task_id IS NOT NULL THEN 1 ELSE coalesce(own.broken_chain, 0) END AS broken_chain,
         coalesce(own.conflicting_tag, 0) AS conflicting_tag, coalesce(own.ended_twice, 0) AS ended_twice, coalesce(letters.untagged, 0) AS missing_tag,
         CASE WHEN letters.dead_at IS NULL THEN 0 ELSE 1 END AS dead_lettered
     FROM tasks
         LEFT JOIN own ON own.task_id = tasks.task_id
+        LEFT JOIN first_own ON first_own.task_id = tasks.task_id
+        LEFT JOIN lost ON lost.task_id = tasks.task_id
         LEFT JOIN other ON other.task_id = tasks.task_id
         LEFT JOIN letters ON letters.task_id = tasks.task_id
         LEFT JOIN receipts ON receipts.task_id = tasks.task_id
 ), judged AS (
-    SELECT broken_chain, conflicting_tag, ended_twice, missing_tag, dead_lettered,
+    SELECT broken_chain, conflicting_tag, ended_twice, missing_tag, missing_fact, dead_lettered,
         CASE WHEN own_at IS NULL AND other_at IS NOT NULL THEN 1 ELSE 0 END AS orphan_audit,
         CASE WHEN receipts = 0 AND (own_at IS NOT NULL OR other_at IS NULL) THEN 1 ELSE 0 END AS missing_audit,
-        CASE WHEN own_at IS NOT NULL AND receipts > events THEN receipts - events ELSE 0 END AS duplicate_audit
+        CASE WHEN own_at IS NOT NULL THEN receipts - contents ELSE 0 END AS duplicate_audit
     FROM joined
     WHERE coalesce(own_at, other_at, dead_at) >= $from_us AND coalesce(own_at, other_at, dead_at) < $to_us
+), counted AS (
+    SELECT count(*) AS population, sum(missing_audit) AS missing_audit, sum(missing_fact) AS missing_fact, sum(missing_tag) AS missing_tag,
+        sum(conflicting_tag) AS conflicting_tag, sum(broken_chain) AS broken_chain, sum(ended_twice) AS ended_twice,
+        sum(dead_lettered) AS dead_lettered, sum(orphan_audit) AS orphan_audit, sum(duplicate_audit) AS duplicate_audit,
+        sum(CASE WHEN broken_chain = 0 AND conflicting_tag = 0 AND ended_twice = 0 AND missing_tag = 0 AND missing_fact = 0 AND dead_lettered = 0
+            AND orphan_audit = 0 AND missing_audit = 0 THEN 1 ELSE 0 END) AS complete
+    FROM judged
 )
-SELECT count(*) AS population, sum(missing_audit) AS missing_audit, sum(missing_tag) AS missing_tag, sum(conflicting_tag) AS conflicting_tag,
-    sum(broken_chain) AS broken_chain, sum(ended_twice) AS ended_twice, sum(dead_lettered) AS dead_lettered, sum(orphan_audit) AS orphan_audit,
-    sum(duplicate_audit) AS duplicate_audit,
-    sum(CASE WHEN broken_chain = 0 AND conflicting_tag = 0 AND ended_twice = 0 AND missing_tag = 0 AND dead_lettered = 0
-        AND orphan_audit = 0 AND missing_audit = 0 THEN 1 ELSE 0 END) AS complete
-FROM judged
+SELECT population, missing_audit, missing_fact, missing_tag, conflicting_tag, broken_chain, ended_twice, dead_lettered, orphan_audit,
+    duplicate_audit, complete, buckets, buckets_differing
+FROM counted CROSS JOIN compared

@@ -1,12 +1,12 @@
 -- The same by existence: a wallet counts for a week where some purchase lies before it and some lies in it.
 WITH parts AS (
-    SELECT wallet_id, CASE WHEN order_id = '' THEN event_id ELSE order_id END AS name, min(event_us) AS at, sum(amount_micros) AS paid,
-        sum(coalesce(price_minor, 0)) AS price, min(currency) AS currency
+    SELECT wallet_id, CASE WHEN order_id = '' THEN event_id ELSE order_id END AS name, min(event_us) AS at, CAST(sum(CAST(coalesce(amount_micros, 0) AS DECIMAL(38, 0))) AS BIGINT) AS paid,
+        CAST(sum(CAST(coalesce(price_minor, 0) AS DECIMAL(38, 0))) AS BIGINT) AS price, min(currency) AS currency
     FROM credit_events
     WHERE kind = 'PURCHASED' AND audience = 'CUSTOMER' AND (gift IS NULL OR gift = false)
     GROUP BY wallet_id, CASE WHEN order_id = '' THEN event_id ELSE order_id END
 ), given_back AS (
-    SELECT parts.wallet_id AS wallet_id, parts.name AS name, sum(r.amount_micros) AS back, sum(coalesce(r.price_minor, 0)) AS money_back
+    SELECT parts.wallet_id AS wallet_id, parts.name AS name, CAST(sum(CAST(coalesce(r.amount_micros, 0) AS DECIMAL(38, 0))) AS BIGINT) AS back, CAST(sum(CAST(coalesce(r.price_minor, 0) AS DECIMAL(38, 0))) AS BIGINT) AS money_back
     FROM parts JOIN credit_events AS r ON r.wallet_id = parts.wallet_id AND r.order_id = parts.name
     WHERE r.kind = 'REFUNDED' AND r.event_us - parts.at < 604800000000
     GROUP BY parts.wallet_id, parts.name

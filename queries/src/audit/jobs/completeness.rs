@@ -12,14 +12,15 @@ pub(super) const JOB: Job = Job {
     figures: text!("completeness/figures.sql"),
     offenders: text!("completeness/offenders.sql"),
     check: text!("completeness/check.sql"),
-    broken: &["incomplete"],
+    broken: &["incomplete", "buckets_differing"],
     windowed: true,
     judge,
 };
 
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "orphan_audit",
     "missing_audit",
+    "missing_fact",
     "missing_tag",
     "conflicting_tag",
     "broken_chain",
@@ -34,34 +35,54 @@ fn judge(case: &Case<'_>) -> Judgement {
         .iter()
         .filter(|name| of(name) > 0)
         .map(|name| format!("{} {}", of(name), name.replace('_', " ")));
-    let (verdict, sentence) = match population {
-        0 => (Verdict::NotEvaluated, "No task began in this window.".to_owned()),
-        _ if complete == population => (
-            Verdict::Pass,
-            format!("All {population} tasks are complete: receipt, policy tag, chain of states."),
+    let (buckets, differing) = (of("buckets"), of("buckets_differing"));
+    let unlike = match differing {
+        0 => String::new(),
+        _ => format!(
+            " In {differing} of {buckets} buckets, of ten minutes and a 64th of the tasks each, receipts and events are not the same."
         ),
+    };
+    let (verdict, sentence) = match population {
+        0 if differing == 0 => (Verdict::NotEvaluated, "No task began in this window.".to_owned()),
+        0 => (Verdict::Warn, format!("No task began in this window.{unlike}")),
+        _ if complete == population => {
+            let verdict = if differing == 0 { Verdict::Pass } else { Verdict::Warn };
+            let sentence =
+                format!("All {population} tasks are complete: receipt, policy tag, chain of states.{unlike}");
+            (verdict, sentence)
+        }
         _ => {
             let why: Vec<String> = broken.collect();
-            (
-                Verdict::Fail,
-                format!(
-                    "{} of {population} tasks are incomplete: {}.",
-                    population - complete,
-                    why.join(", ")
-                ),
-            )
+            let incomplete = population - complete;
+            let sentence =
+                format!("{incomplete} of {population} tasks are incomplete: {}.{unlike}", why.join(", "));
+            (Verdict::Fail, sentence)
         }
     };
-    let measure = Measure {
-        name: "complete tasks".to_owned(),
+    let measure = |name: &str, (numerator, denominator): (i64, i64), unit: &str, verdict| Measure {
+        name: name.to_owned(),
         group: String::new(),
-        numerator: complete,
-        denominator: population,
-        unit: "tasks".to_owned(),
+        numerator,
+        denominator,
+        unit: unit.to_owned(),
         bounds: None,
         bounds_by: String::new(),
         target: Some(Target::AtLeast(1000)),
         verdict: Some(verdict),
     };
-    Judgement { verdict, sentence, numerator: complete, denominator: population, measures: vec![measure] }
+    let alike = match (buckets, differing) {
+        (0, _) => Verdict::NotEvaluated,
+        (_, 0) => Verdict::Pass,
+        _ => Verdict::Fail,
+    };
+    let whole = match population {
+        0 => Verdict::NotEvaluated,
+        _ if complete == population => Verdict::Pass,
+        _ => Verdict::Fail,
+    };
+    let measures = vec![
+        measure("complete tasks", (complete, population), "tasks", whole),
+        measure("buckets whose receipts and events agree", (buckets - differing, buckets), "buckets", alike),
+    ];
+    Judgement { verdict, sentence, numerator: complete, denominator: population, measures }
 }

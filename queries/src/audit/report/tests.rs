@@ -66,7 +66,12 @@ fn result(
             rows_read: 48_000_123,
         },
         sql_sha256: BTreeMap::from([("figures.sql".to_owned(), "ab".repeat(32))]),
-        cross_check: CrossCheck { by: "clickhouse 26.7".to_owned(), agrees: true, differences: Vec::new() },
+        cross_check: CrossCheck {
+            by: "clickhouse 26.7".to_owned(),
+            agrees: true,
+            compared: 2,
+            differences: Vec::new(),
+        },
         versions: Versions {
             tally: "0.1.0".to_owned(),
             datafusion: "55.2.0".to_owned(),

@@ -123,9 +123,11 @@ fn each_way_of_being_incomplete() {
         ("dead_lettered", 3),
         ("missing_audit", 2), // unreceipted, and dead-only: no entry for an event of its own
         ("orphan_audit", 3),
-        ("duplicate_audit", 2), // chain-dup and ok-dup
+        ("duplicate_audit", 2),   // chain-dup and ok-dup
+        ("buckets_differing", 1), // noon: the four facts of unreceipted
     ]);
     said.names(&[
+        ("2026-03-02T12:00:00Z", "buckets_differing"),
         ("chain-dup", "broken_chain"),
         ("chain-gap", "broken_chain"),
         ("chain-headless", "broken_chain"),
@@ -145,8 +147,72 @@ fn each_way_of_being_incomplete() {
 
     // of the day after next only "zzz" is there, and it is whole; of the one after that there is nothing
     let day = |from, to| ledger.audit("completeness", &["--from", from, "--to", to]);
-    day("2026-03-04", "2026-03-05").says("PASS", 0).counts(&[("population", 1), ("complete", 1)]).names(&[]);
+    day("2026-03-04", "2026-03-05")
+        .says("PASS", 0)
+        .counts(&[("population", 1), ("complete", 1), ("buckets", 1)])
+        .names(&[]);
     day("2026-03-05", "2026-03-06").says("NOT_EVALUATED", 2).counts(&[]).names(&[]);
+}
+
+/// Scenario: of one task the last fact is gone, of another all facts; their receipts are there. A third is whole.
+/// Guarantees: neither is complete, although the chain of what is left of the first is; the reason is named, and no receipt passes for
+/// a duplicate.
+#[test]
+fn a_receipt_without_its_fact_makes_a_task_incomplete() {
+    let mut ledger = Ledger::new();
+    let mut tail = chain("tail", &WHOLE, T0 + HOUR);
+    let last = tail.pop().expect("four events").without_fact();
+    ledger.put_all(tail.into_iter().chain([last]));
+    ledger.put_all(chain("all", &WHOLE, T0 + HOUR).into_iter().map(Record::without_fact));
+    ledger.put_all(chain("whole", &WHOLE, T0 + 2 * HOUR));
+    ledger.ended();
+    let said = ledger.audit("completeness", &FIRST_DAY);
+    said.says("FAIL", 1).counts(&[
+        ("population", 3),
+        ("complete", 1),
+        ("incomplete", 2),
+        ("missing_fact", 2),
+        ("broken_chain", 1), // of "all" nothing is left
+        ("buckets", 3),      // the first task and the second stand in buckets of their own
+        ("buckets_differing", 2),
+    ]);
+    let named =
+        [("2026-03-02T01:00:00Z", "buckets_differing"), ("all", "broken_chain"), ("tail", "missing_fact")];
+    said.names(&named);
+    let detail = said.result()["offenders"][2]["detail"].as_str().expect("a sentence");
+    assert!(detail.contains("1 events have a receipt and no fact"), "{detail}");
+}
+
+/// Scenario: in the same ten minutes one fact of a task is lost and another is there twice, under another day; in other ten minutes nothing is wrong.
+/// Guarantees: receipts and facts are as many, and yet that bucket differs, for their hashes add up to something else; it is named, the
+/// other is not.
+#[test]
+fn a_loss_and_a_duplicate_do_not_cancel() {
+    let mut ledger = Ledger::new();
+    let noon = T0 + 12 * HOUR;
+    ledger.put(Record::task("pair", "SUBMITTED", 1, noon + MINUTE).event(1, 0).without_fact());
+    let kept = Record::task("pair", "QUEUED", 2, noon + 2 * MINUTE).event(2, 0);
+    ledger.put(kept.clone());
+    // the same content, as if it had occurred a day later: another key, so the store keeps both
+    let copy = Record::task("pair", "QUEUED", 2, noon + 2 * MINUTE + DAY).event(2, 0);
+    ledger.put(copy.appended(noon + 2 * MINUTE).without_receipt());
+    ledger.put_all(chain("sound", &WHOLE, noon + HOUR));
+    ledger.ended();
+    let said = ledger.audit("completeness", &FIRST_DAY);
+    let counters = said.says("FAIL", 1).counters();
+    assert_eq!((counters["buckets"], counters["buckets_differing"]), (2, 1));
+    let bucket = &said.result()["offenders"][0];
+    assert_eq!(bucket["id"], "2026-03-02T12:00:00Z");
+    let detail = bucket["detail"].as_str().expect("a sentence");
+    assert!(
+        detail.contains("2 events have receipts and 2 have facts, and they are not the same"),
+        "{detail}"
+    );
+    let measure = said.measure("buckets whose receipts and events agree", "");
+    assert_eq!(
+        (&measure["numerator"], &measure["denominator"], &measure["verdict"]),
+        (&json!(1), &json!(2), &json!("FAIL"))
+    );
 }
 
 /// Scenario: topics go on; everything before 02:00 is here.
@@ -162,7 +228,7 @@ fn nothing_passes_before_its_window_closes() {
     };
     until("2026-03-02T01:00:00Z", &[]).says("PASS", 0);
     let open = until("2026-03-02T01:00:00.000001Z", &[]);
-    open.says("PENDING", 2).counts(&[("population", 1), ("complete", 1)]);
+    open.says("PENDING", 2).counts(&[("population", 1), ("complete", 1), ("buckets", 1)]);
     assert_eq!(open.measure("complete tasks", "")["verdict"], "PENDING");
     until("2026-03-02T01:00:00.000001Z", &["--grace-minutes", "59"]).says("PASS", 0);
 }

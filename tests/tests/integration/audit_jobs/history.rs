@@ -1,8 +1,8 @@
 //! Results are restated and never overwritten.
 
-use super::ledger::{FIRST_DAY, HOUR, Ledger, MINUTE, RUN, Record, T0, said};
+use super::ledger::{DAY, FIRST_DAY, HOUR, Ledger, MINUTE, RUN, Record, T0, said};
 use serde_json::{Value, json};
-use tally_tests::Tally;
+use tally_tests::{Tally, TempFolder};
 
 /// Runs completeness of the first day and records what it says.
 fn judged(ledger: &Ledger) -> Value {
@@ -52,4 +52,46 @@ fn a_late_event_restates_a_result() {
     let before = second["known_at_us"].as_i64().expect("a moment") - 1;
     assert_eq!(history(&ledger, &["--as-known-at", &moment(&json!(before))]), [first]);
     assert_eq!(history(&ledger, &["--as-known-at", &moment(&second["known_at_us"])]), all);
+}
+
+/// Scenario: a day is closed and not sealed; it is sealed; then events of the next day come, which are not.
+/// Guarantees: the day's window is CLOSED, then SEALED, and stays so; the next day's is CLOSED until it is sealed, too. With a record of
+/// the day that came after the seal it is no longer SEALED.
+#[test]
+fn a_window_is_sealed_once_a_checkpoint_covers_it() {
+    let folder = TempFolder::new("sealed-window");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    Tally::spawn(&["seal", "keygen", "--out", &path("key")], &[]).expect_success(RUN);
+    let mut ledger = Ledger::new();
+    let state = |ledger: &Ledger, window: &[&str]| {
+        let said = ledger.audit("completeness", window);
+        let state = said.result()["window"]["state"].as_str().expect("a state").to_owned();
+        let table = [&["audit", "completeness", "--no-record"][..], &ledger.at(), window].concat();
+        let shown = Tally::spawn(&table, &[]).end_within(RUN).stdout;
+        assert!(shown.contains(&state.to_lowercase()), "{state} is not shown: {shown}");
+        state
+    };
+    let seal = |ledger: &Ledger| {
+        let seal = ["seal", "--seals", &path("log"), "--key", &path("key")];
+        Tally::spawn(&[&seal[..], &ledger.at()].concat(), &[]).expect_success(RUN);
+    };
+    ledger.put(Record::task("a", "SUBMITTED", 1, T0 + HOUR));
+    ledger.ended();
+    assert_eq!(state(&ledger, &FIRST_DAY), "CLOSED");
+    seal(&ledger);
+    assert_eq!(state(&ledger, &FIRST_DAY), "SEALED");
+
+    let next_day = ["--from", "2026-03-03", "--to", "2026-03-04"];
+    ledger.put(Record::task("b", "SUBMITTED", 1, T0 + DAY + 2 * HOUR));
+    ledger.ended();
+    assert_eq!(state(&ledger, &FIRST_DAY), "SEALED");
+    assert_eq!(state(&ledger, &next_day), "CLOSED");
+    seal(&ledger);
+    assert_eq!(state(&ledger, &next_day), "SEALED");
+
+    // appended within the day, as another partition's records may be
+    ledger.put(Record::task("a", "QUEUED", 2, T0 + 2 * HOUR));
+    ledger.ended();
+    assert_eq!(state(&ledger, &FIRST_DAY), "CLOSED");
+    assert_eq!(state(&ledger, &next_day), "CLOSED");
 }

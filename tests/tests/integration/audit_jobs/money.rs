@@ -72,3 +72,27 @@ fn each_wallet_adds_up_or_is_named() {
     said.says("FAIL", 1).counts(&[("wallets", 1), ("differing", 1), ("difference_micros", 98)]);
     ledger.audit("balances", &["--from", "2026-03-04", "--to", "2026-03-05"]).says("NOT_EVALUATED", 2);
 }
+
+/// Scenario: a wallet with ten thousand purchases of the largest amount that a contract allows: 10^19 micros, more than 64 bits hold;
+/// a second store has nine thousand, which they do.
+/// Guarantees: the first is an ERROR and no figure, the second is added up to the micro.
+#[test]
+fn a_sum_beyond_64_bits_is_no_figure() {
+    let most = 1_000_000_000_000_000_i64; // MICROS_MAX of the rules
+    let store = |purchases: i64| {
+        let mut ledger = Ledger::new();
+        for number in 0..purchases {
+            let fields = json!({"wallet_id": "rich", "amount_micros": most});
+            ledger.put(Record::credit("PURCHASED", T0 + MINUTE + number, fields));
+        }
+        let stated = json!({"wallet_id": "rich", "amount_micros": 0, "balance_after_micros": 7});
+        ledger.put(Record::credit("CHARGED", T0 + HOUR, stated));
+        ledger.ended();
+        ledger.audit("balances", &FIRST_DAY)
+    };
+    let beyond = store(10_000);
+    assert_eq!((beyond.code, &beyond.result()["verdict"]), (Some(3), &json!("ERROR")), "{}", beyond.stderr);
+    let within = store(9_000);
+    within.says("FAIL", 1);
+    assert_eq!(within.counters()["difference_micros"], 9_000 * most - 7);
+}

@@ -1,5 +1,7 @@
 //! `tally audit watch`: each closed window judged once, whatever happens to the watcher.
+#![expect(clippy::print_stdout, reason = "the seed of a failed run must be seen")]
 
+use super::super::kill::{Moments, seed};
 use super::ledger::{HOUR, Ledger, MINUTE, RUN, Record, T0};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use tally_tests::{Tally, eventually};
 /// Eight jobs over three windows.
 const RESULTS: usize = 24;
 const JOBS: usize = 8;
+/// Kills of one test; it ends earlier where all is recorded.
+const KILLS_MAX: u32 = 12;
 const SOON: Duration = Duration::from_secs(240);
 
 /// Four hours with a task each; with 04:00 seen and one hour of grace the windows up to 03:00 are closed.
@@ -85,5 +89,31 @@ fn a_killed_watcher_goes_on() {
     assert!(metrics.contains("tally_audit_verdict{job=\"sla\"} 2\n"), "{metrics}");
     watching.sigterm();
     watching.expect_success(RUN);
+    each_once(&ledger);
+}
+
+/// Scenario: watch is killed again and again, each time a random moment after its start; then it runs to its end.
+/// Guarantees: whatever it had recorded by then stands, each closed window of each job once; nothing is recorded twice or torn.
+#[test]
+fn a_watcher_killed_at_random_moments_goes_on() {
+    let seed = seed();
+    println!("TALLY_TEST_SEED={seed} repeats these moments");
+    let mut moments = Moments(seed);
+    let ledger = hours();
+    let (mut kills, mut before) = (0, 0);
+    while kills < KILLS_MAX && recorded(&ledger).len() < RESULTS {
+        let mut watching = watch(&ledger, &[]);
+        std::thread::sleep(Duration::from_millis(300 + moments.below(2_500)));
+        assert!(watching.is_running(), "watch ended by itself\n{}", watching.log_tail());
+        watching.sigkill();
+        kills += 1;
+        let all = recorded(&ledger);
+        let different: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(all.len(), different.len(), "after kill {kills}: {all:#?}");
+        assert!(all.len() >= before, "what was recorded stands");
+        before = all.len();
+    }
+    assert!(kills > 1, "it was done before it was killed twice");
+    watch(&ledger, &["--once"]).expect_success(RUN);
     each_once(&ledger);
 }

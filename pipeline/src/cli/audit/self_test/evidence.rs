@@ -114,7 +114,9 @@ impl Audit {
                     why: one.why,
                     id: one.id,
                 };
-                audit.findings.extend(offenders.into_iter().map(finding));
+                // a bucket sums up what is named event by event; in a clean world one that differs is no PASS
+                let named = offenders.into_iter().filter(|one| one.why != "buckets_differing");
+                audit.findings.extend(named.map(finding));
             }
         }
         Ok(audit)

@@ -97,7 +97,7 @@ impl Scratch {
     pub(super) async fn verify(&self) -> anyhow::Result<Report> {
         let now_ms = super::super::super::seal::now_micros()? / 1_000;
         let request = Request { scope: Scope::All, now_ms, max_age_ms: 0, fresh: false, expect: None };
-        Ok(Box::pin(verify(self.opened.store.client(), &self.log, &self.keys, &request)).await)
+        Ok(Box::pin(verify(self.opened.store.client(), &self.log, &self.keys, &request, None)).await)
     }
 
     /// Harms rows of the store. `id` is the event of a fact, the coordinates are those of a receipt or a letter.

@@ -77,6 +77,8 @@ enum Needs {
     Nothing,
     /// Its task has events before and after it.
     Inner,
+    /// Its task has events before it and none after.
+    Last,
     /// It moves money, and its wallet states a balance later.
     Money,
     /// It is its wallet's last statement of a balance.
@@ -87,7 +89,7 @@ const DELETED: &str = "has its receipt and no fact: it was deleted";
 const CONTENT: &str = "its content does not give its digest";
 const AUDIT_LOG: &str = "audit_log";
 
-const LOSSES: [Kind; 8] = [
+const LOSSES: [Kind; 9] = [
     Kind {
         class: Class::Loss,
         what: "the fact of a task's event is deleted",
@@ -97,6 +99,18 @@ const LOSSES: [Kind; 8] = [
         tables: &[("task_events", None)],
         signs: |at, event| {
             let task = Sign::Task("broken_chain", event.key.clone());
+            [vec![task], lost_fact(at, "task_events")].concat()
+        },
+    },
+    Kind {
+        class: Class::Loss,
+        what: "the last fact of a task is deleted",
+        topic: Topic::Task,
+        kind: "",
+        needs: Needs::Last,
+        tables: &[("task_events", None)],
+        signs: |at, event| {
+            let task = Sign::Task("missing_fact", event.key.clone());
             [vec![task], lost_fact(at, "task_events")].concat()
         },
     },
@@ -309,6 +323,7 @@ pub(super) fn draw(
                 let needed = match kind.needs {
                     Needs::Nothing => true,
                     Needs::Inner => matches!(history.neighbours(at), (1.., 1..)),
+                    Needs::Last => matches!(history.neighbours(at), (1.., 0)),
                     Needs::Money => moves_money(event) && history.is_stated_later(at),
                     Needs::LastStatement => history.states_last(at),
                 };
