@@ -125,7 +125,7 @@ impl Api {
 
     /// Counts a request of a subject.
     pub(super) fn admit(&self, subject: &String) -> Result<(), Problem> {
-        if self.inner.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_A_CLEARING == 0 {
+        if self.inner.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_A_CLEARING) {
             self.inner.rates.retain_recent();
         }
         self.inner.rates.check_key(subject).map_err(|early| {
