@@ -8,6 +8,8 @@ mod integration {
     mod audit_self_test;
     mod audit_truth;
     mod bench;
+    mod bench_audit;
+    mod bench_rows;
     mod bench_seals;
     mod commands;
     mod dead_letters;

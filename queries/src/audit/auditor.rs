@@ -3,24 +3,21 @@
 use super::check;
 use super::cluster;
 use super::figures::Counters;
-use super::job::{Case, Job, Judgement, Text};
+use super::job::{Case, Job, Judgement};
 use super::jobs::{JobName, job};
 use super::limits::{self, Limits};
+use super::passes::WHOLE;
 use super::progress::Progress;
 use super::result::{
     CrossCheck, Input, JobResult, Measure, Offender, Verdict, Versions, Window, WindowState, moment,
 };
 use super::settings::Settings;
-use crate::catalog::{self, Constant, ParquetError, Place, Snapshot};
-use arrow_array::cast::AsArray;
+use crate::catalog::{self, ParquetError, Place, Snapshot};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{Field, Schema};
 use clickhouse::Client;
-use datafusion::arrow::compute::cast;
-use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
-use datafusion::dataframe::DataFrame;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::MemTable;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,12 +51,13 @@ pub enum Source {
 
 /// A session over one snapshot.
 pub struct Auditor {
-    context: SessionContext,
-    source: Source,
-    snapshot: Arc<Snapshot>,
-    progress: Progress,
-    settings: Settings,
-    workers: Vec<Url>,
+    pub(super) context: SessionContext,
+    pub(super) source: Source,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) progress: Progress,
+    pub(super) settings: Settings,
+    pub(super) workers: Vec<Url>,
+    pub(super) memory_bytes_max: Option<usize>,
 }
 
 impl std::fmt::Debug for Auditor {
@@ -98,8 +96,8 @@ impl Auditor {
             Source::Parquet(place) => catalog::register_parquet(&context, place)?,
         }
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
-        let workers = limits.workers.clone();
-        Ok(Auditor { context, source, snapshot, progress, settings, workers })
+        let (workers, memory_bytes_max) = (limits.workers.clone(), limits.memory_bytes_max);
+        Ok(Auditor { context, source, snapshot, progress, settings, workers, memory_bytes_max })
     }
 
     /// The session, for exports.
@@ -153,22 +151,25 @@ impl Auditor {
     /// Where the source does not answer.
     pub async fn offenders(&self, name: JobName, window: Window) -> Result<Vec<Offender>> {
         let job = job(name);
-        self.prepare(job, window).await?;
-        self.named(job, window, None).await
+        self.compute_once(job, window).await?;
+        Ok(self.named(job, window, usize::MAX).await?.0)
     }
 
     async fn attempt(&self, job: &Job, window: Window) -> Result<JobResult> {
-        let phase = |text: Text| self.progress.phase(text.name);
-        self.prepare(job, window).await?;
-        phase(job.figures);
-        let mut counters = Counters::read(&self.collect(job.figures, window).await?)?;
-        phase(job.check);
-        let theirs = match &self.source {
-            Source::ClickHouse(client) => {
-                check::by_clickhouse(client, &self.snapshot, job.check, &self.parameters(window)).await?
+        let (mut counters, mut theirs) = (Counters::default(), Counters::default());
+        self.compute_once(job, window).await?;
+        for pass in self.passes(job) {
+            self.prepare(job, window, pass).await?;
+            counters.add(Counters::read(&self.collect(job.figures, window, pass).await?)?);
+            if matches!(self.source, Source::Parquet(_)) {
+                theirs.add(Counters::read(&self.collect(job.check, window, pass).await?)?);
             }
-            Source::Parquet(_) => Counters::read(&self.collect(job.check, window).await?)?,
-        };
+        }
+        if let Source::ClickHouse(client) = &self.source {
+            self.progress.phase(job.check.name);
+            let parameters = self.parameters(window, WHOLE);
+            theirs = check::by_clickhouse(client, &self.snapshot, job, &parameters).await?;
+        }
         let differences = check::compare(&counters, &theirs);
         let agrees = differences.is_empty() && (!theirs.0.is_empty() || counters.0.is_empty());
         if job.name == JobName::Offsets {
@@ -179,9 +180,7 @@ impl Auditor {
         let judgement = decide((job.judge)(&case), job, window, agrees, theirs.0.len(), differences.len());
         let (mut offenders, mut offenders_total) = (Vec::new(), 0);
         if job.broken.iter().any(|name| counters.sum(name) > 0) {
-            phase(job.offenders);
-            offenders = self.named(job, window, Some(self.settings.offenders_shown)).await?;
-            offenders_total = self.frame(job.offenders, window).await?.count().await? as u64;
+            (offenders, offenders_total) = self.named(job, window, self.settings.offenders_shown).await?;
         }
         let by = match &self.source {
             Source::ClickHouse(_) => format!("ClickHouse {}", self.snapshot.version),
@@ -211,7 +210,8 @@ impl Auditor {
     }
 
     fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
-        let texts = job.subjects.into_iter().chain([job.figures, job.offenders, job.check]);
+        let texts = job.subjects.into_iter().chain(job.once.iter().copied());
+        let texts = texts.chain([job.figures, job.offenders, job.check]);
         let source = match self.source {
             Source::ClickHouse(_) => "clickhouse",
             Source::Parquet(_) => "parquet",
@@ -241,77 +241,6 @@ impl Auditor {
             restates: None,
         }
     }
-
-    /// Makes the job's subjects known as the view `subjects`.
-    async fn prepare(&self, job: &Job, window: Window) -> Result<()> {
-        self.context.deregister_table("subjects")?;
-        if let Some(text) = job.subjects {
-            let view = self.frame(text, window).await?.into_view();
-            self.context.register_table("subjects", view)?;
-        }
-        Ok(())
-    }
-
-    async fn frame(&self, text: Text, window: Window) -> Result<DataFrame> {
-        let scalar = |constant| match constant {
-            Constant::Text(text) => ScalarValue::Utf8(Some(text)),
-            Constant::Integer(number) => ScalarValue::Int64(Some(number)),
-        };
-        let values = self.parameters(window).into_iter().map(|(name, c)| (name.to_owned(), scalar(c).into()));
-        let frame = self.context.sql(text.sql).await.map_err(|e| e.context(text.name))?;
-        frame.with_param_values(ParamValues::Map(values.collect()))
-    }
-
-    async fn collect(&self, text: Text, window: Window) -> Result<Vec<RecordBatch>> {
-        let (context, frame) = (self.context.task_ctx(), self.frame(text, window).await?);
-        let plan = frame.create_physical_plan().await?;
-        let batches = datafusion::physical_plan::collect(plan.clone(), context).await?;
-        limits::log(text.name, plan.as_ref());
-        if matches!(self.source, Source::Parquet(_)) {
-            self.progress.add_rows(leaf_rows(plan.as_ref())); // scans of ClickHouse count as they go
-        }
-        Ok(batches)
-    }
-
-    async fn named(&self, job: &Job, window: Window, limit: Option<usize>) -> Result<Vec<Offender>> {
-        let frame = self.frame(job.offenders, window).await?.limit(0, limit)?;
-        let mut all = Vec::new();
-        for batch in frame.collect().await? {
-            all.extend(offenders(&batch)?);
-        }
-        Ok(all)
-    }
-
-    /// Everything that a text may refer to as `$name`. No name begins with another one.
-    fn parameters(&self, window: Window) -> Vec<(&'static str, Constant)> {
-        vec![
-            ("from_us", Constant::Integer(window.from_us)),
-            ("to_us", Constant::Integer(window.to_us)),
-            ("watermark_us", Constant::Integer(self.snapshot.watermark_us)),
-            ("as_of_us", Constant::Integer(self.snapshot.as_of_us())),
-            ("settled_before_us", Constant::Integer(self.before(self.settings.settled_after_us))),
-            ("minute_ago_us", Constant::Integer(self.before(60_000_000))),
-            ("launch_us", Constant::Integer(super::jobs::launch_us(&self.settings, &self.snapshot, window))),
-            ("task_topic", Constant::Text(self.settings.task_topic.clone())),
-        ]
-    }
-
-    /// The moment that lies so long before the watermark; the end of time once nothing follows.
-    fn before(&self, wait_us: i64) -> i64 {
-        match self.snapshot.watermark_us {
-            i64::MAX => i64::MAX,
-            watermark => watermark.saturating_sub(wait_us),
-        }
-    }
-}
-
-/// Rows that came out of the leaves of a plan that was run.
-fn leaf_rows(plan: &dyn ExecutionPlan) -> u64 {
-    let children = plan.children();
-    if children.is_empty() {
-        return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
-    }
-    children.into_iter().map(|child| leaf_rows(child.as_ref())).sum()
 }
 
 /// What outweighs the judge: two opinions that differ, then a window that is open.
@@ -345,22 +274,6 @@ fn decide(
         return Judgement { verdict: Verdict::Pending, sentence, measures, ..judged };
     }
     judged
-}
-
-fn offenders(batch: &RecordBatch) -> Result<Vec<Offender>> {
-    let text = |name: &str| -> Result<ArrayRef> {
-        let column = batch.column_by_name(name);
-        let column = column.ok_or_else(|| DataFusionError::Execution(format!("offenders have no {name}")))?;
-        Ok(cast(column, &DataType::Utf8)?)
-    };
-    let (id, why, detail) = (text("id")?, text("why")?, text("detail")?);
-    let (id, why, detail) = (id.as_string::<i32>(), why.as_string::<i32>(), detail.as_string::<i32>());
-    let one = |row| Offender {
-        id: id.value(row).to_owned(),
-        why: why.value(row).to_owned(),
-        detail: detail.value(row).to_owned(),
-    };
-    Ok((0..batch.num_rows()).map(one).collect())
 }
 
 /// The looks at partitions as a table.

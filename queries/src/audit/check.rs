@@ -2,7 +2,7 @@
 //! source, or by a second plan where files are.
 
 use super::figures::Counters;
-use super::job::Text;
+use super::job::{Job, Text};
 use super::result::Difference;
 use crate::catalog::{Constant, Constants, Snapshot, answer, tables};
 use clickhouse::Client;
@@ -13,10 +13,10 @@ use std::fmt::Write;
 pub(super) async fn by_clickhouse(
     client: &Client,
     snapshot: &Snapshot,
-    text: Text,
+    job: &Job,
     parameters: &[(&str, Constant)],
 ) -> Result<Counters> {
-    let (sql, constants) = render(snapshot, text.sql, parameters);
+    let (sql, constants) = render(snapshot, job.check, job.once, parameters);
     Counters::read(&answer(client, &sql, &constants).await?)
 }
 
@@ -30,33 +30,52 @@ pub(super) fn compare(ours: &Counters, theirs: &Counters) -> Vec<Difference> {
     differs.collect()
 }
 
-/// The text in ClickHouse's words: tables as common table expressions before its own, `$name` as `{name:Type}`.
-fn render(snapshot: &Snapshot, sql: &str, parameters: &[(&str, Constant)]) -> (String, Constants) {
-    let mut body: String = sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+/// The text in ClickHouse's words: tables, then the texts that it reads, as common table expressions before its own, and
+/// `$name` as `{name:Type}`.
+fn render(
+    snapshot: &Snapshot,
+    text: Text,
+    once: &[Text],
+    parameters: &[(&str, Constant)],
+) -> (String, Constants) {
+    let read: Vec<Text> = once.iter().copied().filter(|other| text.mentions(other.stem())).collect();
+    let named = |table: &str| text.mentions(table) || read.iter().any(|other| other.mentions(table));
+    let mut sql = String::from("WITH heads AS (");
+    sql.push_str(&heads(snapshot));
+    sql.push(')');
+    for table in tables().iter().filter(|table| named(table.name)) {
+        let _ = write!(sql, ", {} AS ({})", table.name, table.query(snapshot)); // writing to a String cannot fail
+    }
+    for other in &read {
+        let _ = write!(sql, ", {} AS ({})", other.stem(), bare(*other));
+    }
+    let body = bare(text);
+    let own = body.strip_prefix("WITH "); // a text with expressions of its own goes on where these end
+    sql.push_str(if own.is_some() { ", " } else { " " });
+    sql.push_str(own.unwrap_or(&body));
+    bind(sql, parameters)
+}
+
+/// A text without its comments.
+fn bare(text: Text) -> String {
+    let lines: Vec<&str> = text.sql.lines().filter(|line| !line.starts_with("--")).collect();
+    lines.join("\n").trim_start().to_owned()
+}
+
+/// Each `$name` of a text as a bound parameter with its type.
+fn bind(mut sql: String, parameters: &[(&str, Constant)]) -> (String, Constants) {
     let mut constants = Constants::new();
     for (name, constant) in parameters {
         let kind = match constant {
             Constant::Text(_) => "String",
             Constant::Integer(_) => "Int64",
         };
-        if body.contains(&format!("${name}")) {
-            body = body.replace(&format!("${name}"), &format!("{{{name}:{kind}}}"));
+        if sql.contains(&format!("${name}")) {
+            sql = sql.replace(&format!("${name}"), &format!("{{{name}:{kind}}}"));
             constants.push(((*name).to_owned(), constant.clone()));
         }
     }
-    let mut with = String::from("WITH heads AS (");
-    with.push_str(&heads(snapshot));
-    with.push(')');
-    for table in tables().iter().filter(|table| mentions(&body, table.name)) {
-        let _ = write!(with, ", {} AS ({})", table.name, table.query(snapshot)); // writing to a String cannot fail
-    }
-    let body = body.trim_start();
-    let rest = body.strip_prefix("WITH ").map_or_else(|| format!(" {body}"), |rest| format!(", {rest}"));
-    (with + &rest, constants)
-}
-
-fn mentions(text: &str, table: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == table)
+    (sql, constants)
 }
 
 /// The looks at partitions as a table: ids and numbers of our own, no text from outside.
@@ -78,7 +97,7 @@ fn heads(snapshot: &Snapshot) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::figures::Counters;
-    use super::{Constant, compare, render};
+    use super::{Constant, Text, compare, render};
     use crate::catalog::Snapshot;
 
     fn counters(all: &[(&str, i64)]) -> Counters {
@@ -101,11 +120,34 @@ mod tests {
     fn rendering() {
         let sql = "-- says why\nWITH x AS (SELECT task_id FROM task_events WHERE event_us < $to_us)\nSELECT $to_us FROM x";
         let parameters = [("to_us", Constant::Integer(5)), ("unused", Constant::Integer(6))];
-        let (sql, constants) = render(&Snapshot::default(), sql, &parameters);
+        let text = Text { name: "own.sql", sql };
+        let (sql, constants) = render(&Snapshot::default(), text, &[], &parameters);
         assert!(sql.starts_with("WITH heads AS (SELECT '' AS topic_id"), "{sql}");
         assert!(sql.contains(", task_events AS (SELECT "), "{sql}");
         assert!(!sql.contains("credit_events"), "{sql}");
         assert!(sql.ends_with(", x AS (SELECT task_id FROM task_events WHERE event_us < {to_us:Int64})\nSELECT {to_us:Int64} FROM x"), "{sql}");
         assert_eq!(constants, [("to_us".to_owned(), Constant::Integer(5))]);
+    }
+
+    /// Scenario: a text that reads one of two texts computed once; that one reads a table and a parameter.
+    /// Guarantees: the table, then the text under its file's name, then the reader; the other text is left out.
+    #[test]
+    fn texts_that_others_read() {
+        let seen = Text {
+            name: "job/seen.sql",
+            sql: "-- why\nSELECT task_id FROM task_events WHERE event_us < $to_us",
+        };
+        let other = Text { name: "job/other.sql", sql: "SELECT task_id FROM credit_events" };
+        let text = Text { name: "job/check.sql", sql: "SELECT count(*) AS tasks FROM seen" };
+        let parameters = [("to_us", Constant::Integer(5))];
+        let (sql, constants) = render(&Snapshot::default(), text, &[seen, other], &parameters);
+        let table = sql.find(", task_events AS (SELECT ").expect("the table");
+        let seen = sql.find(", seen AS (SELECT task_id FROM task_events WHERE event_us < {to_us:Int64})");
+        assert!(table < seen.expect("the text"), "{sql}");
+        assert!(
+            sql.ends_with(") SELECT count(*) AS tasks FROM seen") && !sql.contains("credit_events"),
+            "{sql}"
+        );
+        assert_eq!(constants.len(), 1);
     }
 }

@@ -44,6 +44,14 @@ impl Counters {
         Ok(Counters(counters))
     }
 
+    /// Adds other counters, name by name.
+    pub(super) fn add(&mut self, more: Counters) {
+        for (name, number) in more.0 {
+            let sum = self.0.entry(name).or_default();
+            *sum = sum.saturating_add(number);
+        }
+    }
+
     /// A counter; 0 where it is not there, which is what a group without rows says.
     pub(super) fn get(&self, group: &str, name: &str) -> i64 {
         let key = if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") };

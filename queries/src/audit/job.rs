@@ -19,6 +19,19 @@ impl Text {
     pub(super) fn sha256(self) -> String {
         hex::encode(Sha256::digest(self.sql))
     }
+
+    /// The name of its file, without folder and ending.
+    pub(super) fn stem(self) -> &'static str {
+        let file = self.name.rsplit('/').next().unwrap_or(self.name);
+        file.strip_suffix(".sql").unwrap_or(file)
+    }
+
+    /// Whether it reads a table.
+    pub(super) fn mentions(self, table: &str) -> bool {
+        let bare = self.sql.lines().filter(|line| !line.starts_with("--"));
+        let mut words = bare.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.any(|word| word == table)
+    }
 }
 
 /// The text in a file below `sql/audit`.
@@ -34,6 +47,11 @@ pub(super) struct Job {
     pub(super) name: JobName,
     /// One row for each task, wallet or case: a view that the other texts read, named `subjects`.
     pub(super) subjects: Option<Text>,
+    /// Texts that are computed once a run; the others read each as a table under the name of its file.
+    pub(super) once: &'static [Text],
+    /// Every text takes its rows from `task_bucket` in [`$bucket_first`, `$bucket_next`) and every counter is a sum over tasks, so
+    /// that buckets may be read one after another and added up. Offenders are in order of their ids.
+    pub(super) by_bucket: bool,
     /// `grp` and integers: the counters.
     pub(super) figures: Text,
     /// `id`, `why`, `detail`: who broke the rule.

@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::display_plan_ascii;
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 /// What a session may use.
@@ -74,14 +75,16 @@ pub fn runtime(memory_bytes_max: Option<usize>) -> Result<Arc<RuntimeEnv>> {
     Ok(Arc::new(runtime.build()?))
 }
 
-/// Says at debug level what a plan that was run looked like, and what it spilled.
-pub(super) fn log(text: &str, plan: &dyn ExecutionPlan) {
+/// Says at debug level what a plan that was run looked like, how long it took, and what it spilled.
+pub(super) fn log(text: &str, plan: &dyn ExecutionPlan, elapsed: Duration) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
     let spilled = Spilled::by(plan);
     let shape = display_plan_ascii(plan, false);
-    tracing::debug!(text, spills = spilled.spills, spilled_bytes = spilled.bytes, "plan was run\n{shape}");
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let Spilled { spills, bytes } = spilled;
+    tracing::debug!(text, elapsed_us, spills, spilled_bytes = bytes, "plan was run\n{shape}");
 }
 
 /// What a plan wrote to disk because memory was short.

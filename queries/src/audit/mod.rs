@@ -15,11 +15,13 @@ pub mod history;
 mod job;
 mod jobs;
 mod limits;
+mod passes;
 pub mod progress;
 pub mod report;
 pub mod result;
 mod settings;
 pub mod statistics;
+mod texts;
 
 pub use auditor::{AuditError, Auditor, Source};
 pub use cluster::{Working, work};

@@ -1,10 +1,14 @@
 //! Writing every table as Parquet, with the snapshot beside it, so that the same jobs run elsewhere and later.
 
-use super::parquet::{MANIFEST, Manifest, ParquetError, Place};
+use super::parquet::{FORMAT, MANIFEST, Manifest, ParquetError, Place};
 use super::snapshot::Snapshot;
-use super::table::{Table, tables};
+use super::table::{BUCKET, Table, tables};
+use datafusion::common::config::TableParquetOptions;
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::prelude::SessionContext;
+
+/// Rows of a row group. One a bucket is open at once, and each is held in memory until it is full.
+const GROUP_ROWS_MAX: usize = 32_768;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +17,7 @@ pub struct Exported {
     pub rows: Vec<(String, u64)>,
 }
 
-/// Writes all tables of a session below a place, one folder a table, large ones one folder a month.
+/// Writes all tables of a session below a place, one folder a table, large ones one folder a bucket of tasks.
 /// The manifest comes last: a folder without one is not an export.
 ///
 /// # Errors
@@ -29,28 +33,23 @@ pub async fn export(
     for table in tables() {
         rows.push((table.name.to_owned(), write(context, place, table).await?));
     }
-    let manifest = Manifest { format: 1, snapshot: snapshot.clone(), rows: rows.clone() };
+    let manifest = Manifest { format: FORMAT, snapshot: snapshot.clone(), rows: rows.clone() };
     place.put(MANIFEST, serde_json::to_vec_pretty(&manifest)?).await?;
     Ok(Exported { rows })
 }
 
 async fn write(context: &SessionContext, place: &Place, table: &Table) -> Result<u64, ParquetError> {
-    let frame = match table.month_of {
-        "" => context.table(table.name).await?,
-        column => {
-            let month = format!("to_char(to_timestamp_micros({column}), '%Y-%m') AS month");
-            context.sql(&format!("SELECT *, {month} FROM {}", table.name)).await?
-        }
-    };
-    let options = match table.month_of {
-        "" => DataFrameWriteOptions::new().with_single_file_output(true),
-        _ => DataFrameWriteOptions::new().with_partition_by(vec!["month".to_owned()]),
-    };
-    let to = match table.month_of {
-        "" => place.url(&format!("{}/all.parquet", table.name)),
-        _ => place.url(&format!("{}/", table.name)),
-    };
-    let written = frame.write_parquet(&to, options, None).await?;
+    let frame = context.table(table.name).await?;
+    let (mut options, mut to) = (DataFrameWriteOptions::new(), place.url(&format!("{}/", table.name)));
+    if table.bucketed {
+        options = options.with_partition_by(vec![BUCKET.to_owned()]);
+    } else {
+        options = options.with_single_file_output(true);
+        to.push_str("all.parquet");
+    }
+    let mut parquet = TableParquetOptions::default();
+    parquet.global.max_row_group_size = GROUP_ROWS_MAX;
+    let written = frame.write_parquet(&to, options, Some(parquet)).await?;
     let counts = written.iter().filter_map(|batch| {
         let column = batch.column(0);
         let counts = arrow_array::cast::AsArray::as_primitive_opt::<arrow_array::types::UInt64Type>(column)?;

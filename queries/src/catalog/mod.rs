@@ -21,4 +21,5 @@ pub use parquet::{ParquetError, Place, open as open_parquet, register as registe
 pub use scan::ScanCodec;
 pub(crate) use scan::{ClickHouseScan, answer};
 pub use snapshot::{Head, Snapshot};
+pub(crate) use table::BUCKETS;
 pub use table::{Column, Table, tables};

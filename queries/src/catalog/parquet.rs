@@ -1,8 +1,8 @@
 //! Reading what `tally audit export` wrote: a folder or an object store with one folder a table and a manifest.
 
 use super::snapshot::Snapshot;
-use super::table::{Table, tables};
-use arrow_schema::DataType;
+use super::table::{BUCKET, Table, tables};
+use arrow_schema::{DataType, Schema};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -17,6 +17,8 @@ use url::Url;
 
 /// The file that makes a folder an export.
 pub(super) const MANIFEST: &str = "manifest.json";
+/// Of an export with buckets; 1 had months.
+pub(super) const FORMAT: u32 = 2;
 
 /// What stands in it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub enum ParquetError {
     #[error("{0} holds no {MANIFEST}: it is no export, or one that was not finished")]
     NoManifest(String),
     /// The manifest is of another time.
-    #[error("the export has format {0}, this program knows 1")]
+    #[error("the export has format {0}, this program knows {FORMAT}: export again")]
     Format(u32),
     /// The manifest is no JSON of ours.
     #[error("{MANIFEST} cannot be read")]
@@ -127,7 +129,7 @@ pub async fn open(place: &Place) -> Result<Snapshot, ParquetError> {
     let bytes = bytes.ok_or_else(|| ParquetError::NoManifest(place.url.to_string()))?;
     let manifest: Manifest = serde_json::from_slice(&bytes)?;
     match manifest.format {
-        1 => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
+        FORMAT => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
         other => Err(ParquetError::Format(other)),
     }
 }
@@ -148,9 +150,12 @@ fn listing(place: &Place, table: &Table) -> Result<ListingTable, ParquetError> {
     let url = ListingTableUrl::parse(place.url(&format!("{}/", table.name)))?;
     let format = ParquetFormat::default().with_force_view_types(false);
     let mut options = ListingOptions::new(Arc::new(format)).with_file_extension(".parquet");
-    if !table.month_of.is_empty() {
-        options = options.with_table_partition_cols(vec![("month".to_owned(), DataType::Utf8)]);
+    let mut schema = table.schema();
+    if table.bucketed {
+        let own = schema.fields().iter().filter(|field| field.name() != BUCKET).cloned();
+        schema = Arc::new(Schema::new(own.collect::<Vec<_>>()));
+        options = options.with_table_partition_cols(vec![(BUCKET.to_owned(), DataType::Int64)]);
     }
-    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(table.schema());
+    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
     Ok(ListingTable::try_new(config)?)
 }

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub beyond_taken: i64,
     /// Those of partitions without any receipt, and those appended more than an hour ago: their receipts are late or gone.
     pub beyond_waiting: i64,
+    /// No `state_version` of a task event is above.
+    pub state_version_max: i64,
     /// Rows in each table, as the store counts them: an estimate for plans and progress.
     pub rows: Vec<(String, u64)>,
     /// The store's version.
@@ -107,6 +109,9 @@ impl Snapshot {
         let events =
             client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
         let (first_event_us, last_event_us) = events.map_err(failed("first and last event"))?;
+        // after the bounds, so that it holds for every row below them
+        let versions =
+            client.query("SELECT max(state_version) AS most FROM task_events").fetch_one::<i64>().await;
         let rows =
             client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
         let version = client.query("SELECT version()").fetch_one::<String>().await;
@@ -118,6 +123,7 @@ impl Snapshot {
             last_event_us,
             beyond_taken: 0,
             beyond_waiting: 0,
+            state_version_max: versions.map_err(failed("the highest version of a state"))?,
             rows: rows.map_err(failed("rows of tables"))?,
             version: version.map_err(failed("version"))?,
         };

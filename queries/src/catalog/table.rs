@@ -9,6 +9,12 @@ use tally_schemas::{Kind, Topic, columns};
 /// How far `occurred_at` may lie from the append time before the append time is taken for it: 5 minutes.
 pub(crate) const SKEW_MICROS_MAX: i64 = 300_000_000;
 
+/// Tasks fall into so many buckets by the hash of their id. An export keeps each in files of its own, and jobs about
+/// tasks read a few at a time.
+pub(crate) const BUCKETS: i64 = 64;
+/// The column that says which.
+pub(super) const BUCKET: &str = "task_bucket";
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -43,8 +49,8 @@ pub struct Table {
     bounded: Bounded,
     /// The expression whose hash spreads its rows over partitions; empty for tables that are read in one piece.
     pub(super) spread: &'static str,
-    /// The column whose month names a folder of exported files; empty for tables written as one.
-    pub(super) month_of: &'static str,
+    /// Whether an export keeps a folder a bucket, instead of one file.
+    pub(super) bucketed: bool,
 }
 
 impl Table {
@@ -151,6 +157,12 @@ fn event_time() -> [Column; 2] {
     ]
 }
 
+/// The bucket of a row's task; rows without one are spread by another expression.
+fn bucket(task: &str, otherwise: &str) -> Column {
+    let sql = format!("toInt64(cityHash64(if({task} = '', {otherwise}, {task})) % {BUCKETS})");
+    column(BUCKET, DataType::Int64, sql)
+}
+
 fn facts(topic: Topic) -> Table {
     let of = |c: &tally_schemas::Column| match &c.kind {
         Kind::Text | Kind::Uuid | Kind::Enum(_) => text(&c.name),
@@ -162,6 +174,12 @@ fn facts(topic: Topic) -> Table {
     all.extend(event_time());
     all.extend(coordinates());
     all.push(digest("digest"));
+    if topic == Topic::Task {
+        // the tag's number in the dictionary, which is cheaper to compare than its name
+        let sql = "toInt64(CAST(t.policy_tag AS Int8))".to_owned();
+        all.push(column("policy_code", DataType::Int64, sql));
+    }
+    all.push(bucket("t.task_id", "toString(t.event_id)"));
     let from = match topic {
         Topic::Credit => "credit_events_final",
         Topic::License => "license_events_final",
@@ -174,7 +192,7 @@ fn facts(topic: Topic) -> Table {
         Topic::Moderation => "t.case_id",
     };
     let bounded = Bounded::Offset;
-    Table { name: topic.table(), from, columns: all, bounded, spread, month_of: "event_us" }
+    Table { name: topic.table(), from, columns: all, bounded, spread, bucketed: true }
 }
 
 fn audit_log() -> Table {
@@ -190,8 +208,9 @@ fn audit_log() -> Table {
     all.extend([Column { sql: event_sql, ..event }, Column { sql: skewed_sql, ..skewed }]);
     all.extend(["source", "kind", "policy_tag", "actor_id", "actor_role", "task_id", "wallet_id"].map(text));
     all.extend(["user_id", "creator_id", "license_id", "template_id", "case_id"].map(text));
+    all.push(bucket("t.task_id", "toString(t.offset)"));
     let (from, spread) = ("audit_log_final", "t.offset");
-    Table { name: "audit_log", from, columns: all, bounded: Bounded::Offset, spread, month_of: "appended_us" }
+    Table { name: "audit_log", from, columns: all, bounded: Bounded::Offset, spread, bucketed: true }
 }
 
 fn dead_letters() -> Table {
@@ -202,21 +221,22 @@ fn dead_letters() -> Table {
     all.push(column("key", DataType::Utf8, key.to_owned()));
     all.push(digest("raw_sha256"));
     all.push(integer("replay_attempt"));
+    all.push(bucket(key, "toString(t.offset)"));
     let from = "dead_letters_final";
-    Table { name: "dead_letters", from, columns: all, bounded: Bounded::Offset, spread: "", month_of: "" }
+    Table { name: "dead_letters", from, columns: all, bounded: Bounded::Offset, spread: "", bucketed: false }
 }
 
 fn gaps() -> Table {
     let all = vec![text("topic"), text("topic_id"), integer("partition"), integer("first"), integer("next")];
     let columns = all.into_iter().chain([text("kind")]).collect();
-    Table { name: "gaps", from: "gaps_final", columns, bounded: Bounded::First, spread: "", month_of: "" }
+    Table { name: "gaps", from: "gaps_final", columns, bounded: Bounded::First, spread: "", bucketed: false }
 }
 
 fn feed_deliveries() -> Table {
     let mut all = vec![text("subject"), text("session"), text("event_id"), text("type")];
     all.extend([time("appended_at", 3), time("sent_at", 3), time("acked_at", 3)]);
     let from = "feed_deliveries_final";
-    Table { name: "feed_deliveries", from, columns: all, bounded: Bounded::No, spread: "", month_of: "" }
+    Table { name: "feed_deliveries", from, columns: all, bounded: Bounded::No, spread: "", bucketed: false }
 }
 
 fn feed_resumes() -> Table {
@@ -228,7 +248,7 @@ fn feed_resumes() -> Table {
         text("outcome"),
     ];
     let from = "feed_resumes_final";
-    Table { name: "feed_resumes", from, columns, bounded: Bounded::No, spread: "", month_of: "" }
+    Table { name: "feed_resumes", from, columns, bounded: Bounded::No, spread: "", bucketed: false }
 }
 
 #[cfg(test)]

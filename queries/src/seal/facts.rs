@@ -7,20 +7,25 @@
 //! - Does each accepted receipt have its fact, each fact its receipt, and do the fact's coordinates lie where the
 //!   earliest receipt of that content does? ClickHouse answers with the offenders only.
 
-use super::{Lane, SealError};
+use super::{Lane, SealError, cores};
 use crate::QueryError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, UInt64Type};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
+use clickhouse::query::BytesCursor;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
+use std::collections::VecDeque;
 use tally_schemas::{Kind, Sha256Digest, Topic, arrow_schema, columns, content_digests, content_text};
 use uuid::Uuid;
 
 /// Offenders that the second question gives; more than this cannot be told apart.
 pub(super) const OFFENDERS_MAX: u64 = 100_000;
+
+/// Batches of facts that may wait to be digested, or be digested, at once.
+const BATCHES_MAX: usize = 4;
 
 /// Which facts are read.
 #[derive(Clone, Debug)]
@@ -64,44 +69,79 @@ fn shape(contract: Topic) -> String {
 const OWN: [&str; 5] =
     ["f.partition", "f.`offset`", "toUnixTimestamp64Milli(f.appended_at)", "f.digest", "f.rank"];
 
-/// Reads facts batch by batch and hands each to `each`: topic names, the contract's columns, then [`OWN`].
-pub(super) async fn read(
-    client: &Client,
+/// Facts on their way out of ClickHouse.
+pub(super) struct Facts {
     contract: Topic,
-    which: &Which,
-    mut each: impl FnMut(&Batch) -> Result<(), SealError> + Send,
-) -> Result<u64, SealError> {
-    let failed = |source| SealError::Query(QueryError::new("facts", source));
-    let fields = format!("CAST(f.topic AS String), {}, {}", shape(contract), OWN.join(", "));
-    let mut sql = format!("SELECT {fields} FROM {} AS f FINAL", contract.table());
-    if let Which::Receipts { .. } = which {
-        sql.push(' ');
-        sql.push_str(include_str!("../../sql/seal_facts_of.sql"));
+    cursor: BytesCursor,
+    decoder: StreamDecoder,
+    /// Bytes that came and are not decoded yet.
+    buffer: Buffer,
+}
+
+fn failed(source: clickhouse::error::Error) -> SealError {
+    SealError::Query(QueryError::new("facts", source))
+}
+
+impl Facts {
+    /// Begins to read: topic names, the contract's columns, then [`OWN`].
+    pub(super) fn open(client: &Client, contract: Topic, which: &Which) -> Result<Facts, SealError> {
+        let fields = format!("CAST(f.topic AS String), {}, {}", shape(contract), OWN.join(", "));
+        let mut sql = format!("SELECT {fields} FROM {} AS f FINAL", contract.table());
+        if let Which::Receipts { .. } = which {
+            sql.push(' ');
+            sql.push_str(include_str!("../../sql/seal_facts_of.sql"));
+        }
+        let mut question = client.query(&sql);
+        if let Which::Receipts { lane, from, next } = which {
+            question =
+                question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
+            question = question.param("from", *from).param("next", *next);
+        }
+        let question = question
+            .with_setting("output_format_arrow_string_as_string", "1")
+            .with_setting("output_format_arrow_compression_method", "none")
+            .with_setting("output_format_arrow_low_cardinality_as_dictionary", "0")
+            .with_setting("do_not_merge_across_partitions_select_final", "1");
+        let cursor = question.fetch_bytes("ArrowStream").map_err(failed)?;
+        Ok(Facts { contract, cursor, decoder: StreamDecoder::new(), buffer: Buffer::from(Vec::<u8>::new()) })
     }
-    let mut question = client.query(&sql);
-    if let Which::Receipts { lane, from, next } = which {
-        question = question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
-        question = question.param("from", *from).param("next", *next);
-    }
-    let question = question
-        .with_setting("output_format_arrow_string_as_string", "1")
-        .with_setting("output_format_arrow_compression_method", "none")
-        .with_setting("output_format_arrow_low_cardinality_as_dictionary", "0")
-        .with_setting("do_not_merge_across_partitions_select_final", "1");
-    let mut cursor = question.fetch_bytes("ArrowStream").map_err(failed)?;
-    let (mut decoder, mut count) = (StreamDecoder::new(), 0);
-    while let Some(bytes) = cursor.next().await.map_err(failed)? {
-        let mut buffer = Buffer::from(bytes);
-        while !buffer.is_empty() {
-            let batch = decoder.decode(&mut buffer).map_err(SealError::malformed)?;
-            if let Some(batch) = batch {
-                count += batch.num_rows() as u64;
-                each(&Batch::new(contract, &batch)?)?;
+
+    /// The next batch. An answer that was cut off is an error.
+    pub(super) async fn next(&mut self) -> Result<Option<Batch>, SealError> {
+        loop {
+            while !self.buffer.is_empty() {
+                if let Some(batch) = self.decoder.decode(&mut self.buffer).map_err(SealError::malformed)? {
+                    return Batch::new(self.contract, &batch).map(Some);
+                }
+            }
+            match self.cursor.next().await.map_err(failed)? {
+                Some(bytes) => self.buffer = Buffer::from(bytes),
+                None => {
+                    self.decoder.finish().map_err(SealError::malformed)?;
+                    return Ok(None);
+                }
             }
         }
     }
-    decoder.finish().map_err(SealError::malformed)?;
-    Ok(count)
+}
+
+/// Digests every fact of a contract again: how many there are, and those that are not what they say.
+pub(super) async fn all_wrong(client: &Client, contract: Topic) -> Result<(u64, Vec<Wrong>), SealError> {
+    let mut facts = Facts::open(client, contract, &Which::All)?;
+    let (mut count, mut wrong, mut waiting) = (0, Vec::new(), VecDeque::new());
+    while let Some(batch) = facts.next().await? {
+        count += batch.rows() as u64;
+        waiting.push_back(cores::begin(async move { Ok(batch.wrong()) }));
+        if waiting.len() >= BATCHES_MAX
+            && let Some(first) = waiting.pop_front()
+        {
+            wrong.extend(cores::end(first).await?);
+        }
+    }
+    for batch in waiting {
+        wrong.extend(cores::end(batch).await?);
+    }
+    Ok((count, wrong))
 }
 
 /// A batch of facts: content in the contract's shape, and what the route added.
@@ -124,6 +164,11 @@ impl Batch {
         let schema = arrow_schema(contract).clone();
         let content = RecordBatch::try_new(schema, rest[..width].to_vec()).map_err(SealError::malformed)?;
         Ok(Batch { contract, content, topic: topic.clone(), own: rest[width..].to_vec() })
+    }
+
+    /// How many facts it holds.
+    pub(super) fn rows(&self) -> usize {
+        self.content.num_rows()
     }
 
     fn digest(&self, row: usize) -> &[u8] {
@@ -201,6 +246,7 @@ pub(super) struct Mismatch {
 pub(super) async fn mismatches(client: &Client, contract: Topic) -> Result<Vec<Mismatch>, SealError> {
     let question = client.query(include_str!("../../sql/seal_facts.sql"));
     let question = question.param("facts", contract.table()).param("contract", contract.name());
-    let rows = question.param("limit", OFFENDERS_MAX + 1).fetch_all().await;
+    let rows =
+        question.param("key", rand::random::<u64>()).param("limit", OFFENDERS_MAX + 1).fetch_all().await;
     rows.map_err(|source| SealError::Query(QueryError::new("facts without receipts", source)))
 }

@@ -12,9 +12,11 @@
 //! | `proof` | inclusion and consistency |
 //! | `prove` | proof files, and checking them with nothing but the public key |
 //! | `report` | findings and exit codes |
+//! | `cores` | work beside other work |
 
 mod check;
 mod checkpoint;
+mod cores;
 mod diff;
 mod error;
 mod facts;

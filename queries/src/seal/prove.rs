@@ -14,7 +14,7 @@
 //! leaf → content digest → content. What is readable is made again from the exact bytes and must be equal.
 
 use super::checkpoint::{self, Checkpoint, Head, claim};
-use super::facts::{self, Which};
+use super::facts::{self, Facts, Which};
 use super::keys::Keys;
 use super::leaf::{Bytes, Key, Kind, leaf};
 use super::log::Log;
@@ -170,12 +170,10 @@ async fn content(client: &Client, lane: &Lane, offset: i64, digest: &Hash) -> Re
     let contract = facts::contract(&lane.topic);
     let contract = contract.ok_or_else(|| SealError::malformed(format!("no contract for {}", lane.topic)))?;
     let which = Which::Receipts { lane: lane.clone(), from: offset, next: offset + 1 };
-    let mut found = None;
-    facts::read(client, contract, &which, |batch| {
-        found = found.take().or_else(|| batch.content_of(digest));
-        Ok(())
-    })
-    .await?;
+    let (mut facts, mut found) = (Facts::open(client, contract, &which)?, None);
+    while let Some(batch) = facts.next().await? {
+        found = found.or_else(|| batch.content_of(digest));
+    }
     found.ok_or_else(|| SealError::Altered(format!("the fact of {lane}/{offset} is not there")))
 }
 

@@ -15,7 +15,7 @@ use super::log::{HINT, LaneLog, Log, NEWEST, numbered};
 use super::rows::Leaves;
 use super::tree::{Tile, Tree, WIDTH};
 use super::verify;
-use super::{Head, Lane, SealError, history};
+use super::{Head, Lane, SealError, cores, history};
 use bytes::Bytes;
 use clickhouse::Client;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -160,7 +160,8 @@ async fn extend(
     }
     let one = |lane: Lane| {
         let head = heads.get(&(lane.topic_id, lane.partition)).cloned();
-        async move { Box::pin(extend_lane(client, log, lane, head)).await }
+        let (client, log) = (client.clone(), log.clone());
+        cores::end(cores::begin(async move { extend_lane(&client, &log, lane, head).await }))
     };
     let done: Vec<(Option<Head>, LaneSealed)> =
         stream::iter(lanes).map(one).buffered(LANES_MAX).try_collect().await?;

@@ -24,14 +24,14 @@
 
 use super::check::{self, Checked};
 use super::checkpoint::{self, Checkpoint, leaves};
-use super::facts::{self, Mismatch, OFFENDERS_MAX, Which};
+use super::facts::{self, Facts, Mismatch, OFFENDERS_MAX, Which, Wrong};
 use super::history::Remembered;
 use super::keys::Keys;
 use super::leaf::{Key, Kind};
 use super::log::Log;
 use super::report::{Class, Finding, Report};
 use super::sealer::{LANES_MAX, newest};
-use super::{Head, Lane, SealError, history};
+use super::{Head, Lane, SealError, cores, history};
 use crate::QueryError;
 use clickhouse::{Client, Row};
 use futures::stream::{self, StreamExt};
@@ -181,23 +181,39 @@ async fn everything(
     request: &Request,
     report: &mut Report,
 ) {
-    let one = |head| async move { (head, Box::pin(check::lane(client, log, head, 0, false)).await) };
-    let mut lanes = stream::iter(&checkpoint.heads).map(one).buffered(LANES_MAX);
-    while let Some((head, checked)) = lanes.next().await {
+    let one = |head: &Head| {
+        let (client, log, head) = (client.clone(), log.clone(), head.clone());
+        cores::end(cores::begin(async move { check::lane(&client, &log, &head, 0, false).await }))
+    };
+    let lanes = stream::iter(&checkpoint.heads).map(one).buffered(LANES_MAX).collect::<Vec<_>>();
+    let contracts = async {
+        let mut all = Vec::new();
+        for contract in Topic::ALL {
+            let (wrong, mismatches) =
+                (facts::all_wrong(client, contract).await, facts::mismatches(client, contract).await);
+            all.push((contract, wrong, mismatches));
+        }
+        all
+    };
+    let (lanes, contracts) = futures::join!(lanes, contracts);
+    for (head, checked) in checkpoint.heads.iter().zip(lanes) {
         take(report, head, checked);
     }
-    drop(lanes);
     for head in checkpoint.heads.iter().filter(|head| facts::contract(&head.lane.topic).is_none()) {
         let text = "no contract for this topic: its facts cannot be checked";
         report.add(Finding::lane(Class::Unchecked, &head.lane, text));
     }
     let heads: HashMap<_, _> =
         checkpoint.heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
-    for contract in Topic::ALL {
-        if let Err(error) = content(client, contract, &Which::All, report, None).await {
-            report.add(error.into());
+    for (contract, wrong, mismatches) in contracts {
+        match wrong {
+            Ok((count, wrong)) => {
+                report.facts += count;
+                wrong.into_iter().for_each(|fact| altered(contract, fact, report));
+            }
+            Err(error) => report.add(error.into()),
         }
-        match facts::mismatches(client, contract).await {
+        match mismatches {
             Ok(found) if found.len() as u64 > OFFENDERS_MAX => {
                 let text = "more facts and receipts do not match than can be told apart";
                 report.add(Finding {
@@ -243,29 +259,28 @@ fn mismatch(
     }
 }
 
-/// Digests facts again; `expected` are the receipts whose facts must be among them.
+fn altered(contract: Topic, fact: Wrong, report: &mut Report) {
+    let at = format!("{}/{}/{}", fact.topic, fact.partition, fact.offset);
+    report.add(Finding::row(contract.table(), at, fact.event_id, fact.what));
+}
+
+/// Digests facts of a stretch again; the receipts that were checked must have theirs among them.
 async fn content(
     client: &Client,
     contract: Topic,
     which: &Which,
     report: &mut Report,
-    expected: Option<(&Head, &Checked)>,
+    (head, checked): (&Head, &Checked),
 ) -> Result<(), SealError> {
-    let (mut wrong, mut seen) = (Vec::new(), HashSet::new());
-    let count = facts::read(client, contract, which, |batch| {
+    let (mut wrong, mut seen, mut count) = (Vec::new(), HashSet::new(), 0);
+    let mut facts = Facts::open(client, contract, which)?;
+    while let Some(batch) = facts.next().await? {
+        count += batch.rows() as u64;
         wrong.extend(batch.wrong());
-        if expected.is_some() {
-            seen.extend(batch.digests());
-        }
-        Ok(())
-    })
-    .await?;
-    report.facts += count;
-    for fact in wrong {
-        let at = format!("{}/{}/{}", fact.topic, fact.partition, fact.offset);
-        report.add(Finding::row(contract.table(), at, fact.event_id, fact.what));
+        seen.extend(batch.digests());
     }
-    let Some((head, checked)) = expected else { return Ok(()) };
+    report.facts += count;
+    wrong.into_iter().for_each(|fact| altered(contract, fact, report));
     for receipt in checked.accepted.iter().filter(|receipt| !seen.contains(&receipt.digest)) {
         let at = format!("{}/{}", head.lane, receipt.offset);
         let what = "has its receipt and no fact: it was deleted, or its key was altered";
@@ -281,7 +296,7 @@ async fn facts_of(client: &Client, head: &Head, checked: &Checked, report: &mut 
         return report.add(Finding::lane(Class::Unchecked, &head.lane, text));
     };
     let which = Which::Receipts { lane: head.lane.clone(), from: checked.from, next: checked.next };
-    if let Err(error) = content(client, contract, &which, report, Some((head, checked))).await {
+    if let Err(error) = content(client, contract, &which, report, (head, checked)).await {
         report.add(error.into());
     }
 }

@@ -62,8 +62,8 @@ fn worker(input: &[&str]) -> (Tally, String) {
 
 /// Scenario: completeness and offsets of one store: from ClickHouse and from its export, alone, in little memory, and by two workers.
 /// Then one worker is gone.
-/// Guarantees: the planted losses and nothing else, whichever way; the limit is kept by spilling; plans are distributed; a worker
-/// that is gone is an ERROR that names it.
+/// Guarantees: the planted losses and nothing else, whichever way; the limit is kept by spilling, and with files by reading a few
+/// buckets at a time; plans are distributed; a worker that is gone is an ERROR that names it.
 #[test]
 fn the_same_answer_in_little_memory_and_on_workers() {
     let store = store();
@@ -77,7 +77,7 @@ fn the_same_answer_in_little_memory_and_on_workers() {
     let workers = format!("{first_at},{second_at}");
 
     // offsets is the plan with the most operators, each of which wants its share
-    for (job, memory) in [("completeness", "48MB"), ("offsets", "160MB")] {
+    for (job, memory) in [("completeness", "16MB"), ("offsets", "160MB")] {
         let (alone, _) = judged(job, &clickhouse, &[]);
         assert_eq!(alone["verdict"], "FAIL", "{alone:#}");
         if job == "completeness" {
@@ -89,7 +89,8 @@ fn the_same_answer_in_little_memory_and_on_workers() {
         for input in [&clickhouse[..], &["--parquet", &place]] {
             let (little, log) = judged(job, input, &["--memory-limit", memory]);
             assert_eq!(little, alone, "{job} of {input:?} in little memory\n{log}");
-            if job == "completeness" {
+            // of files a pass takes so few buckets that nothing need be spilled
+            if job == "completeness" && input != ["--parquet", &place] {
                 let spilled =
                     log.lines().any(|line| line.contains(" spills=") && !line.contains(" spills=0 "));
                 assert!(spilled, "nothing was spilled\n{log}");

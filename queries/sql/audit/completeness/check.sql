@@ -1,7 +1,7 @@
 -- The same by joins and by position: a chain is whole where every event of a task stands at the place its state_version says.
 WITH placed AS (
     SELECT task_id, state_version, kind, policy_tag, event_us, row_number() OVER (PARTITION BY task_id ORDER BY state_version) AS place
-    FROM task_events
+    FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
 ), own AS (
     SELECT task_id, min(event_us) AS own_at, count(*) AS events,
         max(CASE WHEN state_version <> place OR (state_version = 1 AND kind <> 'SUBMITTED') THEN 1 ELSE 0 END) AS broken_chain,
@@ -10,23 +10,22 @@ WITH placed AS (
     FROM placed
     GROUP BY task_id
 ), receipts AS (
-    SELECT task_id, count(*) AS receipts FROM audit_log WHERE topic = $task_topic AND disposition = 'ACCEPTED' GROUP BY task_id
+    SELECT task_id, count(*) AS receipts FROM audit_log
+    WHERE topic = $task_topic AND disposition = 'ACCEPTED' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
+    GROUP BY task_id
 ), elsewhere AS (
-    SELECT task_id, event_us FROM credit_events WHERE task_id <> ''
+    SELECT task_id, event_us FROM credit_events
+    WHERE task_id <> '' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
     UNION ALL
-    SELECT task_id, event_us FROM license_events WHERE task_id <> ''
+    SELECT task_id, event_us FROM license_events
+    WHERE task_id <> '' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
     UNION ALL
-    SELECT task_id, event_us FROM moderation_events WHERE task_id <> ''
+    SELECT task_id, event_us FROM moderation_events
+    WHERE task_id <> '' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
 ), other AS (
     SELECT task_id, min(event_us) AS other_at FROM elsewhere GROUP BY task_id
-), replayed AS (
-    SELECT DISTINCT topic, raw_sha256 FROM audit_log WHERE disposition = 'ACCEPTED'
 ), letters AS (
-    SELECT dead_letters.key AS task_id, min(dead_letters.appended_us) AS dead_at,
-        max(CASE WHEN dead_letters.reason IN ('policy_tag_missing', 'policy_tag_unknown') THEN 1 ELSE 0 END) AS untagged
-    FROM dead_letters LEFT JOIN replayed ON replayed.topic = dead_letters.topic AND replayed.raw_sha256 = dead_letters.raw_sha256
-    WHERE dead_letters.topic = $task_topic AND dead_letters.key <> '' AND dead_letters.reason <> 'wrong_topic' AND replayed.topic IS NULL
-    GROUP BY dead_letters.key
+    SELECT task_id, dead_at, untagged FROM letters_again WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
 ), names AS (
     SELECT task_id FROM own UNION ALL SELECT task_id FROM other UNION ALL SELECT task_id FROM letters
 ), tasks AS (

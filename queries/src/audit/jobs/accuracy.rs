@@ -7,6 +7,8 @@ use super::JobName;
 pub(super) const JOB: Job = Job {
     name: JobName::Accuracy,
     subjects: Some(text!("accuracy/subjects.sql")),
+    once: &[],
+    by_bucket: false,
     figures: text!("accuracy/figures.sql"),
     offenders: text!("accuracy/offenders.sql"),
     check: text!("accuracy/check.sql"),

@@ -7,6 +7,8 @@ use super::JobName;
 pub(super) const JOB: Job = Job {
     name: JobName::Balances,
     subjects: Some(text!("balances/subjects.sql")),
+    once: &[],
+    by_bucket: false,
     figures: text!("balances/figures.sql"),
     offenders: text!("balances/offenders.sql"),
     check: text!("balances/check.sql"),

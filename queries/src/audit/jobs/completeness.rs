@@ -7,6 +7,8 @@ use super::JobName;
 pub(super) const JOB: Job = Job {
     name: JobName::Completeness,
     subjects: Some(text!("completeness/subjects.sql")),
+    once: &[text!("completeness/open_letters.sql"), text!("completeness/letters_again.sql")],
+    by_bucket: true,
     figures: text!("completeness/figures.sql"),
     offenders: text!("completeness/offenders.sql"),
     check: text!("completeness/check.sql"),

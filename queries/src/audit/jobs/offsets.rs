@@ -7,6 +7,8 @@ use super::JobName;
 pub(super) const JOB: Job = Job {
     name: JobName::Offsets,
     subjects: None,
+    once: &[],
+    by_bucket: false,
     figures: text!("offsets/figures.sql"),
     offenders: text!("offsets/offenders.sql"),
     check: text!("offsets/check.sql"),

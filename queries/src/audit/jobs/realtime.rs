@@ -8,6 +8,8 @@ use super::accuracy::percent;
 pub(super) const JOB: Job = Job {
     name: JobName::Realtime,
     subjects: None,
+    once: &[],
+    by_bucket: false,
     figures: text!("realtime/figures.sql"),
     offenders: text!("realtime/offenders.sql"),
     check: text!("realtime/check.sql"),

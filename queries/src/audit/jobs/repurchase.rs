@@ -11,6 +11,8 @@ use crate::catalog::Snapshot;
 pub(in super::super) const JOB: Job = Job {
     name: JobName::Repurchase,
     subjects: Some(text!("repurchase/subjects.sql")),
+    once: &[],
+    by_bucket: false,
     figures: text!("repurchase/figures.sql"),
     offenders: text!("repurchase/offenders.sql"),
     check: text!("repurchase/check.sql"),

@@ -8,6 +8,8 @@ use super::accuracy::percent;
 pub(super) const JOB: Job = Job {
     name: JobName::Sla,
     subjects: Some(text!("sla/subjects.sql")),
+    once: &[],
+    by_bucket: false,
     figures: text!("sla/figures.sql"),
     offenders: text!("sla/offenders.sql"),
     check: text!("sla/check.sql"),

@@ -9,6 +9,8 @@ use super::accuracy::percent;
 pub(super) const JOB: Job = Job {
     name: JobName::Stability,
     subjects: Some(text!("stability/subjects.sql")),
+    once: &[],
+    by_bucket: false,
     figures: text!("stability/figures.sql"),
     offenders: text!("stability/offenders.sql"),
     check: text!("stability/check.sql"),

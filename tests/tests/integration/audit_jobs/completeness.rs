@@ -166,3 +166,38 @@ fn nothing_passes_before_its_window_closes() {
     assert_eq!(open.measure("complete tasks", "")["verdict"], "PENDING");
     until("2026-03-02T01:00:00.000001Z", &["--grace-minutes", "59"]).says("PASS", 0);
 }
+
+/// Scenario: chains of 62, 63 and 130 versions: whole ones, and each with a version missing, or one twice in another's place, on
+/// either side of the 62nd.
+/// Guarantees: however long a chain is, only those with a hole or a repetition are broken.
+#[test]
+fn long_chains() {
+    let noon = T0 + 12 * HOUR;
+    let mut ledger = Ledger::new();
+    let mut put = |task: &str, versions: &[i64]| {
+        let kind = |version| if version == 1 { "SUBMITTED" } else { "PROGRESSED" };
+        let one = |(place, version): (i64, &i64)| {
+            Record::task(task, kind(*version), *version, noon + place * SECOND)
+        };
+        ledger.put_all((0..).zip(versions).map(one));
+    };
+    for last in [62, 63, 130] {
+        put(&format!("whole-{last}"), &(1..=last).collect::<Vec<_>>());
+    }
+    for (last, hole) in [(62, 40), (63, 62), (130, 3), (130, 62), (130, 63), (130, 129)] {
+        put(
+            &format!("hole-{last}-{hole}"),
+            &(1..=last).filter(|version| *version != hole).collect::<Vec<_>>(),
+        );
+        let other = |version| if version == hole { hole - 1 } else { version };
+        put(&format!("twice-{last}-{hole}"), &(1..=last).map(other).collect::<Vec<_>>());
+    }
+    ledger.ended();
+    let said = ledger.audit("completeness", &FIRST_DAY);
+    said.says("FAIL", 1).counts(&[
+        ("population", 15),
+        ("complete", 3),
+        ("broken_chain", 12),
+        ("incomplete", 12),
+    ]);
+}

@@ -2,9 +2,11 @@
 
 mod bounds;
 mod contract;
+mod demo;
 mod figures;
 mod injection;
 mod ownership;
 mod platform;
+mod proofs;
 mod revocation;
 mod tokens;

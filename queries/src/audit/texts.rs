@@ -1,0 +1,164 @@
+//! How a job's texts become plans, and plans rows: what is computed once, pass by pass, and under which parameters.
+
+use super::auditor::{Auditor, Source};
+use super::job::{Job, Text};
+use super::limits;
+use super::passes::{self, Pass, WHOLE};
+use super::result::{Offender, Window};
+use crate::catalog::Constant;
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use datafusion::arrow::compute::cast;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Auditor {
+    pub(super) fn passes(&self, job: &Job) -> Vec<Pass> {
+        let files = matches!(self.source, Source::Parquet(_));
+        if !job.by_bucket || !files || !self.workers.is_empty() {
+            return vec![WHOLE];
+        }
+        let texts = [job.subjects.unwrap_or(job.figures), job.figures];
+        let read = |name: &str| texts.iter().any(|text| text.mentions(name));
+        let rows = self.snapshot.rows.iter().filter(|(name, _)| read(name)).map(|(_, rows)| rows);
+        passes::passes(rows.sum(), self.memory_bytes_max)
+    }
+
+    /// Computes what a job's texts share. Workers compute it with the plans that read it.
+    pub(super) async fn compute_once(&self, job: &Job, window: Window) -> Result<()> {
+        for text in job.once {
+            let texts = job.subjects.into_iter().chain([job.figures, job.offenders]);
+            let ours = texts.into_iter().any(|other| other.mentions(text.stem()));
+            if !ours && matches!(self.source, Source::ClickHouse(_)) {
+                continue; // the second opinion is ClickHouse's own
+            }
+            self.context.deregister_table(text.stem())?;
+            let frame = self.frame(*text, window, WHOLE).await?;
+            let table: Arc<dyn TableProvider> = match self.workers.is_empty() {
+                true => {
+                    let schema = Arc::new(frame.schema().as_arrow().clone());
+                    Arc::new(MemTable::try_new(schema, vec![self.collect(*text, window, WHOLE).await?])?)
+                }
+                false => frame.into_view(),
+            };
+            self.context.register_table(text.stem(), table)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the job's subjects in these buckets known as the view `subjects`.
+    pub(super) async fn prepare(&self, job: &Job, window: Window, pass: Pass) -> Result<()> {
+        self.context.deregister_table("subjects")?;
+        if let Some(text) = job.subjects {
+            let view = self.frame(text, window, pass).await?.into_view();
+            self.context.register_table("subjects", view)?;
+        }
+        Ok(())
+    }
+
+    async fn frame(&self, text: Text, window: Window, pass: Pass) -> Result<DataFrame> {
+        let scalar = |constant| match constant {
+            Constant::Text(text) => ScalarValue::Utf8(Some(text)),
+            Constant::Integer(number) => ScalarValue::Int64(Some(number)),
+        };
+        let values = self.parameters(window, pass).into_iter();
+        let values = values.map(|(name, constant)| (name.to_owned(), scalar(constant).into()));
+        let frame = self.context.sql(text.sql).await.map_err(|e| e.context(text.name))?;
+        frame.with_param_values(ParamValues::Map(values.collect()))
+    }
+
+    pub(super) async fn collect(&self, text: Text, window: Window, pass: Pass) -> Result<Vec<RecordBatch>> {
+        self.progress.phase(text.name);
+        let (began, context) = (Instant::now(), self.context.task_ctx());
+        let plan = self.frame(text, window, pass).await?.create_physical_plan().await?;
+        let batches = datafusion::physical_plan::collect(plan.clone(), context).await?;
+        limits::log(text.name, plan.as_ref(), began.elapsed());
+        if matches!(self.source, Source::Parquet(_)) {
+            self.progress.add_rows(leaf_rows(plan.as_ref())); // scans of ClickHouse count as they go
+        }
+        Ok(batches)
+    }
+
+    /// The first `limit` offenders, and how many there are.
+    pub(super) async fn named(
+        &self,
+        job: &Job,
+        window: Window,
+        limit: usize,
+    ) -> Result<(Vec<Offender>, u64)> {
+        self.progress.phase(job.offenders.name);
+        let (mut first, mut total) = (Vec::new(), 0);
+        for pass in self.passes(job) {
+            self.prepare(job, window, pass).await?;
+            let mut batches = self.frame(job.offenders, window, pass).await?.execute_stream().await?;
+            let before = first.len();
+            while let Some(batch) = batches.try_next().await? {
+                total += batch.num_rows() as u64;
+                let wanted = limit.saturating_sub(first.len() - before).min(batch.num_rows());
+                first.extend(offenders(&batch.slice(0, wanted))?);
+            }
+            if before > 0 {
+                first.sort_by(|one, other| one.id.cmp(&other.id)); // each pass has an order of its own
+            }
+            first.truncate(limit);
+        }
+        Ok((first, total))
+    }
+
+    /// Everything that a text may refer to as `$name`. No name begins with another one.
+    pub(super) fn parameters(&self, window: Window, pass: Pass) -> Vec<(&'static str, Constant)> {
+        vec![
+            ("bucket_first", Constant::Integer(pass.first)),
+            ("bucket_next", Constant::Integer(pass.next)),
+            ("version_max", Constant::Integer(self.snapshot.state_version_max)),
+            ("from_us", Constant::Integer(window.from_us)),
+            ("to_us", Constant::Integer(window.to_us)),
+            ("watermark_us", Constant::Integer(self.snapshot.watermark_us)),
+            ("as_of_us", Constant::Integer(self.snapshot.as_of_us())),
+            ("settled_before_us", Constant::Integer(self.before(self.settings.settled_after_us))),
+            ("minute_ago_us", Constant::Integer(self.before(60_000_000))),
+            ("launch_us", Constant::Integer(super::jobs::launch_us(&self.settings, &self.snapshot, window))),
+            ("task_topic", Constant::Text(self.settings.task_topic.clone())),
+        ]
+    }
+
+    /// The moment that lies so long before the watermark; the end of time once nothing follows.
+    fn before(&self, wait_us: i64) -> i64 {
+        match self.snapshot.watermark_us {
+            i64::MAX => i64::MAX,
+            watermark => watermark.saturating_sub(wait_us),
+        }
+    }
+}
+
+/// Rows that came out of the leaves of a plan that was run.
+fn leaf_rows(plan: &dyn ExecutionPlan) -> u64 {
+    let children = plan.children();
+    if children.is_empty() {
+        return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
+    }
+    children.into_iter().map(|child| leaf_rows(child.as_ref())).sum()
+}
+
+fn offenders(batch: &RecordBatch) -> Result<Vec<Offender>> {
+    let text = |name: &str| -> Result<ArrayRef> {
+        let column = batch.column_by_name(name);
+        let column = column.ok_or_else(|| DataFusionError::Execution(format!("offenders have no {name}")))?;
+        Ok(cast(column, &DataType::Utf8)?)
+    };
+    let (id, why, detail) = (text("id")?, text("why")?, text("detail")?);
+    let (id, why, detail) = (id.as_string::<i32>(), why.as_string::<i32>(), detail.as_string::<i32>());
+    let one = |row| Offender {
+        id: id.value(row).to_owned(),
+        why: why.value(row).to_owned(),
+        detail: detail.value(row).to_owned(),
+    };
+    Ok((0..batch.num_rows()).map(one).collect())
+}

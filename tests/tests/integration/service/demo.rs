@@ -1,0 +1,62 @@
+//! The demo's page and its tokens.
+
+use std::time::Duration;
+use tally_tests::{Tally, TempFolder, eventually};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+    let mut request = ureq::get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
+    let mut response = request.call().unwrap_or_else(|error| panic!("{url}: {error}"));
+    let cookie =
+        response.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (status, cookie) = (response.status().as_u16(), cookie.to_owned());
+    (status, cookie, response.body_mut().read_to_string().expect("text"))
+}
+
+/// Scenario: a short demo; its page is loaded under its own name and under one that somebody else made point to it; the
+/// counts are asked for without a token, with the page's cookie, and with tokens that the printed command makes.
+/// Guarantees: no data without a token; the page's cookie is for this machine's names only, out of scripts' reach and out of
+/// URLs; each role can sign in as printed; the demo's balance holds, with code 0.
+#[test]
+fn the_demo_lets_its_own_page_in_and_nobody_else() {
+    let folder = TempFolder::new("demo");
+    let data = folder.path().to_str().expect("paths in tests are text");
+    let mut demo = Tally::spawn(&["demo", "--data", data, "--seconds", "15", "--rate", "50"], &[]);
+    let page = eventually(SOON, "the page's address", || {
+        assert!(demo.is_running(), "tally demo ended\n{}", demo.log_tail());
+        let output = demo.stdout();
+        let (_, rest) = output.split_once("page: ")?;
+        Some(rest.split_once("/ ")?.0.to_owned())
+    });
+    let live = format!("{page}/api/v1/live");
+    assert_eq!(get(&live, &[]).0, 401);
+    assert_eq!(get(&format!("{page}/api/live"), &[]).0, 404, "the old route is gone");
+    let (status, cookie, html) = get(&format!("{page}/"), &[]);
+    assert!(status == 200 && html.contains("live.js"));
+    for part in ["__Host-tally=", "; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let pair = cookie.split(';').next().expect("name and value");
+    let counts = eventually(SOON, "counts", || {
+        let (status, _, body) = get(&live, &[("cookie", pair)]);
+        (status == 200 && body.contains("task-events")).then_some(body)
+    });
+    assert!(counts.contains("accepted"), "{counts}");
+    let (_, rebound, _) = get(&format!("{page}/"), &[("host", "evil.example")]);
+    assert_eq!(rebound, "");
+    for role in ["creator", "buyer", "moderator", "admin", "service"] {
+        let mint = ["token", "mint", "--data", data, "--role", role, "--subject", "somebody"];
+        let token = Tally::spawn(&mint, &[]).expect_success(SOON).stdout;
+        let (status, _, me) =
+            get(&format!("{page}/api/v1/me"), &[("authorization", &format!("Bearer {}", token.trim()))]);
+        assert!(status == 200 && me.contains(role), "{me}");
+    }
+    let ended = demo.expect_success(Duration::from_secs(180));
+    assert!(ended.stdout.contains("balance: holds"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("eyJ") && !ended.stderr.contains("eyJ"), "a token in the output");
+}
