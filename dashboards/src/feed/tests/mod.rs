@@ -142,6 +142,9 @@ fn publish(log: &VecLog, events: &[Said]) {
     }
 }
 
+/// How far a partition was read, and the events.
+type Part = (i64, Vec<Arc<Event>>);
+
 async fn read_all(log: &VecLog) -> (Arc<Shape>, Vec<(usize, i64, Vec<Arc<Event>>)>) {
     let shape = Arc::new(log.shape().await.expect("a shape"));
     let bounds = log.bounds(&shape).await.expect("bounds");
@@ -262,7 +265,7 @@ proptest! {
         let (shape, parts) = block_on(read_all(&log));
         // any interleaving that keeps each partition's order
         let mut random = order;
-        let mut lanes: BTreeMap<usize, Vec<(i64, Vec<Arc<Event>>)>> = BTreeMap::new();
+        let mut lanes: BTreeMap<usize, Vec<Part>> = BTreeMap::new();
         for (place, next, events) in parts {
             lanes.entry(place).or_default().push((next, events));
         }
@@ -428,7 +431,7 @@ fn only_those_concerned_are_rung() {
     let hung = all.map(|(subject, role)| bell(subject, role));
     hung.iter().for_each(|one| bells.hang(one, 1).expect("room"));
     assert!(bells.hang(&bell("u0", Role::Buyer), 1).is_err());
-    bells.ring(&[event.clone()]);
+    bells.ring(std::slice::from_ref(&event));
     assert_eq!(hung.each_ref().map(|one| one.rung().0), [1, 0, 1, 1]);
     bells.take_down(&hung[0]);
     bells.ring(&[event]);

@@ -33,7 +33,8 @@ fn a_revocation_ends_every_stream_within_two_seconds() {
     publisher.publish(Topic::Task, &progress("user-1", 0, 3_000));
     let (mut ws, mut sse) = (service.ws(&token, "now"), service.sse(&token, "now"));
     let mut replay = service.ws(&token, &start);
-    (ws.frame("hello"), sse.frame("hello"));
+    ws.frame("hello");
+    sse.frame("hello");
     replay.events(5);
     stage.database.query(
         "INSERT INTO revocations (kind, value, revoked_at, lifted, reason, revoked_by) VALUES ('SUBJECT', 'user-1', now64(6), false, 'a test', 'test')",
@@ -146,7 +147,8 @@ fn a_stopping_service_says_goodbye() {
     let mut service = desk.serve(&stage, &[]);
     let token = desk.pass(Role::Buyer, "user-1");
     let (mut ws, mut sse) = (service.ws(&token, "now"), service.sse(&token, "now"));
-    (ws.frame("hello"), sse.frame("hello"));
+    ws.frame("hello");
+    sse.frame("hello");
     service.tally.sigterm();
     let goodbye = ws.frame("goaway");
     assert_eq!((&goodbye["code"], &goodbye["reconnect"]), (&4200.into(), &true.into()));
@@ -174,7 +176,8 @@ fn who_is_not_let_in_is_told_why() {
     assert_eq!(closed(&token, "no cursor"), Heard::Closed(4000));
     assert_eq!(closed(&desk.pass(Role::Service, "billing"), "now"), Heard::Closed(4003));
     let (mut one, mut two) = (service.ws(&token, "now"), service.ws(&token, "now"));
-    (one.frame("hello"), two.frame("hello"));
+    one.frame("hello");
+    two.frame("hello");
     assert_eq!(closed(&token, "now"), Heard::Closed(4005));
     let (status, body) = service.get("/feed/events?wait=1", &token);
     assert_eq!(status, 429, "{body}");

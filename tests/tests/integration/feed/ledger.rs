@@ -59,7 +59,8 @@ fn deliveries_and_acknowledgements_are_audited() {
     let mut sse = service.sse(&tokens[1], "now");
     let mut cut = doomed.ws(&tokens[2], "now");
     let start = cut.frame("hello")["cursor"].as_str().expect("a cursor").to_owned();
-    (ws.frame("hello"), sse.frame("hello"));
+    ws.frame("hello");
+    sse.frame("hello");
     for (place, user) in ["user-1", "user-2", "user-3"].into_iter().enumerate() {
         day(user, place * 10).into_iter().for_each(|(topic, event)| publisher.publish(topic, &[event]));
     }
