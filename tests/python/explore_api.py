@@ -10,7 +10,9 @@ command = [
     os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", document,
     "--header", f"Authorization: Bearer {token}",
     "--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-time", "45", "--max-examples", "15",
-    "--seed", "1", "--continue-on-failure", "--workers", "2", "--no-color",
+    "--seed", "1", "--continue-on-failure", "--no-color",
+    # one worker: CPython 3.11 breaks off with a SystemError where two threads parse Python at once, as Hypothesis does
+    "--workers", "1",
 ]
 ended = subprocess.run(command, capture_output=True, text=True)
 print(ended.stdout.replace(token, "…"))
