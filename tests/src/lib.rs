@@ -8,6 +8,8 @@
 //! | [`Tally`] | the binary under test |
 //! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
+//! | [`Browser`] | headless Chromium, for pages |
+//! | [`Proxy`] | a network that fails on request |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
 //! [`TempFolder`]. Nothing outlives the test process, however that ends: see [`guard`].
@@ -18,6 +20,7 @@
 //!
 //! The pieces panic with a sentence that says what to do: a test has no better way to go on.
 
+mod browser;
 mod clickhouse;
 pub mod examples;
 pub mod feed;
@@ -27,6 +30,7 @@ pub mod kcat;
 mod need;
 mod place;
 mod process;
+mod proxy;
 pub mod python;
 mod registry;
 pub mod service;
@@ -34,11 +38,13 @@ pub mod stage;
 mod tally;
 mod wait;
 
+pub use browser::Browser;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use kafka::Kafka;
 pub use need::{Missing, skip_without};
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use stage::Stage;
 pub use tally::Tally;
