@@ -63,7 +63,7 @@ impl Service {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut arguments: Vec<String> =
-            ["serve", "--listen", &address.to_string(), "--brokers", &kafka.brokers]
+            ["serve", "--listen", &address.to_string(), "--ops-listen", "127.0.0.1:0", "--brokers", &kafka.brokers]
                 .into_iter()
                 .chain(["--topic-prefix", &kafka.topic_prefix, "--token-key", &text(&public)])
                 .chain(["--issuer", super::ISSUER, "--audience", super::AUDIENCE])
