@@ -171,6 +171,7 @@ function onState({ state, transport, leads, code, reason, withheld, ...more }) {
 function token(why) {
   const form = byId("sign-in");
   form.hidden = false;
+  if (why !== "renew") byId("state-text").textContent = "not signed in";
   if (why === "refused") byId("sign-in-why").textContent = "The service refused that token. Paste another one.";
   if (why === "renew") byId("sign-in-why").textContent = "The token is about to end. Paste a new one to stay signed in.";
   if (why !== "renew") byId("token").focus();
@@ -180,6 +181,7 @@ function token(why) {
       const given = byId("token").value.trim();
       form.reset();
       form.hidden = true;
+      if (why !== "renew") byId("state-text").textContent = "connecting";
       resolve(given);
     };
   });

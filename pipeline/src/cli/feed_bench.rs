@@ -253,6 +253,7 @@ async fn measure(
     settle(&shared, steady, published, &stop).await;
     let seconds = began.elapsed().as_secs_f64();
     let after = world.service.lock().await.usage();
+    let slow_closes = world.service.lock().await.slow_closes().await;
     let revoked = look_at_revoked(&shared, revoked).await?;
     stop.cancel();
     for task in running {
@@ -270,7 +271,7 @@ async fn measure(
         &shared,
         steady,
         &faults,
-        Summary { published, seconds, cpu, connection_bytes, peak: world.peak(), revoked },
+        Summary { published, seconds, cpu, connection_bytes, peak: world.peak(), slow_closes, revoked },
     ))
 }
 
@@ -389,11 +390,12 @@ struct Summary {
     cpu: Option<f64>,
     connection_bytes: Option<u64>,
     peak: Option<u64>,
+    slow_closes: Option<u64>,
     revoked: Vec<Revoked>,
 }
 
 fn sum_up(shared: &Shared, steady: &[Arc<Subscriber>], faults: &Faults, summary: Summary) -> Report {
-    let Summary { published, seconds, cpu, connection_bytes, peak, revoked } = summary;
+    let Summary { published, seconds, cpu, connection_bytes, peak, slow_closes, revoked } = summary;
     let counts = &shared.counts;
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let missing = steady.iter().map(|one| one.page().missing(&shared.publication, published)).sum();
@@ -425,6 +427,7 @@ fn sum_up(shared: &Shared, steady: &[Arc<Subscriber>], faults: &Faults, summary:
         faults: struck.collect(),
         revoked,
         stopped: steady.iter().filter(|one| one.stopped.load(Ordering::Relaxed) != 0).count(),
+        slow_closes,
         connection_bytes,
         service_peak_bytes: peak,
     }

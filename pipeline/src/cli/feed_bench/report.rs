@@ -91,6 +91,8 @@ pub(super) struct Report {
     pub(super) revoked: Vec<Revoked>,
     /// Subscribers that were told not to come again, and should not have been.
     pub(super) stopped: usize,
+    /// Readers that the service let go because they took nothing, since it was started last.
+    pub(super) slow_closes: Option<u64>,
     pub(super) connection_bytes: Option<u64>,
     pub(super) service_peak_bytes: Option<u64>,
 }
@@ -133,6 +135,9 @@ impl Report {
             let caught_up = struck.caught_up.filter(|q| q.count > 0);
             let caught_up = caught_up.map_or_else(String::new, |q| format!("; caught up: {}", quantiles(&q)));
             line(struck.fault, format!("{} times{caught_up}", struck.times));
+        }
+        if let Some(closes) = self.slow_closes.filter(|closes| *closes > 0) {
+            line("slow readers", format!("{closes} let go by the service since its last start"));
         }
         for one in &self.revoked {
             let Revoked { transport, closed_with, late_events, replay_closed_with } = one;

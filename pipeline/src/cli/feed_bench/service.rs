@@ -62,14 +62,21 @@ impl Service {
         // held by nobody until the child takes it; it must be the same after a kill
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut arguments: Vec<String> =
-            ["serve", "--listen", &address.to_string(), "--ops-listen", "127.0.0.1:0", "--brokers", &kafka.brokers]
-                .into_iter()
-                .chain(["--topic-prefix", &kafka.topic_prefix, "--token-key", &text(&public)])
-                .chain(["--issuer", super::ISSUER, "--audience", super::AUDIENCE])
-                .chain(["--feed-keys", &text(&folder.join("feed-keys"))])
-                .map(str::to_owned)
-                .collect();
+        let mut arguments: Vec<String> = [
+            "serve",
+            "--listen",
+            &address.to_string(),
+            "--ops-listen",
+            "127.0.0.1:0",
+            "--brokers",
+            &kafka.brokers,
+        ]
+        .into_iter()
+        .chain(["--topic-prefix", &kafka.topic_prefix, "--token-key", &text(&public)])
+        .chain(["--issuer", super::ISSUER, "--audience", super::AUDIENCE])
+        .chain(["--feed-keys", &text(&folder.join("feed-keys"))])
+        .map(str::to_owned)
+        .collect();
         arguments.extend_from_slice(store);
         arguments.extend(kafka.properties.iter().flat_map(|p| ["--kafka-property".to_owned(), p.clone()]));
         let own = Own { arguments, folder: folder.to_owned(), child: None };
@@ -129,6 +136,19 @@ impl Service {
         let own = self.own.as_ref().context("the service's keys are not ours to roll")?;
         add_signing_key(&own.folder.join("feed-keys"), KEY_LEAD_S)?;
         Ok(())
+    }
+
+    /// How many readers its present process has let go because they took nothing; `None` where it cannot be asked.
+    pub(super) async fn slow_closes(&self) -> Option<u64> {
+        let log = std::fs::read_to_string(self.own.as_ref()?.folder.join("service.log")).ok()?;
+        let said = log.lines().rfind(|line| line.contains("metrics are served"))?;
+        let (_, address) = said.split_once("address=")?;
+        let client = reqwest::Client::builder().no_proxy().timeout(READY).build().ok()?;
+        let metrics =
+            client.get(format!("http://{}/metrics", address.trim())).send().await.ok()?.text().await.ok()?;
+        let name = r#"tally_feed_closes_total{reason="slow_consumer"} "#;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        Some(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
     }
 
     /// What its process has used; `None` where that cannot be read.
