@@ -6,17 +6,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::guard;
 use crate::need::Missing;
 use crate::place::{TempFolder, cache, repository};
-use crate::wait::eventually;
 
 /// Longest wait for one step, the start of the browser included.
 const STEP: Duration = Duration::from_secs(60);
+/// Pause between two looks at a page.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Names under which distributions install it.
 const PROGRAMS: [&str; 2] = ["chromium", "chromium-browser"];
 
@@ -93,24 +94,23 @@ impl Browser {
     /// Runs it again and again until it returns `true`.
     ///
     /// # Panics
-    /// After `timeout`.
+    /// After `timeout`, with what the page shows.
     pub fn wait_for(&mut self, window: &str, timeout: Duration, script: &str, argument: &Value) {
-        let what = format!("{script} in window {window}");
-        let mut last = Value::Null;
-        let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually(timeout, &what, || {
-                last = self.eval(window, script, argument);
-                (last == true).then_some(())
-            });
-        }));
-        if let Err(panicked) = looked {
-            let page = self.eval(window, "return document.body.innerText.slice(0, 3000)", &Value::Null);
-            let errors = self.errors();
-            eprintln!(
-                "last answer {last}; complaints {errors:?}; the page says\n{}",
-                page.as_str().unwrap_or_default()
-            );
-            std::panic::resume_unwind(panicked);
+        let start = Instant::now();
+        loop {
+            let late = start.elapsed() >= timeout;
+            let last = self.eval(window, script, argument);
+            if last == true {
+                return;
+            }
+            if late {
+                let page = self.eval(window, "return document.body.innerText.slice(0, 3000)", &Value::Null);
+                let (errors, page) = (self.errors(), page.as_str().unwrap_or_default().to_owned());
+                panic!(
+                    "waited {timeout:?} in vain in window {window}: {script}\nlast answer {last}; complaints {errors:?}; the page says\n{page}"
+                );
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -151,7 +151,9 @@ impl Shared {
             let blocked = is_request && weather.blocked.iter().any(starts); // connections are used again
             if number < weather.swallowed || blocked {
                 // Held open, unanswered, until it is cut or its owner gives up.
-                while !self.ended.load(Ordering::Relaxed) && !matches!(from.read(&mut buffer), Ok(0)) {}
+                while !self.ended.load(Ordering::Relaxed) && !matches!(from.read(&mut buffer), Ok(0)) {
+                    thread::sleep(LOOK);
+                }
                 break;
             }
             if let Some((what, by)) = weather.replaced.filter(|_| !is_request) {

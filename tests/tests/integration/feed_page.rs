@@ -186,14 +186,12 @@ fn a_cut_a_silence_and_a_kill_lose_nothing() {
     scene.publish(6);
     scene.open_page(&mut browser, "page");
     scene.collect(&mut browser, "raw", &[scene.token(600)]);
-    let mut caught_up =
-        |scene: &mut Scene, browser: &mut Browser, what: &str, since: Instant, all: &[String]| {
-            browser.wait_for("raw", SOON, GOT, &json!(all));
-            browser.wait_for("page", SOON, SHOWN, &scene.expected());
-            let took = since.elapsed();
-            eprintln!("{what}: caught up after {took:?}");
-            assert!(took <= CAUGHT_UP, "{what}: caught up after {took:?}");
-        };
+    let caught_up = |scene: &mut Scene, browser: &mut Browser, what: &str, since: Instant, all: &[String]| {
+        browser.wait_for("raw", SOON, GOT, &json!(all));
+        browser.wait_for("page", SOON, SHOWN, &scene.expected());
+        let took = since.elapsed();
+        assert!(took <= CAUGHT_UP, "{what}: caught up after {took:?}");
+    };
     let all = scene.publish(10);
     browser.wait_for("raw", SOON, GOT, &json!(all));
 
