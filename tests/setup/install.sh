@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the integration tests start or load: Kafka, a schema registry, kcat, Python clients, public data
-# and the ClickHouse engine. Safe to run at any time; under a second when nothing is missing.
+# Installs what the integration tests start or load: Kafka, a schema registry, kcat, Python clients, public data,
+# a browser and its driver, and the ClickHouse engine. Safe to run at any time; under a second when nothing is missing.
 # Everything but system packages and the engine goes into .cache at the root of the repository.
 set -eu
 
@@ -26,6 +26,7 @@ system_packages() {
     has java || missing="$missing default-jre-headless"
     has mvn || missing="$missing maven"
     has npm || missing="$missing npm"
+    has chromium || missing="$missing chromium fonts-dejavu-core"
     if ! has python3; then
         missing="$missing python3 python3-venv"
     elif ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
@@ -104,11 +105,28 @@ public_data() {
     printf '%s\n' "$stamp" > "$venv/data.stamp"
 }
 
+# --- Driver of the browser -------------------------------------------------------------------
+# The package alone: the browser is the system's, and no script of a package is run.
+browser_driver() {
+    stamp=$(sum_of "$setup/browser/package.json" "$setup/browser/package-lock.json")
+    home=$cache/browser
+    [ "$(cat "$home/stamp" 2> /dev/null)" != "$stamp" ] || return 0
+    say "installing the browser's driver"
+    rm -rf "$home"
+    mkdir -p "$home"
+    cp "$setup/browser/package.json" "$setup/browser/package-lock.json" "$home"
+    log=$cache/browser.log
+    (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund) > "$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; fail "npm could not install setup/browser"; }
+    printf '%s\n' "$stamp" > "$home/stamp"
+}
+
 system_packages
 from_maven kafka copy-dependencies
 kafka_archive
 from_maven registry unpack
 python_clients
 public_data
+browser_driver
 sh "$root/sinks/engine/install.sh" > /dev/null
 say "ready"

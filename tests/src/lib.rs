@@ -9,6 +9,8 @@
 //! | [`Tally`] | the binary under test |
 //! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
+//! | [`Browser`] | headless Chromium, for pages |
+//! | [`Proxy`] | a network that fails on request |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
 //! [`TempFolder`]. Nothing outlives the test process, however that ends: see [`guard`].
@@ -19,6 +21,7 @@
 //!
 //! The pieces panic with a sentence that says what to do: a test has no better way to go on.
 
+mod browser;
 mod clickhouse;
 pub mod examples;
 pub mod feed;
@@ -29,6 +32,7 @@ mod need;
 mod object_store;
 mod place;
 mod process;
+mod proxy;
 pub mod python;
 mod registry;
 pub mod service;
@@ -36,12 +40,14 @@ pub mod stage;
 mod tally;
 mod wait;
 
+pub use browser::Browser;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use kafka::Kafka;
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use stage::Stage;
 pub use tally::Tally;

@@ -16,6 +16,7 @@ mod integration {
     mod dead_letters;
     mod encoders;
     mod feed;
+    mod feed_page;
     mod gaps;
     mod heads;
     mod house;

@@ -38,6 +38,7 @@ impl Pulse {
             expires_at_s,
         };
         pulse.pace(heartbeat_ms.unwrap_or(*HEARTBEAT_MS.start()));
+        pulse.beaten();
         pulse.renew(expires_at_s);
         pulse
     }
@@ -47,11 +48,11 @@ impl Pulse {
         u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Another pace, within its bounds.
+    /// Another pace, within its bounds. A heartbeat answers it at once: whoever asks wants to know whether the line lives.
     pub(super) fn pace(&mut self, heartbeat_ms: u64) {
         self.heartbeat =
             Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()));
-        self.beaten();
+        self.beat_at = Instant::now();
     }
 
     /// Another token.

@@ -4,6 +4,7 @@ mod layers;
 mod metrics;
 mod page;
 mod sockets;
+mod tasks;
 
 pub use metrics::ServiceMetrics;
 pub use page::PageTokens;
@@ -77,6 +78,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> Result<Servi
     let limits = *config.api.limits();
     let app = router(config.api)
         .merge(page::router(config.page_tokens))
+        .merge(tasks::router())
         .merge(config.more)
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed));

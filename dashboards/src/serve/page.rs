@@ -30,9 +30,9 @@ pub(super) fn router(tokens: Option<PageTokens>) -> Router {
         .with_state(tokens.map(Arc::new))
 }
 
-type Asset = ([(HeaderName, &'static str); 3], &'static str);
+pub(super) type Asset = ([(HeaderName, &'static str); 3], &'static str);
 
-fn asset(kind: &'static str, body: &'static str) -> Asset {
+pub(super) fn asset(kind: &'static str, body: &'static str) -> Asset {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -8,6 +8,7 @@ mod config;
 mod dead;
 mod demo;
 mod feed;
+mod feed_bench;
 mod ingest;
 mod migrate;
 mod progress;
@@ -48,6 +49,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    FeedBench(feed_bench::FeedBenchArgs),
     Ingest(ingest::IngestArgs),
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
@@ -99,6 +101,7 @@ fn start() -> anyhow::Result<ExitCode> {
 async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(args).await,
+        Command::FeedBench(args) => Box::pin(feed_bench::run(args)).await,
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,

@@ -1,0 +1,70 @@
+// Drives the system's Chromium for a test: one JSON command a line on standard input, one JSON answer a line on standard
+// output. Windows have names; they share one profile, so they share locks, channels and storage as a person's do.
+//
+//   node drive.mjs DRIVER_FOLDER PROFILE_FOLDER CHROMIUM
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const [driver, profile, executablePath] = process.argv.slice(2);
+const { chromium } = createRequire(`${driver}/`)("playwright-core");
+
+/** Longest wait for one step of a page, milliseconds. */
+const STEP_MS_MAX = 15_000;
+
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: true,
+  viewport: { width: 1440, height: 900 },
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+context.setDefaultTimeout(STEP_MS_MAX);
+const windows = new Map();
+const errors = []; // what any window complained of, with its name
+
+function watched(name, page) {
+  windows.set(name, page);
+  page.on("console", (message) => { if (message.type() === "error") errors.push(`${name}: ${message.text()} ${message.location().url}`); });
+  page.on("pageerror", (error) => errors.push(`${name}: uncaught ${error}`));
+  return page;
+}
+
+const commands = {
+  async open({ window, url }) { await watched(window, await context.newPage()).goto(url); },
+  async close({ window }) { await windows.get(window).close(); windows.delete(window); },
+  async reload({ window }) { await windows.get(window).reload(); },
+  /** `script` is the body of an async function of `argument`. */
+  async eval({ window, script, argument }) {
+    return windows.get(window).evaluate(`(async (argument) => { ${script} })(${JSON.stringify(argument ?? null)})`);
+  },
+  async fill({ window, selector, text }) { await windows.get(window).fill(selector, text); },
+  async press({ window, selector, key }) { await windows.get(window).press(selector, key); },
+  /** Tells a page that it is hidden, or shown again. A headless browser shows every page, so what the page can ask is set by hand. */
+  async hide({ window, on }) {
+    await windows.get(window).evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, on);
+  },
+  async offline({ on }) { await context.setOffline(on); },
+  async screenshot({ window, path, width, scheme }) {
+    const page = windows.get(window);
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.screenshot({ path, fullPage: true });
+  },
+  /** What was complained of since the last time. */
+  async errors() { return errors.splice(0); },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: (await commands[command.do](command)) ?? null };
+  } catch (error) {
+    answer = { error: String(error.message ?? error) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await context.close();

@@ -1,0 +1,181 @@
+//! A network that fails on request: a loopback proxy between a client and a server.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How often a thread looks whether the weather has changed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What happens to the bytes of every connection.
+#[derive(Debug, Clone, Default)]
+struct Weather {
+    /// Of connections older than this nothing passes, and nobody is told.
+    swallowed: usize,
+    /// Requests that begin so are taken and never answered.
+    blocked: Vec<String>,
+    /// On the way to the client the first text is replaced by the second, which is as long.
+    replaced: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A running proxy. Dropped, it cuts everything.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    weather: Mutex<Weather>,
+    open: Mutex<Vec<TcpStream>>,
+    accepted: AtomicUsize,
+    replacements: AtomicUsize,
+    ended: AtomicBool,
+}
+
+impl Proxy {
+    /// Listens on a free port of loopback and passes on to `target`, `host:port`.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn before(target: &str) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let target = target.parse().expect("an address and its port");
+        let shared = Arc::new(Shared {
+            target,
+            weather: Mutex::default(),
+            open: Mutex::default(),
+            accepted: AtomicUsize::new(0),
+            replacements: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                if accepting.ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || shared.carry(near));
+            }
+        });
+        Proxy { address, shared }
+    }
+
+    /// `http://` and its address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Cuts every connection.
+    pub fn cut(&self) {
+        for stream in lock(&self.shared.open).drain(..) {
+            _ = stream.shutdown(Shutdown::Both); // it may have ended by itself
+        }
+    }
+
+    /// Swallows every connection that is open now: nothing passes any more, nothing is closed. Later ones pass.
+    pub fn swallow(&self) {
+        lock(&self.shared.weather).swallowed = self.shared.accepted.load(Ordering::Relaxed);
+    }
+
+    /// Requests that begin with one of these texts are taken and never answered.
+    pub fn block(&self, beginnings: &[&str]) {
+        lock(&self.shared.weather).blocked = beginnings.iter().map(|&text| text.to_owned()).collect();
+    }
+
+    /// Replaces a text by another of the same length on the way to the client, wherever it lies in one read; `None` ends it.
+    ///
+    /// # Panics
+    /// When the lengths differ: frames say how long they are.
+    pub fn replace(&self, texts: Option<(&str, &str)>) {
+        let bytes = texts.map(|(from, to)| {
+            assert_eq!(from.len(), to.len(), "a replacement is as long as what it replaces");
+            (from.as_bytes().to_vec(), to.as_bytes().to_vec())
+        });
+        lock(&self.shared.weather).replaced = bytes;
+    }
+
+    /// How many texts were replaced so far.
+    pub fn replacements(&self) -> usize {
+        self.shared.replacements.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.cut();
+        _ = TcpStream::connect(self.address); // wakes the one who accepts
+    }
+}
+
+impl Shared {
+    fn carry(self: Arc<Self>, near: TcpStream) {
+        let Ok(far) = TcpStream::connect(self.target) else { return };
+        _ = (near.set_nodelay(true), far.set_nodelay(true));
+        let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
+        lock(&self.open).extend([&near, &far].into_iter().filter_map(|stream| stream.try_clone().ok()));
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        let back = Arc::clone(&self);
+        thread::spawn(move || back.pass(&far_too, &near_too, (number, false)));
+        self.pass(&near, &far, (number, true));
+    }
+
+    /// One direction until its end; then both.
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, (number, is_request): (usize, bool)) {
+        _ = from.set_read_timeout(Some(LOOK));
+        let mut buffer = vec![0; 64 * 1024];
+        while !self.ended.load(Ordering::Relaxed) {
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => break,
+            };
+            let weather = lock(&self.weather).clone();
+            let starts = |text: &String| buffer[..read].starts_with(text.as_bytes());
+            let blocked = is_request && weather.blocked.iter().any(starts); // connections are used again
+            if number < weather.swallowed || blocked {
+                // Held open, unanswered, until it is cut or its owner gives up.
+                while !self.ended.load(Ordering::Relaxed) && !matches!(from.read(&mut buffer), Ok(0)) {
+                    thread::sleep(LOOK);
+                }
+                break;
+            }
+            if let Some((what, by)) = weather.replaced.filter(|_| !is_request) {
+                self.replace_in(&mut buffer[..read], &what, &by);
+            }
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn replace_in(&self, bytes: &mut [u8], what: &[u8], by: &[u8]) {
+        let mut at = 0;
+        while let Some(found) = bytes[at..].windows(what.len()).position(|window| window == what) {
+            bytes[at + found..at + found + what.len()].copy_from_slice(by);
+            self.replacements.fetch_add(1, Ordering::Relaxed);
+            at += found + what.len();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
