@@ -19,6 +19,53 @@ const TEXTS: [&str; 12] = [
     "']; SELECT 1; --",
 ];
 
+/// Parameters that take any text.
+const QUERIES: [&str; 9] = [
+    "tasks?template_id=",
+    "tasks?policy_tag=",
+    "moderation/cases?risk_level=",
+    "moderation/cases?policy_tag=",
+    "dead-letters?topic=",
+    "dead-letters?reason=",
+    "audit/results?job=",
+    "audit/results?verdict=",
+    "deliveries?subject=",
+];
+/// Parameters that take numbers, times, words or cursors.
+const TYPED: [&str; 20] = [
+    "tasks?from=",
+    "tasks?to=",
+    "tasks?cursor=",
+    "tasks?limit=",
+    "wallets?cursor=",
+    "licenses?cursor=",
+    "moderation/cases?open=",
+    "moderation/cases?cursor=",
+    "dead-letters?cursor=",
+    "audit/results?latest=",
+    "audit/results?cursor=",
+    "seals?cursor=",
+    "seals?from=",
+    "deliveries?cursor=",
+    "revocations?cursor=",
+    "figures/revenue?from=",
+    "figures/queues?to=",
+    "me?x=",
+    "tasks?scope=",
+    "wallets?subject=",
+];
+/// Routes with an id in the path.
+const PATHS: [&str; 8] = [
+    "tasks/",
+    "wallets/",
+    "licenses/",
+    "moderation/cases/",
+    "audit/results/",
+    "proofs/",
+    "schemas/",
+    "dead-letters/",
+];
+
 /// What a client sends for it.
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
@@ -34,51 +81,8 @@ fn texts_stay_texts() {
     let admin = service.token(Role::Admin, "ops");
     let count = "SELECT (SELECT count() FROM task_events), (SELECT count() FROM credit_events), (SELECT count() FROM moderation_events), (SELECT count() FROM revocations)";
     let before = database.query(count);
-    let queries = [
-        "tasks?template_id=",
-        "tasks?policy_tag=",
-        "moderation/cases?risk_level=",
-        "moderation/cases?policy_tag=",
-        "dead-letters?topic=",
-        "dead-letters?reason=",
-        "audit/results?job=",
-        "audit/results?verdict=",
-        "deliveries?subject=",
-    ];
-    let typed = [
-        "tasks?from=",
-        "tasks?to=",
-        "tasks?cursor=",
-        "tasks?limit=",
-        "wallets?cursor=",
-        "licenses?cursor=",
-        "moderation/cases?open=",
-        "moderation/cases?cursor=",
-        "dead-letters?cursor=",
-        "audit/results?latest=",
-        "audit/results?cursor=",
-        "seals?cursor=",
-        "seals?from=",
-        "deliveries?cursor=",
-        "revocations?cursor=",
-        "figures/revenue?from=",
-        "figures/queues?to=",
-        "me?x=",
-        "tasks?scope=",
-        "wallets?subject=",
-    ];
-    let paths = [
-        "tasks/",
-        "wallets/",
-        "licenses/",
-        "moderation/cases/",
-        "audit/results/",
-        "proofs/",
-        "schemas/",
-        "dead-letters/",
-    ];
     for text in TEXTS.map(encoded) {
-        for query in queries {
+        for query in QUERIES {
             let answer = service.get(&format!("/api/v1/{query}{text}"), &admin);
             assert_eq!(answer.status, 200, "{query}{text}: {}", answer.body);
             assert_eq!(
@@ -88,7 +92,7 @@ fn texts_stay_texts() {
                 answer.body
             );
         }
-        for query in typed {
+        for query in TYPED {
             let answer = service.get(&format!("/api/v1/{query}{text}"), &admin);
             let ignored = query.starts_with("me?"); // takes no parameters and reads none
             assert!(
@@ -98,7 +102,7 @@ fn texts_stay_texts() {
                 answer.body
             );
         }
-        for path in paths {
+        for path in PATHS {
             for path in [format!("{path}{text}"), format!("{path}{text}/1"), format!("{path}{text}/0/42")] {
                 let answer = service.get(&format!("/api/v1/{path}"), &admin);
                 assert!([400, 404].contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
