@@ -47,7 +47,7 @@ pub(crate) struct FeedBenchArgs {
     #[arg(long, default_value = "all", value_name = "WHO")]
     audience: Audience,
     /// Events published per second.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     rate: u32,
     /// How long they are published.
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "N")]
