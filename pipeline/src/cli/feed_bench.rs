@@ -47,7 +47,7 @@ pub(crate) struct FeedBenchArgs {
     #[arg(long, default_value = "all", value_name = "WHO")]
     audience: Audience,
     /// Events published per second.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     rate: u32,
     /// How long they are published.
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "N")]
@@ -100,8 +100,8 @@ const MEASURED_CONNECTIONS_MIN: usize = 500;
 const SETTLE: Duration = Duration::from_secs(45);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// Files that one connection takes here: its socket, and two of the proxy.
-const FILES_PER_CONNECTION: u64 = 3;
+/// Files that one connection takes here where a proxy stands before the service: its socket, and two of the proxy.
+const FILES_THROUGH_PROXY: u64 = 3;
 /// Files beside those.
 const FILES_BESIDE: u64 = 512;
 
@@ -145,7 +145,7 @@ pub(crate) async fn run(args: FeedBenchArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown()?;
     let FaultList(mut which) = args.faults.clone();
     which.retain(|fault| *fault != Fault::Cut || args.cuts > 0);
-    raise_files(u64::from(args.subscribers))?;
+    raise_files(u64::from(args.subscribers), if breaks_lines(&which) { FILES_THROUGH_PROXY } else { 1 })?;
     let world = World::open(&args).await?;
     if !world.service.lock().await.is_own()
         && which.iter().any(|fault| matches!(fault, Fault::Kill | Fault::Roll))
@@ -164,10 +164,15 @@ pub(crate) async fn run(args: FeedBenchArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Whether some fault breaks connections from outside.
+fn breaks_lines(which: &[Fault]) -> bool {
+    which.iter().any(|fault| matches!(fault, Fault::Cut | Fault::Swallow))
+}
+
 /// Lifts the bound of open files, here and for the children started after it.
-fn raise_files(subscribers: u64) -> anyhow::Result<()> {
+fn raise_files(subscribers: u64, files_each: u64) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = subscribers * FILES_PER_CONNECTION + FILES_BESIDE;
+    let needed = subscribers * files_each + FILES_BESIDE;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -185,7 +190,7 @@ fn raise_files(subscribers: u64) -> anyhow::Result<()> {
     bail!(
         "{subscribers} subscribers need {needed} open files, and only {maximum} are allowed: \
          raise the hard limit (ulimit -Hn), or take at most {} subscribers",
-        maximum.saturating_sub(FILES_BESIDE) / FILES_PER_CONNECTION
+        maximum.saturating_sub(FILES_BESIDE) / files_each
     )
 }
 
@@ -198,9 +203,11 @@ async fn measure(
     let stop = shutdown.child_token();
     let _stop_at_the_end = stop.clone().drop_guard();
     let service = world.service.lock().await.address;
-    let broken_lines = which.iter().any(|fault| matches!(fault, Fault::Cut | Fault::Swallow));
-    let proxy =
-        if broken_lines { Some(Proxy::start(service, which.contains(&Fault::Stall)).await?) } else { None };
+    let proxy = if breaks_lines(&which) {
+        Some(Proxy::start(service, which.contains(&Fault::Stall)).await?)
+    } else {
+        None
+    };
     let count = args.subscribers as usize;
     let revocable = if which.contains(&Fault::Revoke) { 2 } else { 0 };
     let events = args.seconds * u64::from(args.rate);

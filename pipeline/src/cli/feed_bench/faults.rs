@@ -51,7 +51,7 @@ impl Fault {
     fn strikes_at_percent(self) -> &'static [u64] {
         match self {
             Fault::Roll => &[15],
-            Fault::Stall => &[20, 65],
+            Fault::Stall => &[10, 55],
             Fault::Kill => &[45],
             Fault::Revoke => &[80],
             Fault::Cut | Fault::Swallow => &[],

@@ -27,8 +27,9 @@ const BACK_OFF_MS_MAX: u64 = 10_000;
 const TOKEN_S: i64 = 900;
 /// A revoked subject may receive for so long.
 pub(super) const REVOKED_MAX: Duration = Duration::from_secs(2);
-/// How long a stalled reader does not read: longer than the service lets it.
-pub(super) const STALL: Duration = Duration::from_secs(12);
+/// How long a stalled reader does not read: until the system's buffers are full at both ends, and then longer than the
+/// service lets it.
+pub(super) const STALL: Duration = Duration::from_secs(25);
 /// Receive buffer of sockets while readers are to be stalled, bytes: the system's would hide a stall for minutes.
 const STALLING_RECEIVE_BYTES: u32 = 16 * 1024;
 /// Connections from one loopback address: an address has some 28,000 ports.
