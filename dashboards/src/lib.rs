@@ -6,8 +6,11 @@ pub mod api;
 pub mod feed;
 pub mod identity;
 pub mod problem;
+mod rates;
 pub mod rights;
 pub mod serve;
+
+pub use rates::Rates;
 
 /// An error and what caused it, in one line for a log.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use clickhouse::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// How to reach ClickHouse. An operator's own cluster or the embedded engine: the same interface.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +40,7 @@ pub struct Store {
     pub(crate) client: Client,
     pub(crate) database: String,
     pub(crate) cluster: Option<String>,
+    config: Arc<StoreConfig>,
 }
 
 impl std::fmt::Debug for Store {
@@ -58,7 +60,12 @@ impl Store {
             client = client.with_password(config.password.expose_secret());
         }
         let cluster = (!config.cluster.is_empty()).then(|| config.cluster.clone());
-        Store { client, database: config.database.clone(), cluster }
+        Store { client, database: config.database.clone(), cluster, config: Arc::new(config.clone()) }
+    }
+
+    /// The same database over connections of its own, for those who must not wait behind others.
+    pub fn apart(&self) -> Store {
+        Store::new(&self.config)
     }
 
     /// The client, for those who read.

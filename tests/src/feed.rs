@@ -74,10 +74,24 @@ impl Desk {
     /// # Panics
     /// As above.
     pub fn serve_on(&self, stage: &Stage<'_>, listen: &str, more: &[&str]) -> Service {
+        self.start(stage, (listen, stage.database.url()), more)
+    }
+
+    /// The same over another way to the stage's store.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn serve_over(&self, stage: &Stage<'_>, clickhouse: &str, more: &[&str]) -> Service {
+        self.start(stage, ("127.0.0.1:0", clickhouse), more)
+    }
+
+    fn start(&self, stage: &Stage<'_>, (listen, clickhouse): (&str, &str), more: &[&str]) -> Service {
         let (key, keys) = (self.folder.path().join("token.pub").display().to_string(), self.feed_keys());
         let own = ["--listen", listen, "--issuer", ISSUER, "--audience", AUDIENCE, "--token-key", &key];
         let own = [&own[..], &["--ops-listen", "127.0.0.1:0"]].concat();
-        let mut tally = stage.tally(&["serve"], &[&own[..], &["--feed-keys", &keys], more].concat());
+        let store = ["--clickhouse", clickhouse, "--database", stage.database.name()];
+        let own = [&stage.at_kafka()[..], &store, &own, &["--feed-keys", &keys], more].concat();
+        let mut tally = Tally::spawn(&[&["serve"], &own[..]].concat(), &[]);
         let address = eventually(ANSWER, "the address that tally serve logs", || {
             assert!(tally.is_running(), "tally serve ended\n{}", tally.log_tail());
             let said = tally.stdout();

@@ -22,10 +22,6 @@ pub fn session_cookie(token: &str, lifetime_s: i64) -> String {
     format!("{SESSION_COOKIE}={token}; Path=/; Max-Age={lifetime_s}; Secure; HttpOnly; SameSite=Strict")
 }
 
-/// The route that answered, for the metrics.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Served(pub(crate) &'static str);
-
 /// Who asks, and which rows of the route's answer are theirs.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -80,9 +76,7 @@ pub(super) async fn guard(
         return Err(Problem::new(Code::Forbidden));
     }
     request.extensions_mut().insert(Caller { principal, access });
-    let mut response = next.run(request).await;
-    response.extensions_mut().insert(Served(route.path()));
-    Ok(response)
+    Ok(next.run(request).await)
 }
 
 fn route_of(method: &Method, path: &str) -> Option<Route> {

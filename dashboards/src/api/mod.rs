@@ -25,7 +25,6 @@ mod tasks;
 mod timeline;
 mod wallets;
 
-pub(crate) use guard::Served;
 pub use guard::{Caller, SESSION_COOKIE, session_cookie};
 pub use openapi::document;
 pub use store::{Api, ApiConfig, Limits, SealSource};

@@ -2,15 +2,13 @@
 
 use crate::identity::Authority;
 use crate::problem::{Code, Problem};
+use crate::rates::Rates;
 use clickhouse::Client;
 use clickhouse::RowOwned;
 use clickhouse::RowRead;
 use clickhouse::query::Query;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tally_queries::QueryError;
 use tally_queries::catalog::Snapshot;
@@ -20,8 +18,6 @@ use tokio::sync::{Mutex, Semaphore};
 
 /// How long a look at the partitions' heads is good for: figures say how far the data had come.
 const SNAPSHOT_MS_MAX: u64 = 2_000;
-/// Requests between two clearings of subjects that have long been quiet from the rate limiter.
-const REQUESTS_A_CLEARING: u32 = 4_096;
 /// A place among the questions must be had within this time.
 const PLACE_MS_MAX: u64 = 2_000;
 
@@ -40,6 +36,13 @@ pub struct Limits {
     pub request_s_max: u32,
     /// What one question may cost the store.
     pub read: ReadLimits,
+}
+
+impl Limits {
+    /// The rates of subjects within these bounds.
+    pub fn rates(&self) -> Rates {
+        Rates::new(self.requests_per_s_max, self.requests_burst_max)
+    }
 }
 
 /// Where seals lie, and whose signature is believed.
@@ -62,13 +65,13 @@ pub struct ApiConfig {
     pub seals: Option<SealSource>,
     /// Bounds.
     pub limits: Limits,
+    /// How often one subject may ask; shared with what is served beside the API.
+    pub rates: Rates,
 }
 
 struct Inner {
     config: ApiConfig,
     client: Client,
-    rates: DefaultKeyedRateLimiter<String>,
-    requests: AtomicU32,
     places: Semaphore,
     snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     live: Mutex<Option<(Instant, tally_queries::Live)>>,
@@ -90,13 +93,10 @@ impl Api {
     /// Nothing is asked yet.
     pub fn new(config: ApiConfig) -> Api {
         let limits = config.limits;
-        let quota = Quota::per_second(limits.requests_per_s_max).allow_burst(limits.requests_burst_max);
         let client = limited(&config.client, limits.read);
         Api {
             inner: Arc::new(Inner {
                 client,
-                rates: RateLimiter::keyed(quota),
-                requests: AtomicU32::new(0),
                 places: Semaphore::new(limits.questions_at_once_max as usize),
                 snapshot: Mutex::default(),
                 live: Mutex::default(),
@@ -125,13 +125,8 @@ impl Api {
 
     /// Counts a request of a subject.
     pub(super) fn admit(&self, subject: &String) -> Result<(), Problem> {
-        if self.inner.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_A_CLEARING) {
-            self.inner.rates.retain_recent();
-        }
-        self.inner.rates.check_key(subject).map_err(|early| {
-            let wait = early.wait_time_from(DefaultClock::default().now());
-            Problem::new(Code::RateLimited).retry_after(wait.as_secs() + 1)
-        })
+        let early = |wait_s| Problem::new(Code::RateLimited).retry_after(wait_s);
+        self.inner.config.rates.admit(subject).map_err(early)
     }
 
     /// A named question under the limits, ready for its parameters.

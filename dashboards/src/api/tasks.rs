@@ -150,11 +150,11 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let task_id = id(task_id)?;
-    let first = part.cursor.is_none();
     let events = timeline::page(&api, &caller, (About::Task, &task_id), part).await?;
     let everything = Sought { task_id, ..Sought::one()? };
     let task = find(&api, &caller, everything).await?.pop();
-    if first && task.is_none() && events.items.is_empty() {
+    // whatever the cursor: a page of nothing must not tell a hidden task from none
+    if task.is_none() && events.items.is_empty() {
         return Err(Problem::new(Code::NotFound));
     }
     answer::one(&headers, &TaskTimeline { task, events: events.items, next: events.next })

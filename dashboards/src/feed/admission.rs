@@ -1,8 +1,10 @@
 //! Who is let in over HTTP: the token of a request, and the origin of a page.
 
+use super::frame::Close;
+use super::hub::Hub;
 use super::refusal::Refusal;
 use crate::api::SESSION_COOKIE;
-use crate::identity::{Authority, Denied, Principal};
+use crate::identity::{Denied, Principal};
 use axum::http::{HeaderMap, header};
 use axum_extra::extract::CookieJar;
 
@@ -19,21 +21,26 @@ fn token(headers: &HeaderMap) -> String {
     }
 }
 
-/// Who sends a request.
-pub(super) async fn principal(authority: &Authority, headers: &HeaderMap) -> Result<Principal, Refusal> {
-    Ok(authority.verify(&token(headers)).await?)
+/// Who sends a request, one of those that its subject may send.
+pub(super) async fn principal(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    let principal = hub.authority.verify(&token(headers)).await?;
+    admit(hub, principal)
+}
+
+fn admit(hub: &Hub, principal: Principal) -> Result<Principal, Refusal> {
+    match hub.rates.admit(&principal.subject) {
+        Ok(()) => Ok(principal),
+        Err(_) => Err(Refusal::Closed(Close::RateLimited)),
+    }
 }
 
 /// Who sends a request, if it bears a token in its `Authorization` header.
-pub(super) async fn header_principal(
-    authority: &Authority,
-    headers: &HeaderMap,
-) -> Result<Option<Principal>, Refusal> {
+pub(super) async fn header_principal(hub: &Hub, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(None);
     }
-    match authority.verify(&token(headers)).await {
-        Ok(principal) => Ok(Some(principal)),
+    match hub.authority.verify(&token(headers)).await {
+        Ok(principal) => admit(hub, principal).map(Some),
         Err(Denied::Missing) => Ok(None),
         Err(denied) => Err(denied.into()),
     }

@@ -13,13 +13,15 @@ use super::ledger::Ledger;
 use super::log::{Batch, EventLog, LogError, LogReader, Shape};
 use super::metrics::FeedMetrics;
 use super::ring::{Ring, RingBounds};
-use super::settings::FeedSettings;
+use super::settings::{FeedSettings, SNAPSHOTS_AT_ONCE_MAX};
 use super::sign::Signer;
 use crate::identity::{Authority, Principal};
+use crate::rates::Rates;
 use clickhouse::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_queries::feed::cases_in_work;
+use tally_queries::service::{ReadLimits, limited};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +37,8 @@ const OPEN_SECONDS_MAX: u64 = 3;
 const SHAPE_SECONDS: u64 = 5;
 /// Rest before the log is opened anew after it failed.
 const REST_MS: u64 = 500;
+/// How often it is looked whether revocations are still known.
+const SIGHT_MS: u64 = 50;
 /// Cases that are remembered beside those in work.
 const CASES_MAX: usize = 200_000;
 
@@ -48,6 +52,10 @@ pub struct FeedParts {
     pub signer: Signer,
     /// The store: cases in work, snapshots, the delivery ledger.
     pub client: Client,
+    /// How often one subject may ask; the API's.
+    pub rates: Rates,
+    /// What one question of a snapshot may cost the store.
+    pub read: ReadLimits,
 }
 
 /// All that connections share.
@@ -61,6 +69,11 @@ pub(super) struct Hub {
     pub(super) metrics: FeedMetrics,
     /// WebSockets that are open: nobody else waits for them.
     pub(super) sessions: TaskTracker,
+    pub(super) rates: Rates,
+    /// The store for snapshots: read-only, under limits.
+    pub(super) reader: Client,
+    /// Snapshots that may be asked for at once.
+    pub(super) snapshots: Semaphore,
     /// Replays from the log that may run at once.
     pub(super) replays: Arc<Semaphore>,
     cases: RwLock<Cases>,
@@ -75,14 +88,17 @@ pub(super) struct Hub {
 impl Hub {
     /// A hub that follows nothing yet.
     pub(super) fn new(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
-        let FeedParts { log, authority, signer, client } = parts;
+        let FeedParts { log, authority, signer, client, rates, read } = parts;
         let metrics = FeedMetrics::default();
         Arc::new(Hub {
             ledger: Ledger::start(client.clone(), metrics.clone()),
             log,
             authority,
             signer,
+            rates,
+            reader: limited(&client, read),
             client,
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE_MAX),
             sessions: TaskTracker::new(),
             replays: Arc::new(Semaphore::new(settings.replays_max)),
             settings,
@@ -206,14 +222,29 @@ impl Drop for Line {
 }
 
 async fn follow_revocations(hub: Arc<Hub>) {
-    let mut changes = hub.authority.revocations();
+    let authority = &hub.authority;
+    let mut changes = authority.revocations();
+    let mut look = tokio::time::interval(Duration::from_millis(SIGHT_MS));
+    let mut was_current = false;
     loop {
         tokio::select! {
             () = hub.stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = changes.changed() => match changed {
+                Ok(()) => hub.bells().close_where(Close::Revoked, |who| authority.is_revoked(who)),
+                Err(_) => return,
+            },
+            _ = look.tick() => {
+                // what was revoked meanwhile is not known: nobody may go on on what was known before
+                let is_current = authority.is_current();
+                if !is_current {
+                    hub.bells().close_all(Close::LogUnavailable);
+                }
+                if was_current && !is_current {
+                    tracing::warn!("what is revoked is not known any more; every stream is closed");
+                }
+                was_current = is_current;
+            }
         }
-        let authority = &hub.authority;
-        hub.bells().close_where(Close::Revoked, |who| authority.is_revoked(who));
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn events(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub.authority, &headers).await?;
+    let who = admission::principal(&hub, &headers).await?;
     let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Bad("the cursor is none"))?;
     let (mut stream, opening) =
         Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
@@ -105,7 +105,7 @@ pub(super) async fn acknowledge(
     headers: HeaderMap,
     shown: Result<Json<Shown>, JsonRejection>,
 ) -> Result<StatusCode, Refusal> {
-    let who = admission::principal(&hub.authority, &headers).await?;
+    let who = admission::principal(&hub, &headers).await?;
     let Ok(Json(shown)) = shown else { return Err(Refusal::Bad("expected {\"cursor\": text}")) };
     match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor) {
         true => Ok(StatusCode::NO_CONTENT),

@@ -111,6 +111,8 @@ fn sentence_of(close: Close) -> &'static str {
         Close::Denied => "this role has no feed",
         Close::Revoked => "the access token was revoked",
         Close::TooManyConnections => "this subject has too many connections",
+        Close::RateLimited => "this subject asks too often",
+        Close::Overloaded => "too much is asked at once",
         Close::LogUnavailable => "the event log does not answer",
         Close::GoingAway => "the service is stopping",
         Close::InsufficientState => "the stream must begin anew",

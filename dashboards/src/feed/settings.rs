@@ -63,5 +63,9 @@ pub(super) const READ_BYTES: usize = 1024;
 pub(super) const POLL_EVENTS_MAX: usize = 1_000;
 /// Seconds that a long poll waits.
 pub(super) const POLL_SECONDS_MAX: u64 = 25;
+/// Snapshots that are asked of the store at once.
+pub(super) const SNAPSHOTS_AT_ONCE_MAX: usize = 4;
+/// How long one waits for its turn, milliseconds.
+pub(super) const SNAPSHOT_TURN_MS_MAX: u64 = 2_000;
 /// Tasks of a snapshot.
 pub(super) const SNAPSHOT_TASKS_MAX: u64 = 200;

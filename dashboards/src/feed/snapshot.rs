@@ -9,7 +9,7 @@ use super::frame::Close;
 use super::hub::{Hub, now_ms};
 use super::log::Shape;
 use super::refusal::Refusal;
-use super::settings::SNAPSHOT_TASKS_MAX;
+use super::settings::{SNAPSHOT_TASKS_MAX, SNAPSHOT_TURN_MS_MAX};
 use super::sign::SNAPSHOT_TYPE;
 use crate::identity::{Principal, Role};
 use crate::rights::{EventClass, Ids, Relation, Sight, kept_fields, sight};
@@ -19,12 +19,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tally_queries::QueryError;
 use tally_queries::feed::{OpenSupplement, TaskNow, TaskScope, open_supplements, positions, tasks_now};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub.authority, &headers).await?;
+    let who = admission::principal(&hub, &headers).await?;
     if who.role == Role::Service {
         return Err(Refusal::Closed(Close::Denied));
     }
@@ -35,6 +38,7 @@ pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) ->
         tracing::warn!(error = %crate::chain(&error), "a snapshot");
         Refusal::Store
     };
+    let _turn = turn(&hub).await?;
     let cursor = stored(&hub, &shape).await?;
     let tasks = tasks_of(&hub, &who).await.map_err(failed)?;
     let payload = json!({ "as_of": rfc3339(now_ms() * 1000), "tasks": tasks }).to_string();
@@ -44,11 +48,19 @@ pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) ->
     Ok((kind, answer.to_string()).into_response())
 }
 
+/// Waits for a turn among those who ask the store, not for long.
+pub(super) async fn turn(hub: &Hub) -> Result<SemaphorePermit<'_>, Refusal> {
+    match timeout(Duration::from_millis(SNAPSHOT_TURN_MS_MAX), hub.snapshots.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Closed(Close::Overloaded)),
+    }
+}
+
 /// The position up to which everything is in the store.
 async fn stored(hub: &Hub, shape: &Arc<Shape>) -> Result<Arc<str>, Refusal> {
     let mut ids: Vec<Uuid> = shape.partitions().iter().map(|one| one.topic_id).collect();
     ids.dedup();
-    let found = positions(&hub.client, &ids).await.map_err(|error| {
+    let found = positions(&hub.reader, &ids).await.map_err(|error| {
         tracing::warn!(error = %crate::chain(&error), "positions of the store");
         Refusal::Store
     })?;
@@ -72,11 +84,11 @@ async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Vec<Value>, QueryError> 
         Role::Admin => TaskScope::All,
         Role::Service => return Ok(Vec::new()),
     };
-    let tasks = tasks_now(&hub.client, scope, SNAPSHOT_TASKS_MAX).await?;
+    let tasks = tasks_now(&hub.reader, scope, SNAPSHOT_TASKS_MAX).await?;
     let ids: Vec<String> = tasks.iter().map(|task| task.task_id.clone()).collect();
     let open: HashMap<String, OpenSupplement> = match ids.is_empty() {
         true => HashMap::new(),
-        false => open_supplements(&hub.client, &ids)
+        false => open_supplements(&hub.reader, &ids)
             .await?
             .into_iter()
             .map(|one| (one.task_id.clone(), one))

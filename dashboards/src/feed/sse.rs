@@ -37,7 +37,7 @@ pub(super) async fn connect(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub.authority, &headers).await?;
+    let who = admission::principal(&hub, &headers).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let cursor = if last.is_empty() { wanted.cursor.as_str() } else { last };
     let asked = Asked::parse(cursor).map_err(|_| Refusal::Bad("the cursor is none"))?;

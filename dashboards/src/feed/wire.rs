@@ -54,6 +54,8 @@ pub struct Wire {
     info: WireInfo,
     /// Runs while a write is blocked.
     blocked: Option<Pin<Box<Sleep>>>,
+    /// Given back when the wire ends, in whosever hands it is by then.
+    _place: Box<dyn Send + Sync>,
 }
 
 impl fmt::Debug for Wire {
@@ -63,10 +65,11 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Over this stream.
-    pub fn new(stream: TcpStream) -> Wire {
+    /// Over this stream; `place` is dropped with it. An upgrade takes the wire out of its HTTP connection and lasts longer than
+    /// that.
+    pub fn new(stream: TcpStream, place: impl Send + Sync + 'static) -> Wire {
         let set = Set { patience_ms: AtomicU64::new(PATIENCE_MS), stalled: OnceLock::new() };
-        Wire { stream, info: WireInfo { set: Arc::new(set) }, blocked: None }
+        Wire { stream, info: WireInfo { set: Arc::new(set) }, blocked: None, _place: Box::new(place) }
     }
 
     /// What handlers may set.

@@ -43,7 +43,7 @@ pub(super) async fn connect(
         if hub.is_stopping() {
             return Err(Refusal::Closed(Close::GoingAway));
         }
-        admission::header_principal(&hub.authority, &headers).await
+        admission::header_principal(&hub, &headers).await
     };
     let known = match admitted.await {
         Ok(known) => known,
@@ -90,7 +90,11 @@ async fn begin(
     let Said::Connect { token, cursor, heartbeat_ms } = first else { return Err(Some(Close::Protocol)) };
     let who = match known {
         Some(known) if token.is_empty() => known,
-        _ => hub.authority.verify(&token).await.map_err(|denied| Some(close_of(denied)))?,
+        _ => {
+            let who = hub.authority.verify(&token).await.map_err(|denied| Some(close_of(denied)))?;
+            hub.rates.admit(&who.subject).map_err(|_| Some(Close::RateLimited))?;
+            who
+        }
     };
     let asked = Asked::parse(&cursor).map_err(|_| Some(Close::Protocol))?;
     let expires_at_s = who.expires_at_s;

@@ -153,7 +153,7 @@ impl Authority {
         };
         if !self.inner.revocations.is_known() {
             // a moment after the start, or the store was away: ask now
-            self.inner.revocations.refresh().await.map_err(|_| Denied::Unavailable)?;
+            self.inner.revocations.until_known().await.map_err(|_| Denied::Unavailable)?;
         }
         if self.is_revoked(&principal) { Err(Denied::Revoked) } else { Ok(principal) }
     }
@@ -161,6 +161,11 @@ impl Authority {
     /// Whether the principal's token or subject was revoked, as far as is known here: at most 2 s ago.
     pub fn is_revoked(&self, principal: &Principal) -> bool {
         self.inner.revocations.holds(principal)
+    }
+
+    /// Whether what was revoked is known well enough to let anybody go on.
+    pub fn is_current(&self) -> bool {
+        self.inner.revocations.is_known()
     }
 
     /// Changes whenever the set of revocations does.

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the store is asked: a revocation must be effective within 2 s on every replica.
 pub(super) const POLL_MS: u64 = 400;
-/// Without an answer for so long nobody new is let in: what was revoked meanwhile is not known.
-pub(super) const BLIND_MS_MAX: u64 = 10_000;
+/// Without an answer for so long nobody is let in and every stream ends: what was revoked meanwhile is not known, and must be
+/// effective within 2 s.
+pub(super) const BLIND_MS_MAX: u64 = 1_800;
 /// Longest wait for one answer.
 const ANSWER_MS_MAX: u64 = 1_000;
 
@@ -62,11 +63,15 @@ impl Revocations {
                 tokio::select! { () = stop.cancelled() => return, _ = pause.tick() => {} }
                 match this.refresh().await {
                     Ok(()) => silent = false,
-                    Err(error) if !silent => {
-                        tracing::warn!(error = %crate::chain(&error), "revocations cannot be read");
+                    Err(error) => {
+                        if !silent {
+                            tracing::warn!(error = %crate::chain(&error), "revocations cannot be read");
+                        }
                         silent = true;
+                        if matches!(error, Unread::Late) {
+                            pause.reset_immediately(); // it was waited for long enough
+                        }
                     }
-                    Err(_) => {}
                 }
             }
         });
@@ -75,6 +80,20 @@ impl Revocations {
     /// Reads the set; whoever waits for changes hears of one.
     pub(super) async fn refresh(&self) -> Result<(), Unread> {
         let _one_at_a_time = self.asking.lock().await;
+        self.ask().await
+    }
+
+    /// Waits until the set is known, no longer than for one answer, however many wait.
+    pub(super) async fn until_known(&self) -> Result<(), Unread> {
+        let known = async {
+            let _one_at_a_time = self.asking.lock().await;
+            if self.is_known() { Ok(()) } else { self.ask().await }
+        };
+        let answer = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), known).await;
+        answer.map_err(|_| Unread::Late)?
+    }
+
+    async fn ask(&self) -> Result<(), Unread> {
         let begun = Instant::now();
         let mark = self.read().mark.clone();
         let asked = revocations(&self.client, mark.as_ref(), LIFETIME_S_MAX);

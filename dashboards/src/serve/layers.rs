@@ -2,10 +2,10 @@
 
 use super::ServeError;
 use super::metrics::ServiceMetrics;
-use crate::api::{Limits, Served};
+use crate::api::Limits;
 use crate::problem::{Code, Problem, Rendered};
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -76,8 +76,14 @@ pub(super) fn around(
         .layer(from_fn_with_state(metrics, finish))
 }
 
+/// Routes that wait on purpose, within bounds of their own.
+const WAITING: [&str; 3] = ["/feed/events", "/feed/sse", "/feed/ws"];
+
 /// From a request's head to the head of its answer. A stream that follows it has bounds of its own.
 async fn in_time(State(time): State<Duration>, request: Request, next: Next) -> Response {
+    if WAITING.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Timeout).into_response(),
@@ -88,8 +94,10 @@ async fn in_time(State(time): State<Duration>, request: Request, next: Next) -> 
 async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: Next) -> Response {
     let (begun, id) = (Instant::now(), Uuid::now_v7().to_string());
     let is_head = request.method() == Method::HEAD;
+    // a pattern of the router: labels are bounded, and a refused request is counted under its route too
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or("other", MatchedPath::as_str);
     let mut response = next.run(request).await;
-    let route = response.extensions().get::<Served>().map_or("other", |served| served.0);
     let problem = response.extensions().get::<Problem>().cloned();
     let status = response.status();
     let is_rendered = response.extensions().get::<Rendered>().is_some();

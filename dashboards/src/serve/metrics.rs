@@ -53,7 +53,7 @@ impl ServiceMetrics {
         TextEncoder::new().encode_to_string(&self.inner.registry.gather()).unwrap_or_default()
     }
 
-    /// A request was answered. `route` is a path of the table, so that labels are bounded.
+    /// A request was answered. `route` is a pattern of the router, so that labels are bounded.
     pub(super) fn answered(&self, route: &str, status: u16, took: Duration) {
         self.inner.requests.with_label_values(&[route, status.to_string().as_str()]).inc();
         self.inner.seconds.with_label_values(&[route]).observe(took.as_secs_f64());

@@ -19,6 +19,9 @@ pub struct PageTokens {
     pub subject: String,
 }
 
+/// The least role that may ask what the page asks, [`Route::Live`](crate::rights::Route::Live): whoever loads it is nobody known.
+const ROLE: Role = Role::Moderator;
+
 /// A page may load its own parts and ask its own origin, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -59,8 +62,36 @@ fn is_for_this_machine(headers: &HeaderMap) -> bool {
 
 fn cookie(tokens: &PageTokens) -> Option<HeaderValue> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let request =
-        TokenRequest { subject: tokens.subject.clone(), role: Role::Admin, lifetime_s: LIFETIME_S_MAX };
+    let request = TokenRequest { subject: tokens.subject.clone(), role: ROLE, lifetime_s: LIFETIME_S_MAX };
     let (token, _) = tokens.minter.mint(&request, i64::try_from(now_s).ok()?).ok()?;
     HeaderValue::from_str(&session_cookie(&token, LIFETIME_S_MAX)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ROLE;
+    use crate::identity::Role;
+    use crate::rights::{Access, Route, access};
+
+    /// Scenario: every role beside that of the page, over every route that the page's script asks.
+    /// Guarantees: the page's role has them; another one that has them has all that the page's role has, and more.
+    #[test]
+    fn the_page_has_the_least_role() {
+        let script = include_str!("../../assets/live.js");
+        let asks = |route: &Route| script.contains(&format!("\"{}\"", &route.path()[1..]));
+        let asked: Vec<Route> = Route::ALL.iter().copied().filter(asks).collect();
+        assert_eq!(asked, [Route::Live]);
+        let routes = |role: Role| -> Vec<Route> {
+            Route::ALL.iter().copied().filter(|route| access(role, *route) != Access::None).collect()
+        };
+        let own = routes(ROLE);
+        assert!(asked.iter().all(|route| own.contains(route)));
+        for other in Role::ALL.into_iter().filter(|role| *role != ROLE) {
+            let theirs = routes(other);
+            let would_do = asked.iter().all(|route| theirs.contains(route));
+            let has_more = own.iter().all(|route| theirs.contains(route)) && theirs.len() > own.len();
+            assert!(!would_do || has_more, "{other} would be less");
+        }
+        assert_eq!(script.matches("api/v1/").count(), asked.len(), "a path with parameters is asked");
+    }
 }

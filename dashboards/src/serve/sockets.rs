@@ -10,7 +10,7 @@ use socket2::SockRef;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -22,6 +22,9 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Data that is not acknowledged for so long ends the connection, whoever is to blame. A reader that takes nothing is
 /// noticed earlier, by its wire.
 const UNACKNOWLEDGED_MS_MAX: u64 = 15_000;
+/// Bytes that the system may hold for a connection beside those on their way. Without a bound it takes megabytes, and lets the
+/// writer go on only once a third of them is gone: a reader that is slow but steady would look like one that takes nothing.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// After the system refused a connection (too many files open, say).
 const PAUSE_MS: u64 = 100;
 
@@ -29,6 +32,25 @@ const PAUSE_MS: u64 = 100;
 pub(super) struct Bounds {
     pub(super) connections_max: usize,
     pub(super) drain: Duration,
+}
+
+/// A connection's place, until its socket is closed: as HTTP, or as the WebSocket that it became.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    metrics: ServiceMetrics,
+}
+
+impl Place {
+    fn taken(permit: OwnedSemaphorePermit, metrics: ServiceMetrics) -> Place {
+        metrics.connected(1);
+        Place { _permit: permit, metrics }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.connected(-1);
+    }
 }
 
 /// Takes connections until `stop`, then waits for those that are.
@@ -57,12 +79,10 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let (app, stop, hard_stop, metrics) = (app.clone(), stop.clone(), hard_stop.clone(), metrics.clone());
+        let (app, stop, hard_stop) = (app.clone(), stop.clone(), hard_stop.clone());
+        let place = Place::taken(place, metrics.clone());
         tracker.spawn(async move {
-            metrics.connected(1);
-            tokio::select! { () = hard_stop.cancelled() => {}, () = connection(stream, app, stop) => {} }
-            metrics.connected(-1);
-            drop(place);
+            tokio::select! { () = hard_stop.cancelled() => {}, () = connection(stream, place, app, stop) => {} }
         });
     }
     drop(listener);
@@ -75,16 +95,17 @@ pub(super) async fn accept(
 }
 
 /// One connection until it ends; after `stop` it ends with the answer it is at.
-async fn connection(stream: TcpStream, app: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, place: Place, app: Router, stop: CancellationToken) {
     let socket = SockRef::from(&stream);
     let _ = socket.set_tcp_nodelay(true); // a socket that is gone already shows so below
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(UNACKNOWLEDGED_MS_MAX)));
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEAD_S_MAX))
         .max_buf_size(HEAD_BYTES_MAX);
-    let wire = Wire::new(stream);
+    let wire = Wire::new(stream, place);
     let info = wire.info().clone();
     let app = app.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());

@@ -8,6 +8,8 @@ use clickhouse::Client;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tally_dashboards::Rates;
+use tally_dashboards::api::Limits;
 use tally_dashboards::feed::{
     Batch, Bounds, EventLog, Feed, FeedParts, FeedSettings, LogError, LogPartition, LogReader, Shape, Signer,
     add_signing_key,
@@ -27,6 +29,8 @@ pub(crate) struct FeedPlace<'a> {
     pub(crate) origins: Vec<String>,
     pub(crate) authority: Authority,
     pub(crate) client: Client,
+    /// The service's bounds, and the rates that it counts.
+    pub(crate) bounds: (Limits, Rates),
 }
 
 impl FeedArgs {
@@ -81,6 +85,8 @@ pub(crate) fn open(
         authority: place.authority,
         signer: Signer::open(keys).context("the keys that sign the feed")?,
         client: place.client,
+        read: place.bounds.0.read,
+        rates: place.bounds.1,
     };
     let settings = FeedSettings {
         ring_events_max: usize::try_from(args.ring_events_max)?,

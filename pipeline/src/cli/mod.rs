@@ -105,7 +105,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
-        Command::Audit(command) => audit::run(command).await,
+        Command::Audit(command) => Box::pin(audit::run(command)).await, // it holds much between its awaits
         Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,

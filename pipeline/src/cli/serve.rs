@@ -221,7 +221,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let stop = super::shutdown()?;
     let opened = store::open_migrated(&args.clickhouse).await?;
     let client = opened.store.client().clone();
-    let authority = Authority::start(settings, client.clone(), stop.clone())?;
+    // apart: however much is asked, revocations are read
+    let authority = Authority::start(settings, opened.store.apart().client().clone(), stop.clone())?;
+    let limits = args.service.limits();
+    let rates = limits.rates();
     let place = FeedPlace {
         kafka: &args.kafka,
         registry: &args.registry,
@@ -229,10 +232,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         origins: args.service.cors_origins.clone(),
         authority: authority.clone(),
         client: client.clone(),
+        bounds: (limits, rates.clone()),
     };
     let feed = super::feed::open(&args.feed, place, stop.clone())?;
-    let api =
-        Api::new(ApiConfig { authority: authority.clone(), client, seals, limits: args.service.limits() });
+    let api = Api::new(ApiConfig { authority: authority.clone(), client, seals, limits, rates });
     let metrics = ServiceMetrics::new();
     let page = Arc::new(Page { metrics: metrics.clone(), feed: feed.clone(), authority });
     let more = feed.as_ref().map(Feed::routes).unwrap_or_default();

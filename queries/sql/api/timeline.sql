@@ -1,5 +1,6 @@
 -- Events of the four topics that are about one thing, the earliest first, after a cursor: the ids that rights are about, and
 -- every field of the contract as one JSON object, absent ones too. `by` is one of the ids' columns, chosen by the program.
+-- `scope` is `all`, or `own` for events that name the subject.
 SELECT contract, kind, occurred_us, event_id, user_id, grantee_id, creator_id, license_id, task_id, case_id, fields
 FROM
 (
@@ -40,5 +41,6 @@ FROM
     WHERE {by:Identifier} = {id:String}
 )
 WHERE (occurred_us, contract, event_id) > ({after_us:Int64}, {after_contract:String}, {after_id:String})
+    AND ({scope:String} = 'all' OR {subject:String} IN (user_id, grantee_id, creator_id))
 ORDER BY occurred_us, contract, event_id
 LIMIT {limit:UInt32}

@@ -8,13 +8,18 @@ use crate::feed::hub::Hub;
 use crate::feed::log::{EventLog, LogReader, Shape};
 use crate::feed::memory::VecLog;
 use crate::feed::ring::{Ring, RingBounds};
-use crate::feed::settings::FeedSettings;
+use crate::feed::settings::{FeedSettings, SNAPSHOTS_AT_ONCE_MAX};
 use crate::feed::sign::Signer;
+use crate::feed::snapshot::turn;
 use crate::feed::stream::Stream;
 use crate::identity::{Authority, KeySource, Principal, Role, Settings, generate_key};
+use crate::rates::Rates;
+use axum::response::IntoResponse;
 use proptest::prelude::*;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tally_queries::service::ReadLimits;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -74,7 +79,14 @@ impl Replica {
         let keys = KeySource::Local(vec![generate_key().1]);
         let settings = Settings { issuer: "i".to_owned(), audience: "a".to_owned(), keys };
         let authority = Authority::start(settings, client.clone(), CancellationToken::new()).expect("a key");
-        let parts = FeedParts { log: Arc::new(log.clone()), authority, signer: signer.clone(), client };
+        let parts = FeedParts {
+            log: Arc::new(log.clone()),
+            authority,
+            signer: signer.clone(),
+            client,
+            rates: Rates::new(NonZeroU32::MAX, NonZeroU32::MAX),
+            read: ReadLimits { execution_s_max: 1, result_rows_max: 1, memory_bytes_max: 1 },
+        };
         let hub = Hub::new(parts, FeedSettings::default(), CancellationToken::new());
         let shape = Arc::new(log.shape().await.expect("a shape"));
         let from: Vec<i64> =
@@ -201,4 +213,25 @@ fn what_was_evicted_unseen_is_replayed() {
         117,
         vec![Step::Publish(owners), Step::Beat, Step::Read, Step::Beat, Step::Read],
     ));
+}
+
+/// Scenario: as many snapshots are being asked of the store as may be at once, and one more; then one of them is done.
+/// Guarantees: the one more is refused with 503 and a time to come again; the next has its turn.
+#[test]
+fn snapshots_wait_for_their_turn_and_not_for_long() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let signer = Signer::open(folder.path()).expect("a key");
+        let replica = Replica::new(&super::log(), 10, &signer).await;
+        let mut turns = Vec::new();
+        for _ in 0..SNAPSHOTS_AT_ONCE_MAX {
+            turns.push(turn(&replica.hub).await.expect("a turn"));
+        }
+        let refused = turn(&replica.hub).await.expect_err("a refusal").into_response();
+        assert_eq!(refused.status().as_u16(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        turns.pop();
+        assert!(turn(&replica.hub).await.is_ok());
+    });
 }

@@ -40,8 +40,10 @@ pub(super) async fn serve(
     let minter = demo_minter(folder)?;
     let (issuer, audience) = demo_names();
     let settings = Settings { issuer, audience, keys: KeySource::Local(vec![minter.public()]) };
-    let authority = Authority::start(settings, store.client().clone(), stop.clone())?;
+    let authority = Authority::start(settings, store.apart().client().clone(), stop.clone())?;
     let Defaults { service, feed } = Defaults::try_parse_from(["tally"])?;
+    let limits = service.limits();
+    let rates = limits.rates();
     let place = FeedPlace {
         kafka: &sections.kafka,
         registry: &sections.registry,
@@ -49,10 +51,10 @@ pub(super) async fn serve(
         origins: Vec::new(),
         authority: authority.clone(),
         client: store.client().clone(),
+        bounds: (limits, rates.clone()),
     };
     let feed = feed::open(&feed.with_keys(folder.join(FEED_KEYS)), place, stop.clone())?;
-    let config =
-        ApiConfig { authority, client: store.client().clone(), seals: None, limits: service.limits() };
+    let config = ApiConfig { authority, client: store.client().clone(), seals: None, limits, rates };
     let serving = ServeConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         page_tokens: Some(PageTokens { minter, subject: "demo-page".to_owned() }),

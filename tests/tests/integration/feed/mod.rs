@@ -1,5 +1,6 @@
 //! The realtime feed over real Kafka, as its clients meet it.
 
+mod bounds;
 mod delivery;
 mod ends;
 mod ledger;

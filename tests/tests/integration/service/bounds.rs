@@ -176,19 +176,26 @@ fn forms_tags_and_origins() {
 }
 
 /// Scenario: SIGTERM while a client is connected; metrics before.
-/// Guarantees: requests are counted under the route's pattern, never under an id; the service ends with code 0 in time.
+/// Guarantees: requests are counted under the route's pattern, never under an id, refused ones too; the service ends with code 0 in time.
 #[test]
 fn it_counts_and_ends_in_good_order() {
     let database = platform();
     let mut service = Service::start(&database, &["--drain-s-max", "5"]);
     let token = service.token(Role::Admin, "ops");
     service.get("/api/v1/tasks/t-ann", &token);
+    service.get("/api/v1/tasks/t-ann", "");
+    service.get("/nowhere", "");
     let (_, metrics) = stage::get(&format!("{}/metrics", service.ops));
     assert!(
         metrics.contains("tally_service_requests_total{route=\"/api/v1/tasks/{task_id}\",status=\"200\"} 1"),
         "{metrics}"
     );
-    assert!(!metrics.contains("t-ann"), "{metrics}");
+    assert!(
+        metrics.contains("tally_service_requests_total{route=\"/api/v1/tasks/{task_id}\",status=\"401\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("tally_service_requests_total{route=\"other\",status=\"404\"} 1"), "{metrics}");
+    assert!(!metrics.contains("t-ann") && !metrics.contains("nowhere"), "{metrics}");
     let idle = TcpStream::connect(service.url.trim_start_matches("http://")).expect("a connection");
     service.tally.sigterm();
     service.tally.expect_success(Duration::from_secs(20));

@@ -1,6 +1,8 @@
 //! Role × route × ownership, against a real store.
 
 use super::platform::platform;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tally_dashboards::identity::Role::{self, Admin, Buyer, Creator, Moderator, Service as Machine};
@@ -120,6 +122,45 @@ fn everybody_sees_exactly_what_is_theirs() {
                 let answer = service.get(&format!("{list}/{one}"), &token);
                 assert_eq!(answer.status, status, "{who}: {one}: {}", answer.body);
             }
+        }
+    }
+}
+
+/// Scenario: everybody asks for every timeline one event at a time, and with a cursor made by hand that lies before all events.
+/// Guarantees: each cursor names the event that was just shown, and the last page has none; together the pages are what the
+/// table allows; what is not theirs is answered like what does not exist, whatever the cursor.
+#[test]
+fn cursors_name_nothing_that_is_hidden() {
+    let database = platform();
+    let service =
+        Service::start(&database, &["--requests-per-s-max", "10000", "--requests-burst-max", "10000"]);
+    let before_all = BASE64_URL_SAFE_NO_PAD.encode(format!("[\"task_id\",[{},\"\",\"\"]]", i64::MIN));
+    for (role, subject) in CALLERS.into_iter().filter(|(role, _)| *role != Machine) {
+        let token = service.token(role, subject);
+        for task in ["t-ann", "t-bob", "t-free", "t-none"] {
+            let who = format!("{role} {subject}: {task}");
+            let expected = expected_events(role, subject, task);
+            let (mut seen, mut next) = (Vec::new(), Some(before_all.clone()));
+            while let Some(cursor) = next.take() {
+                let answer = service.get(&format!("/api/v1/tasks/{task}?limit=1&cursor={cursor}"), &token);
+                if expected.is_empty() {
+                    assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{who}");
+                    break;
+                }
+                let answer = answer.json();
+                let event = &answer["events"][0]["fields"]["event_id"];
+                let id = event.as_str().unwrap_or_else(|| panic!("{who}: {answer}")).to_owned();
+                if let Some(cursor) = answer["next"].as_str() {
+                    let place = BASE64_URL_SAFE_NO_PAD.decode(cursor).expect("base64");
+                    let place: Value = serde_json::from_slice(&place).expect("JSON");
+                    assert_eq!(place[1][2], id, "{who}");
+                    next = Some(cursor.to_owned());
+                }
+                seen.push(id[id.len() - 3..].to_owned());
+            }
+            let expected: Vec<&str> = expected.iter().map(|id| id.trim_end_matches('m')).collect();
+            seen.sort();
+            assert_eq!(seen, expected, "{who}");
         }
     }
 }
