@@ -12,6 +12,7 @@ use super::frame::Close;
 use super::ledger::Ledger;
 use super::log::{Batch, EventLog, LogError, LogReader, Shape};
 use super::metrics::FeedMetrics;
+use super::replay::Places;
 use super::ring::{Ring, RingBounds};
 use super::settings::FeedSettings;
 use super::sign::Signer;
@@ -20,7 +21,7 @@ use clickhouse::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_queries::feed::cases_in_work;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,7 +63,7 @@ pub(super) struct Hub {
     /// WebSockets that are open: nobody else waits for them.
     pub(super) sessions: TaskTracker,
     /// Replays from the log that may run at once.
-    pub(super) replays: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
     cases: RwLock<Cases>,
     /// The generation of the ring; 0 before the first.
     opened: watch::Sender<u64>,
@@ -84,7 +85,7 @@ impl Hub {
             signer,
             client,
             sessions: TaskTracker::new(),
-            replays: Arc::new(Semaphore::new(settings.replays_max)),
+            places: Places::new(settings.replays_max),
             settings,
             metrics,
             cases: RwLock::default(),
@@ -163,14 +164,25 @@ impl Hub {
         if self.authority.is_revoked(&line.bell.principal()) { Err(Close::Revoked) } else { Ok(line) }
     }
 
-    /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log.
-    pub(super) fn acknowledged(&self, subject: &Arc<str>, text: &str) -> bool {
-        let Ok(Asked::After(cursor)) = Asked::parse(text) else { return false };
-        let shape = self.ring().as_ref().map(|(_, ring)| ring.shape().clone());
-        let Some(shape) = shape.filter(|shape| cursor.is_of(shape)) else { return false };
+    /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log, or beyond its
+    /// end: nobody has seen what is still to come.
+    ///
+    /// # Errors
+    /// Where the log would have to be asked how far it has come, and does not answer.
+    pub(super) async fn acknowledged(&self, subject: &Arc<str>, text: &str) -> Result<bool, Close> {
+        let Ok(Asked::After(cursor)) = Asked::parse(text) else { return Ok(false) };
+        let here = self.ring().as_ref().map(|(_, ring)| (ring.shape().clone(), ring.head().0.to_vec()));
+        let Some((shape, head)) = here.filter(|(shape, _)| cursor.is_of(shape)) else { return Ok(false) };
+        if cursor.next.iter().zip(&head).any(|(at, head)| at > head) {
+            // another replica may have read further than this one
+            let bounds = self.bounds(&shape).await?;
+            if cursor.next.iter().zip(&bounds).any(|(at, bound)| *at > bound.high) {
+                return Ok(false);
+            }
+        }
         self.ledger.acknowledged(subject, &shape, &cursor.next);
         self.bells().show(subject, &cursor.next);
-        true
+        Ok(true)
     }
 
     /// Takes what was read: cases first, so that an event is judged by what was known when it came; then the ring, and under
