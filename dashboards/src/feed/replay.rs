@@ -62,7 +62,8 @@ impl Places {
     /// Waits for a place, first among the subject's own streams, so that one subject never stands before another's; not
     /// longer than [`REPLAY_TURN_SECONDS_MAX`].
     async fn take(self: &Arc<Self>, subject: &Arc<str>) -> Result<Place, Close> {
-        let own = self.by_subject().entry(subject.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
+        let own =
+            self.by_subject().entry(subject.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         let mut place = Place { places: self.clone(), subject: subject.clone(), own, held: Vec::new() };
         let turns = async {
             for turns in [place.own.clone(), self.all.clone()] {

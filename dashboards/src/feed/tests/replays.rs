@@ -75,7 +75,7 @@ impl LogReader for SlowReader {
 }
 
 /// So many events of each of these buyers in turn.
-fn events(each: usize, users: &[u8]) -> Vec<Said> {
+pub(super) fn events(each: usize, users: &[u8]) -> Vec<Said> {
     let said = |user: &u8| Said {
         topic: 2,
         kind: 3,
@@ -91,7 +91,7 @@ fn events(each: usize, users: &[u8]) -> Vec<Said> {
 }
 
 /// A hub whose ring is empty and stands at the log's end, so that whatever was published before lies behind it.
-async fn hub(log: &SlowLog, replays_max: usize) -> (Arc<Hub>, Arc<Shape>) {
+pub(super) async fn hub<L: EventLog + Clone>(log: &L, replays_max: usize) -> (Arc<Hub>, Arc<Shape>) {
     let client = clickhouse::Client::default().with_url("http://127.0.0.1:9"); // nothing here asks it and waits
     let keys = KeySource::Local(vec![generate_key().1]);
     let settings = Settings { issuer: "i".to_owned(), audience: "a".to_owned(), keys };
@@ -108,7 +108,7 @@ async fn hub(log: &SlowLog, replays_max: usize) -> (Arc<Hub>, Arc<Shape>) {
     (hub, shape)
 }
 
-async fn stream(hub: &Arc<Hub>, shape: &Arc<Shape>, user: u8, from: &str) -> Stream {
+pub(super) async fn stream(hub: &Arc<Hub>, shape: &Arc<Shape>, user: u8, from: &str) -> Stream {
     let start = cursor::encode(shape, &vec![0; shape.partitions().len()]);
     let asked = Asked::parse(if from.is_empty() { &start } else { from }).expect("a cursor");
     let who = Principal {
