@@ -3,7 +3,7 @@
 use super::ServeError;
 use super::metrics::ServiceMetrics;
 use crate::api::{Limits, Served};
-use crate::problem::{Code, Problem, Rendered};
+use crate::problem::{Code, Problem};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -92,11 +92,8 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
     let route = response.extensions().get::<Served>().map_or("other", |served| served.0);
     let problem = response.extensions().get::<Problem>().cloned();
     let status = response.status();
-    let is_rendered = response.extensions().get::<Rendered>().is_some();
-    let problem = problem.or_else(|| {
-        (!is_rendered && (status.is_client_error() || status.is_server_error()))
-            .then(|| Problem::new(Code::of_status(status)))
-    });
+    let is_error = status.is_client_error() || status.is_server_error();
+    let problem = problem.or_else(|| is_error.then(|| Problem::of_status(status)));
     if let Some(problem) = problem {
         let allow = response.headers().get(header::ALLOW).cloned();
         let cors = cross_origin(&response);
