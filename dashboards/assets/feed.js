@@ -4,7 +4,8 @@
 //   const feed = openFeed({ token: async () => myToken(), onEvent: (event) => show(event), onSnapshot: (state) => fill(state) });
 //
 // `token(why)` gives an access token: at the start, before it ends ("renew"), and when the service refused it ("refused").
-// `onSnapshot(state)` comes first and after each resync; what came before it is then void. `onEvent(event)` gets CloudEvents.
+// `onSnapshot(state)` comes first and after each resync; what came before it is then void, except where `state.complete` is
+// false: it has the latest tasks of `state.total`, and of the others what was known stays. `onEvent(event)` gets CloudEvents.
 // `onState({state, …})` says what goes on: connecting, live, waiting, stopped. `feed.close()` ends it.
 //
 // Delivery is at least once; repeats are dropped here by source and id. A frame whose `prev` is not the frame before is a

@@ -127,10 +127,13 @@ function announce(text) {
 }
 
 function onSnapshot(state) {
-  tasks.clear();
-  prompts.clear();
-  for (const id of ["open", "done", "prompts"]) byId(id).replaceChildren();
+  if (state.complete !== false) {
+    tasks.clear();
+    prompts.clear();
+    for (const id of ["open", "done", "prompts"]) byId(id).replaceChildren();
+  }
   for (const { supplement, ...data } of [...state.tasks].reverse()) {
+    settled(data.task_id, "supplement");
     taken(data);
     if (supplement) supplementAsked(supplement);
   }

@@ -4,6 +4,7 @@ use crate::identity::Denied;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Display;
 use utoipa::ToSchema;
 
@@ -51,11 +52,17 @@ pub enum Code {
     Overloaded,
     /// It is our fault.
     Internal,
+    /// The event log does not answer.
+    LogUnavailable,
+    /// The stream ended, or cannot begin just now: ask again.
+    StreamEnded,
+    /// The stream cannot be resumed from the cursor: take the snapshot.
+    Resync,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 23] = [
         Code::InvalidParameter,
         Code::InvalidCursor,
         Code::InvalidBody,
@@ -76,7 +83,15 @@ impl Code {
         Code::IdentityUnavailable,
         Code::Overloaded,
         Code::Internal,
+        Code::LogUnavailable,
+        Code::StreamEnded,
+        Code::Resync,
     ];
+
+    /// Whether only routes of the feed answer with it.
+    pub(crate) const fn is_of_feed(self) -> bool {
+        matches!(self, Code::LogUnavailable | Code::StreamEnded | Code::Resync)
+    }
 
     /// Its status.
     pub const fn status(self) -> StatusCode {
@@ -94,9 +109,12 @@ impl Code {
             Code::TooExpensive => StatusCode::UNPROCESSABLE_ENTITY,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::StoreUnavailable | Code::IdentityUnavailable | Code::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Code::StoreUnavailable
+            | Code::IdentityUnavailable
+            | Code::Overloaded
+            | Code::LogUnavailable
+            | Code::StreamEnded => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Resync => StatusCode::GONE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -124,6 +142,9 @@ impl Code {
             Code::IdentityUnavailable => "access tokens cannot be checked now",
             Code::Overloaded => "too many questions at once",
             Code::Internal => "something went wrong here",
+            Code::LogUnavailable => "the event log does not answer",
+            Code::StreamEnded => "the stream ended",
+            Code::Resync => "the stream cannot be resumed from that cursor",
         }
     }
 
@@ -166,18 +187,33 @@ pub struct ProblemDocument {
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
+    /// Where it is not the code's.
+    status: Option<StatusCode>,
     detail: Option<String>,
     retry_after_s: Option<u64>,
+    /// What the document says beside its own members.
+    more: Vec<(&'static str, Value)>,
 }
-
-/// On a response whose problem document is complete already: the feed's bear close codes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rendered;
 
 impl Problem {
     /// Without more to say.
     pub fn new(code: Code) -> Problem {
-        Problem { code, detail: None, retry_after_s: None }
+        Problem { code, status: None, detail: None, retry_after_s: None, more: Vec::new() }
+    }
+
+    /// For an answer that only has a status, which it keeps.
+    pub(crate) fn of_status(status: StatusCode) -> Problem {
+        Problem { status: Some(status), ..Problem::new(Code::of_status(status)) }
+    }
+
+    /// With a further member, such as a close code of the feed.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Problem {
+        self.more.push((name, value.into()));
+        self
+    }
+
+    fn status(&self) -> StatusCode {
+        self.status.unwrap_or(self.code.status())
     }
 
     /// With what is wrong with this request. Never a value, a token or an error of the store.
@@ -201,14 +237,18 @@ impl Problem {
         let document = ProblemDocument {
             kind: format!("urn:tally:problem:{}", name.as_str().unwrap_or_default()),
             title: self.code.title().to_owned(),
-            status: self.code.status().as_u16(),
+            status: self.status().as_u16(),
             code: self.code,
             detail: self.detail.clone(),
             request_id: request_id.to_owned(),
         };
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut document = serde_json::to_value(&document).unwrap_or_default();
+        if let Value::Object(members) = &mut document {
+            members.extend(self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
+        let body = document.to_string();
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut response = (self.code.status(), kind, body).into_response();
+        let mut response = (self.status(), kind, body).into_response();
         let headers = response.headers_mut();
         for (name, value) in self.headers() {
             headers.insert(name, value);
@@ -234,7 +274,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -271,6 +311,8 @@ mod tests {
             assert_eq!(found.is_client_error(), status.is_client_error() && status != 408, "{status}");
         }
         assert_eq!(Code::of_status(StatusCode::METHOD_NOT_ALLOWED), Code::MethodNotAllowed);
+        let upgrade = Problem::of_status(StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(upgrade.render("r-1").status(), StatusCode::UPGRADE_REQUIRED);
         let limited = Problem::new(Code::RateLimited).retry_after(3).render("r-1");
         assert_eq!(limited.headers()[header::RETRY_AFTER], "3");
         assert_eq!(limited.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -113,6 +113,8 @@ pub struct TaskNow {
     pub state_version: i64,
     /// Why it failed.
     pub error_code: String,
+    /// How many tasks there are in the same scope, beyond the limit too.
+    pub total: u64,
 }
 
 /// The latest event of each task, newest first, at most `limit`.

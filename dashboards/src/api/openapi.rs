@@ -70,7 +70,7 @@ fn complete(path: &str, operation: &mut Operation) {
     let mut statuses: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for code in Code::ALL {
         let only_writes = matches!(code, Code::InvalidBody | Code::TooLarge | Code::UnsupportedMediaType);
-        if code != Code::MethodNotAllowed && (writes || !only_writes) {
+        if code != Code::MethodNotAllowed && !code.is_of_feed() && (writes || !only_writes) {
             statuses.entry(code.status().as_u16()).or_default().push(code.title());
         }
     }

@@ -10,37 +10,38 @@ use super::cursor::Asked;
 use super::event::{Event, events_of};
 use super::frame::Close;
 use super::ledger::Ledger;
-use super::log::{Batch, EventLog, LogError, LogReader, Shape};
+use super::log::{Batch, EventLog, LogError, Shape};
 use super::metrics::FeedMetrics;
-use super::ring::{Ring, RingBounds};
+use super::preload::open_ring;
+use super::replay::Places;
+use super::ring::Ring;
 use super::settings::{FeedSettings, SNAPSHOTS_AT_ONCE_MAX};
 use super::sign::Signer;
 use crate::identity::{Authority, Principal};
 use crate::rates::Rates;
 use clickhouse::Client;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tally_queries::feed::cases_in_work;
 use tally_queries::service::{ReadLimits, limited};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Events that are read back into the ring at the start, all partitions together: after a restart everybody comes at once, and
-/// finds here what was missed meanwhile.
-const PRELOAD_EVENTS: i64 = 20_000;
-/// How long reading back may take before the feed opens without the rest.
-const PRELOAD_SECONDS_MAX: u64 = 20;
 /// How long a connection waits for a service that has just started to have read the log.
 const OPEN_SECONDS_MAX: u64 = 3;
 /// How often the log is asked which partitions it has.
-const SHAPE_SECONDS: u64 = 5;
+const SHAPE_SECONDS: u64 = 2;
+/// How long the log may give nothing and answer nothing before it counts as away.
+const SILENCE_SECONDS_MAX: u64 = 5;
+/// How often its silence is looked at.
+const SILENCE_LOOK_MS: u64 = 500;
 /// Rest before the log is opened anew after it failed.
 const REST_MS: u64 = 500;
 /// How often it is looked whether revocations are still known.
 const SIGHT_MS: u64 = 50;
 /// Cases that are remembered beside those in work.
-const CASES_MAX: usize = 200_000;
+pub(super) const CASES_MAX: usize = 200_000;
 
 /// What the feed stands on.
 pub struct FeedParts {
@@ -75,13 +76,17 @@ pub(super) struct Hub {
     /// Snapshots that may be asked for at once.
     pub(super) snapshots: Semaphore,
     /// Replays from the log that may run at once.
-    pub(super) replays: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
     cases: RwLock<Cases>,
     /// The generation of the ring; 0 before the first.
     opened: watch::Sender<u64>,
     /// With it the generation: places of another one mean nothing. Taken before `bells`.
     ring: RwLock<Option<(u64, Ring)>>,
     bells: Mutex<Bells>,
+    /// When the log last gave something or answered.
+    heard: Mutex<Instant>,
+    /// That was too long ago.
+    is_silent: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -100,13 +105,15 @@ impl Hub {
             client,
             snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE_MAX),
             sessions: TaskTracker::new(),
-            replays: Arc::new(Semaphore::new(settings.replays_max)),
+            places: Places::new(settings.replays_max),
             settings,
             metrics,
             cases: RwLock::default(),
             opened: watch::Sender::new(0),
             ring: RwLock::default(),
             bells: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
+            is_silent: AtomicBool::new(false),
             stop,
         })
     }
@@ -115,7 +122,7 @@ impl Hub {
     pub(super) fn start(parts: FeedParts, settings: FeedSettings, stop: CancellationToken) -> Arc<Hub> {
         parts.signer.follow();
         let hub = Hub::new(parts, settings, stop.clone());
-        tokio::spawn(follow_log(hub.clone()));
+        hub.follow_log();
         tokio::spawn(follow_revocations(hub.clone()));
         let draining = hub.clone();
         tokio::spawn(async move {
@@ -125,8 +132,25 @@ impl Hub {
         hub
     }
 
+    /// Begins to follow the log, and to mind its silence.
+    pub(super) fn follow_log(self: &Arc<Self>) {
+        tokio::spawn(follow_log(self.clone()));
+        tokio::spawn(mind_silence(self.clone()));
+    }
+
+    /// The log gave something, or answered.
+    fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether the log has given and answered nothing for longer than it may, so that nobody can know what is missing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Acquire)
+    }
+
     /// Puts a ring in place; those of an earlier generation are told to begin anew.
     pub(super) fn open(&self, generation: u64, ring: Ring) {
+        self.heard();
         *self.ring_mut() = Some((generation, ring));
         self.opened.send_replace(generation);
         self.bells().close_all(Close::InsufficientState);
@@ -140,12 +164,17 @@ impl Hub {
     /// Waits for the log to have been read, a moment after a start: whoever comes back at once need not come a second time.
     ///
     /// # Errors
-    /// Where it takes longer.
+    /// Where it takes longer, or the log is silent.
     pub(super) async fn until_open(&self) -> Result<(), Close> {
         let mut opened = self.opened.subscribe();
         let open = opened.wait_for(|generation| *generation > 0);
         let waited = tokio::time::timeout(Duration::from_secs(OPEN_SECONDS_MAX), open).await;
-        if waited.is_ok_and(|open| open.is_ok()) { Ok(()) } else { Err(Close::LogUnavailable) }
+        let is_open = waited.is_ok_and(|open| open.is_ok()) && !self.is_silent();
+        if is_open { Ok(()) } else { Err(Close::LogUnavailable) }
+    }
+
+    pub(super) fn cases_mut(&self) -> RwLockWriteGuard<'_, Cases> {
+        self.cases.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring_mut(&self) -> RwLockWriteGuard<'_, Option<(u64, Ring)>> {
@@ -179,14 +208,25 @@ impl Hub {
         if self.authority.is_revoked(&line.bell.principal()) { Err(Close::Revoked) } else { Ok(line) }
     }
 
-    /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log.
-    pub(super) fn acknowledged(&self, subject: &Arc<str>, text: &str) -> bool {
-        let Ok(Asked::After(cursor)) = Asked::parse(text) else { return false };
-        let shape = self.ring().as_ref().map(|(_, ring)| ring.shape().clone());
-        let Some(shape) = shape.filter(|shape| cursor.is_of(shape)) else { return false };
+    /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log, or beyond its
+    /// end: nobody has seen what is still to come.
+    ///
+    /// # Errors
+    /// Where the log would have to be asked how far it has come, and does not answer.
+    pub(super) async fn acknowledged(&self, subject: &Arc<str>, text: &str) -> Result<bool, Close> {
+        let Ok(Asked::After(cursor)) = Asked::parse(text) else { return Ok(false) };
+        let here = self.ring().as_ref().map(|(_, ring)| (ring.shape().clone(), ring.head().0.to_vec()));
+        let Some((shape, head)) = here.filter(|(shape, _)| cursor.is_of(shape)) else { return Ok(false) };
+        if cursor.next.iter().zip(&head).any(|(at, head)| at > head) {
+            // another replica may have read further than this one
+            let bounds = self.bounds(&shape).await?;
+            if cursor.next.iter().zip(&bounds).any(|(at, bound)| *at > bound.high) {
+                return Ok(false);
+            }
+        }
         self.ledger.acknowledged(subject, &shape, &cursor.next);
         self.bells().show(subject, &cursor.next);
-        true
+        Ok(true)
     }
 
     /// Takes what was read: cases first, so that an event is judged by what was known when it came; then the ring, and under
@@ -194,7 +234,7 @@ impl Hub {
     pub(super) fn take(&self, shape: &Shape, batch: &Batch) {
         let events: Vec<Arc<Event>> = events_of(shape, batch).into_iter().map(Arc::new).collect();
         {
-            let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
+            let mut cases = self.cases_mut();
             events.iter().for_each(|event| cases.take(event));
             cases.trim(CASES_MAX);
         }
@@ -248,6 +288,37 @@ async fn follow_revocations(hub: Arc<Hub>) {
     }
 }
 
+/// While the log is silent the service is not ready, its lag grows, and nobody is left to believe that nothing happens.
+async fn mind_silence(hub: Arc<Hub>) {
+    let mut look = tokio::time::interval(Duration::from_millis(SILENCE_LOOK_MS));
+    loop {
+        tokio::select! {
+            () = hub.stop.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        if hub.ring().is_none() {
+            continue; // not open: nobody is in
+        }
+        let silence = hub.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        let is_silent = silence > Duration::from_secs(SILENCE_SECONDS_MAX);
+        let was_silent = hub.is_silent.swap(is_silent, Ordering::AcqRel);
+        if is_silent {
+            hub.metrics.silent(silence);
+        }
+        match (was_silent, is_silent) {
+            (false, true) => {
+                tracing::warn!("the log is silent; every stream is closed until it answers");
+                hub.bells().close_all(Close::LogUnavailable);
+            }
+            (true, false) => {
+                tracing::info!("the log answers again");
+                hub.metrics.silent(Duration::ZERO);
+            }
+            _ => {}
+        }
+    }
+}
+
 async fn follow_log(hub: Arc<Hub>) {
     let mut generation = 0;
     let mut said = None;
@@ -289,72 +360,30 @@ async fn follow(hub: &Arc<Hub>, generation: &mut u64) -> Result<(), LogError> {
             open_ring(hub, &shape, *generation).await?
         }
     };
-    let mut look = tokio::time::interval(Duration::from_secs(SHAPE_SECONDS));
+    let mut asked = Box::pin(shape_later(hub));
     loop {
         tokio::select! {
-            batch = reader.next() => hub.take(&shape, &batch?),
-            _ = look.tick() => {
-                if hub.log.shape().await.is_ok_and(|now| now != *shape) {
-                    return Ok(());
+            batch = reader.next() => {
+                let batch = batch?;
+                hub.heard();
+                hub.take(&shape, &batch);
+            }
+            now = &mut asked => {
+                match now {
+                    Ok(now) if now != *shape => return Ok(()),
+                    Ok(_) => hub.heard(),
+                    Err(_) => {} // its silence says the same
                 }
+                asked = Box::pin(shape_later(hub));
             }
         }
     }
 }
 
-/// Reads the last events back into a new ring, and opens it to everybody.
-async fn open_ring(
-    hub: &Arc<Hub>,
-    shape: &Arc<Shape>,
-    generation: u64,
-) -> Result<Box<dyn LogReader>, LogError> {
-    let bounds = hub.log.bounds(shape).await?;
-    let each = PRELOAD_EVENTS / i64::try_from(bounds.len().max(1)).unwrap_or(1);
-    let from: Vec<i64> = bounds.iter().map(|bound| bound.low.max(bound.high - each)).collect();
-    load_cases(hub, shape).await?;
-    let mut reader = hub.log.read(shape, &from).await?;
-    let limits =
-        RingBounds { events_max: hub.settings.ring_events_max, bytes_max: hub.settings.ring_bytes_max };
-    let mut ring = Ring::new(shape.clone(), from, limits);
-    let begun = Instant::now();
-    while ring.head().0.iter().zip(&bounds).any(|(at, bound)| *at < bound.high) {
-        let left = Duration::from_secs(PRELOAD_SECONDS_MAX).saturating_sub(begun.elapsed());
-        let Ok(batch) = tokio::time::timeout(left, reader.next()).await else {
-            tracing::warn!("reading back takes long; the feed opens without the rest");
-            break;
-        };
-        let batch = batch?;
-        let events: Vec<Arc<Event>> = events_of(shape, &batch).into_iter().map(Arc::new).collect();
-        {
-            let mut cases = hub.cases.write().unwrap_or_else(PoisonError::into_inner);
-            events.iter().for_each(|event| cases.take(event));
-        }
-        ring.push(events, batch.place, batch.next);
-    }
-    tracing::info!(partitions = bounds.len(), events = ring.len(), "the feed follows the log");
-    hub.open(generation, ring);
-    Ok(reader)
-}
-
-async fn load_cases(hub: &Hub, shape: &Shape) -> Result<(), LogError> {
-    let rows = cases_in_work(&hub.client).await.map_err(|error| LogError::Unavailable(Box::new(error)))?;
-    let mut cases = hub.cases.write().unwrap_or_else(PoisonError::into_inner);
-    *cases = Cases::default();
-    for row in rows {
-        let place = shape
-            .partitions()
-            .iter()
-            .position(|one| one.topic_id == row.topic_id && one.number == row.partition);
-        // a case of a topic that is gone is in work all the same; no event will follow it
-        let at = (place.unwrap_or(usize::MAX), row.offset);
-        let in_work = super::cases::InWork {
-            moderator: row.moderator,
-            task_id: row.task_id,
-            license_id: row.license_id,
-        };
-        cases.load(row.case_id, at, Some(in_work));
-    }
-    Ok(())
+/// Which partitions the log has in a while.
+async fn shape_later(hub: &Hub) -> Result<Shape, LogError> {
+    tokio::time::sleep(Duration::from_secs(SHAPE_SECONDS)).await;
+    hub.log.shape().await
 }
 
 /// Milliseconds since 1970 UTC.

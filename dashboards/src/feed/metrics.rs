@@ -51,7 +51,7 @@ impl Default for FeedMetrics {
             push: register(&registry, Histogram::with_opts(push.buckets(buckets))),
             lag: gauge(
                 "tally_feed_lag_milliseconds",
-                "Age of the newest event when it was last read from the log.",
+                "Age of the newest event when it was last read from the log; while the log is silent, for how long.",
             ),
             ring_events: gauge("tally_feed_ring_events", "Events held in memory."),
             ring_bytes: gauge("tally_feed_ring_bytes", "Bytes of events held in memory, about."),
@@ -124,6 +124,11 @@ impl FeedMetrics {
         }
         self.ring_events.set(i64::try_from(events).unwrap_or(i64::MAX));
         self.ring_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The log is silent for so long already.
+    pub(super) fn silent(&self, silence: std::time::Duration) {
+        self.lag.set(i64::try_from(silence.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// A write of the ledger is tried again.

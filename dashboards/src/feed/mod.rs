@@ -9,7 +9,7 @@
 //! | `log`, `memory` | what the feed reads; the log in memory |
 //! | `cursor` | positions |
 //! | `event`, `sign`, `frame` | one event as it is sent: payload, signature, frame |
-//! | `ring`, `bell`, `hub` | what all connections share |
+//! | `ring`, `bell`, `hub`, `preload` | what all connections share, and how it begins |
 //! | `stream`, `replay` | one subscriber's place, live and from the log |
 //! | `cases` | which cases moderators have in work |
 //! | `ws`, `sse`, `poll`, `snapshot` | the routes; `admission`, `refusal` before them, `pulse` within |
@@ -30,6 +30,7 @@ mod log;
 mod memory;
 mod metrics;
 mod poll;
+mod preload;
 mod pulse;
 mod refusal;
 mod replay;
@@ -107,7 +108,8 @@ impl Feed {
 
     /// What it waits for before it can serve; `None` when ready.
     pub fn waiting_for(&self) -> Option<String> {
-        self.hub.ring().is_none().then(|| "the event log".to_owned())
+        let is_away = self.hub.ring().is_none() || self.hub.is_silent();
+        is_away.then(|| "the event log".to_owned())
     }
 }
 

@@ -6,7 +6,7 @@ use super::cursor::Asked;
 use super::frame::{self, Close};
 use super::hub::Hub;
 use super::refusal::Refusal;
-use super::settings::{HEARTBEAT_MS, POLL_EVENTS_MAX, POLL_SECONDS_MAX};
+use super::settings::{HEARTBEAT_MS, POLL_EVENTS_MAX, POLL_REPLAY_SECONDS_MAX, POLL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -67,17 +67,26 @@ pub(super) async fn events(
     Ok((kind, text).into_response())
 }
 
-/// What comes within `wait`, at most `limit` events and as many as stood together with the last of them; and where the next
-/// poll goes on. An end that comes after something was taken is told by the next poll.
-async fn gather(
+/// What comes within `wait`, at most `limit` events; and where the next poll goes on. What lies in the log and not in the ring
+/// is waited for whatever `wait` says, else a poll that does not wait would never get it. An end that comes after something was
+/// taken is told by the next poll.
+pub(super) async fn gather(
     stream: &mut Stream,
     limit: usize,
     wait: Duration,
 ) -> Result<(Vec<Sending>, Arc<str>), Close> {
-    let mut frames: Vec<Sending> = Vec::new();
-    let mut left = wait.max(Duration::from_millis(COMPANY_MS));
+    let asked = stream.told().clone();
+    let patience = wait.max(Duration::from_secs(POLL_REPLAY_SECONDS_MAX));
+    let Ok(replayed) = timeout(patience, stream.next_replayed(limit)).await else {
+        // it has come further, through events of others; or it has not, and another poll had better come later
+        let cursor = stream.heartbeat();
+        return if cursor == asked { Err(Close::Overloaded) } else { Ok((Vec::new(), cursor)) };
+    };
+    let mut frames = replayed?;
+    let company = Duration::from_millis(COMPANY_MS);
+    let mut left = if frames.is_empty() { wait.max(company) } else { company };
     while frames.len() < limit {
-        match timeout(left, stream.next()).await {
+        match timeout(left, stream.next(limit - frames.len())).await {
             Ok(Ok(more)) => frames.extend(more),
             Ok(Err(close)) if frames.is_empty() => return Err(close),
             Ok(Err(_)) => break,
@@ -86,13 +95,9 @@ async fn gather(
                 return Ok((frames, cursor));
             }
         }
-        left = Duration::from_millis(COMPANY_MS);
+        left = company;
     }
-    let cursor = frames
-        .get(limit.min(frames.len()) - 1)
-        .map_or_else(|| stream.told().clone(), |one| one.cursor.clone());
-    frames.truncate(limit);
-    Ok((frames, cursor))
+    Ok((frames, stream.told().clone()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,8 +112,8 @@ pub(super) async fn acknowledge(
 ) -> Result<StatusCode, Refusal> {
     let who = admission::principal(&hub, &headers).await?;
     let Ok(Json(shown)) = shown else { return Err(Refusal::Bad("expected {\"cursor\": text}")) };
-    match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor) {
+    match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Refusal::Bad("the cursor is none of this log")),
+        false => Err(Refusal::Bad("the cursor is no position of this log")),
     }
 }

@@ -2,10 +2,12 @@
 
 use super::frame::{Close, Resync, SNAPSHOT_PATH};
 use crate::identity::Denied;
-use crate::problem::Rendered;
-use axum::http::{HeaderName, StatusCode, header};
+use crate::problem::{Code, Problem};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+
+/// Seconds after which whoever comes too often, or too early, had better come again.
+const RETRY_AFTER_S: u64 = 1;
 
 /// Why there is no stream.
 #[derive(Clone, Copy, Debug)]
@@ -47,62 +49,49 @@ pub(super) const fn close_of(denied: Denied) -> Close {
 }
 
 impl Refusal {
-    /// Status, stable word, sentence, and the close code of the same meaning.
-    fn parts(self) -> (StatusCode, &'static str, &'static str, Option<Close>) {
-        match self {
-            Refusal::Denied(denied) => {
-                let close = close_of(denied);
-                let title = match denied {
-                    Denied::Missing => "no access token",
-                    Denied::Invalid => "the access token is not valid here",
-                    Denied::Expired => "the access token has expired",
-                    Denied::Revoked => "the access token was revoked",
-                    Denied::Unavailable => "tokens cannot be checked now",
-                };
-                (status_of(close), close.word(), title, Some(close))
-            }
-            Refusal::Closed(close) => (status_of(close), close.word(), sentence_of(close), Some(close)),
-            Refusal::Resync(_) => {
-                (StatusCode::GONE, "resync", "the stream cannot be resumed from that cursor", None)
-            }
-            Refusal::Bad(what) => (StatusCode::BAD_REQUEST, "bad_request", what, Some(Close::Protocol)),
-            Refusal::Origin => {
-                (StatusCode::FORBIDDEN, "origin", "pages of that origin are not let in", Some(Close::Denied))
-            }
-            Refusal::Store => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_unavailable",
-                "the store does not answer",
-                Some(Close::Overloaded),
+    /// The document, with the close code of the same meaning where there is one.
+    fn problem(self) -> Problem {
+        let (problem, close) = match self {
+            Refusal::Denied(denied) => (Problem::from(denied), Some(close_of(denied))),
+            Refusal::Closed(close) => (Problem::because(code_of(close), sentence_of(close)), Some(close)),
+            Refusal::Resync(_) => (Problem::new(Code::Resync), None),
+            Refusal::Bad(what) => (Problem::because(Code::InvalidParameter, what), Some(Close::Protocol)),
+            Refusal::Origin => (
+                Problem::because(Code::Forbidden, "pages of that origin are not let in"),
+                Some(Close::Denied),
             ),
-        }
-    }
-
-    /// The problem as JSON.
-    pub(super) fn problem(self) -> Value {
-        let (status, code, title, close) = self.parts();
-        let mut problem =
-            json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
-        if let Some(close) = close {
-            problem["close"] = close.code().into();
-        }
-        if let Refusal::Resync(why) = self {
-            problem["reason"] = why.word().into();
-            problem["snapshot"] = SNAPSHOT_PATH.into();
-        }
-        problem
+            Refusal::Store => (Problem::new(Code::StoreUnavailable), Some(Close::Overloaded)),
+        };
+        let problem = match close {
+            Some(close) => problem.with("close", close.code()),
+            None => problem,
+        };
+        let problem = match self {
+            Refusal::Resync(why) => problem.with("reason", why.word()).with("snapshot", SNAPSHOT_PATH),
+            _ => problem,
+        };
+        let is_passing = matches!(
+            problem.code().status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if is_passing { problem.retry_after(RETRY_AFTER_S) } else { problem }
     }
 }
 
-fn status_of(close: Close) -> StatusCode {
+const fn code_of(close: Close) -> Code {
     match close {
-        Close::Protocol => StatusCode::BAD_REQUEST,
-        Close::TokenInvalid | Close::NoTokenInTime | Close::TokenExpired | Close::Revoked => {
-            StatusCode::UNAUTHORIZED
+        Close::Protocol => Code::InvalidParameter,
+        Close::TokenInvalid => Code::TokenInvalid,
+        Close::NoTokenInTime => Code::TokenMissing,
+        Close::TokenExpired => Code::TokenExpired,
+        Close::Revoked => Code::TokenRevoked,
+        Close::Denied => Code::Forbidden,
+        Close::TooManyConnections | Close::RateLimited => Code::RateLimited,
+        Close::Overloaded => Code::Overloaded,
+        Close::LogUnavailable => Code::LogUnavailable,
+        Close::SlowConsumer | Close::GoingAway | Close::InsufficientState | Close::MaxAge => {
+            Code::StreamEnded
         }
-        Close::Denied => StatusCode::FORBIDDEN,
-        Close::TooManyConnections | Close::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -122,18 +111,52 @@ fn sentence_of(close: Close) -> &'static str {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, ..) = self.parts();
-        let kind: [(HeaderName, &str); 2] =
-            [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (status, kind, self.problem().to_string()).into_response();
-        response.extensions_mut().insert(Rendered);
-        let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        self.problem().into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Close, Denied, Refusal, Resync};
+    use crate::problem::Problem;
+    use axum::http::header;
+    use axum::response::IntoResponse;
+    use serde_json::{Value, json};
+
+    /// Scenario: a stream is refused because of its token, its subject, its cursor, the log.
+    /// Guarantees: each is the API's document, with the request's id, and the members that clients of the feed act by.
+    #[test]
+    fn a_refusal_is_a_document_of_the_api() {
+        let refusals = [
+            (Refusal::Denied(Denied::Expired), 401, "token_expired", json!({ "close": 4201 })),
+            (Refusal::Closed(Close::TooManyConnections), 429, "rate_limited", json!({ "close": 4005 })),
+            (Refusal::Closed(Close::LogUnavailable), 503, "log_unavailable", json!({ "close": 4103 })),
+            (
+                Refusal::Resync(Resync::Evicted),
+                410,
+                "resync",
+                json!({ "reason": "evicted", "snapshot": "/feed/snapshot" }),
+            ),
+            (
+                Refusal::Bad("no cursor"),
+                400,
+                "invalid_parameter",
+                json!({ "close": 4000, "detail": "no cursor" }),
+            ),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for (refusal, status, code, more) in refusals {
+            let kept = refusal.into_response().extensions().get::<Problem>().cloned().expect("a problem");
+            let response = kept.render("r-7");
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), [429, 503].contains(&status));
+            let body = runtime.block_on(axum::body::to_bytes(response.into_body(), 4_096)).expect("a body");
+            let document: Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(document["type"], format!("urn:tally:problem:{code}"));
+            assert_eq!((&document["code"], &document["request_id"]), (&json!(code), &json!("r-7")));
+            for (name, value) in more.as_object().expect("members") {
+                assert_eq!(&document[name], value);
+            }
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        }
-        response
     }
 }

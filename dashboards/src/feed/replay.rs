@@ -4,9 +4,13 @@ use super::event::{Event, events_of};
 use super::frame::{Close, Resync};
 use super::hub::Hub;
 use super::log::{Bounds, LogError, Shape};
-use std::collections::VecDeque;
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use super::settings::{REPLAY_STALL_MS_MAX, REPLAY_TURN_SECONDS_MAX};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Batches that wait for the subscriber.
 const BATCHES_WAITING_MAX: usize = 1;
@@ -17,11 +21,72 @@ type Part = (usize, i64, Vec<Event>);
 /// A replay under way. Its reader is a task of its own, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Replay {
-    parts: mpsc::Receiver<Result<Part, LogError>>,
+    parts: mpsc::Receiver<Result<Part, Close>>,
     events: VecDeque<Arc<Event>>,
     /// The partition that is being handed out, and where it ends.
     part: Option<(usize, i64)>,
     position: Vec<i64>,
+}
+
+/// The places of those who replay from the log at once: so many in all, one of each subject.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    by_subject: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+}
+
+/// A place that is held, or waited for; it is free again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    subject: Arc<str>,
+    own: Arc<Semaphore>,
+    held: Vec<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub(super) fn new(replays_max: usize) -> Arc<Places> {
+        Arc::new(Places { all: Arc::new(Semaphore::new(replays_max)), by_subject: Mutex::default() })
+    }
+
+    fn by_subject(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Semaphore>>> {
+        self.by_subject.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Subjects that hold a place or wait for one.
+    #[cfg(test)]
+    pub(super) fn subjects(&self) -> usize {
+        self.by_subject().len()
+    }
+
+    /// Waits for a place, first among the subject's own streams, so that one subject never stands before another's; not
+    /// longer than [`REPLAY_TURN_SECONDS_MAX`].
+    async fn take(self: &Arc<Self>, subject: &Arc<str>) -> Result<Place, Close> {
+        let own =
+            self.by_subject().entry(subject.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
+        let mut place = Place { places: self.clone(), subject: subject.clone(), own, held: Vec::new() };
+        let turns = async {
+            for turns in [place.own.clone(), self.all.clone()] {
+                place.held.push(turns.acquire_owned().await.ok()?);
+            }
+            Some(())
+        };
+        match timeout(Duration::from_secs(REPLAY_TURN_SECONDS_MAX), turns).await {
+            Ok(Some(())) => Ok(place),
+            Ok(None) | Err(_) => Err(Close::Overloaded),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.clear();
+        let mut by_subject = self.places.by_subject();
+        // this one and the list's: nobody else of the subject waits
+        if Arc::strong_count(&self.own) <= 2 {
+            by_subject.remove(&self.subject);
+        }
+    }
 }
 
 impl Hub {
@@ -33,10 +98,11 @@ impl Hub {
         })
     }
 
-    /// Begins to read what follows a position, if the log still has it and it is not too much.
+    /// Begins to read for a subject what follows a position, if the log still has it and it is not too much.
     pub(super) async fn replay(
         self: Arc<Self>,
         shape: &Arc<Shape>,
+        subject: &Arc<str>,
         position: Vec<i64>,
     ) -> Result<Result<Replay, Resync>, Close> {
         let bounds = self.bounds(shape).await?;
@@ -48,37 +114,54 @@ impl Hub {
             return Ok(Err(Resync::TooMany));
         }
         let (sender, parts) = mpsc::channel(BATCHES_WAITING_MAX);
-        let (shape, from) = (shape.clone(), position.clone());
+        let (shape, subject, mut from) = (shape.clone(), subject.clone(), position.clone());
         tokio::spawn(async move {
-            let ended = self.read_for(&shape, &from, &sender).await;
-            if let Err(error) = ended {
-                let _ = sender.send(Err(error)).await; // whoever replays may have gone
+            // each turn goes on where the one before has ended
+            loop {
+                let turn = tokio::select! {
+                    turn = self.turn(&shape, &subject, &mut from, &sender) => turn,
+                    () = sender.closed() => return,
+                };
+                let ends = turn.is_err();
+                if sender.send(turn).await.is_err() || ends {
+                    return; // whoever replays may have gone
+                }
             }
         });
         Ok(Ok(Replay { parts, events: VecDeque::new(), part: None, position }))
     }
 
-    async fn read_for(
+    /// Reads in one place until the subscriber takes no more: then gives the place back, and what is still to be taken. A slow
+    /// reader would keep it from everybody else.
+    async fn turn(
         &self,
         shape: &Shape,
-        from: &[i64],
-        sender: &mpsc::Sender<Result<Part, LogError>>,
-    ) -> Result<(), LogError> {
-        let turn = tokio::select! {
-            turn = self.replays.acquire() => turn,
-            () = sender.closed() => return Ok(()),
-        };
-        let _turn = turn.map_err(|closed| LogError::Unavailable(Box::new(closed)))?;
-        let mut reader = self.log.read(shape, from).await?;
+        subject: &Arc<str>,
+        from: &mut [i64],
+        sender: &mpsc::Sender<Result<Part, Close>>,
+    ) -> Result<Part, Close> {
+        let _place = self.places.take(subject).await?;
+        let mut reader = self.log.read(shape, from).await.map_err(close_of)?;
         loop {
-            let batch = tokio::select! {
-                batch = reader.next() => batch?,
-                () = sender.closed() => return Ok(()),
-            };
-            let part = (batch.place, batch.next, events_of(shape, &batch));
-            if sender.send(Ok(part)).await.is_err() {
-                return Ok(());
+            let batch = reader.next().await.map_err(close_of)?;
+            if let Some(from) = from.get_mut(batch.place) {
+                *from = batch.next.max(*from);
             }
+            let part = (batch.place, batch.next, events_of(shape, &batch));
+            match sender.send_timeout(Ok(part), Duration::from_millis(REPLAY_STALL_MS_MAX)).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(part) | SendTimeoutError::Closed(part)) => return part,
+            }
+        }
+    }
+}
+
+fn close_of(error: LogError) -> Close {
+    match error {
+        LogError::Evicted => Close::InsufficientState,
+        LogError::Unavailable(_) => {
+            tracing::warn!(error = %crate::chain(&error), "a replay broke off");
+            Close::LogUnavailable
         }
     }
 }
@@ -97,11 +180,7 @@ impl Replay {
                 self.part = Some((place, next));
                 Ok(())
             }
-            Some(Err(LogError::Evicted)) => Err(Close::InsufficientState),
-            Some(Err(error)) => {
-                tracing::warn!(error = %crate::chain(&error), "a replay broke off");
-                Err(Close::LogUnavailable)
-            }
+            Some(Err(close)) => Err(close),
             None => Err(Close::LogUnavailable),
         }
     }

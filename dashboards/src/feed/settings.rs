@@ -9,7 +9,7 @@ pub struct FeedSettings {
     pub ring_bytes_max: usize,
     /// Offsets that one resume may replay from the log; more is a resync.
     pub replay_offsets_max: i64,
-    /// Replays from the log at once; others wait their turn.
+    /// Replays from the log at once, one of a subject; others wait their turn.
     pub replays_max: usize,
     /// Connections of one subject.
     pub connections_per_subject_max: usize,
@@ -67,5 +67,11 @@ pub(super) const POLL_SECONDS_MAX: u64 = 25;
 pub(super) const SNAPSHOTS_AT_ONCE_MAX: usize = 4;
 /// How long one waits for its turn, milliseconds.
 pub(super) const SNAPSHOT_TURN_MS_MAX: u64 = 2_000;
+/// Seconds that a long poll waits for the first of what must be read from the log.
+pub(super) const POLL_REPLAY_SECONDS_MAX: u64 = 3;
+/// Seconds that a replay waits for its turn among others.
+pub(super) const REPLAY_TURN_SECONDS_MAX: u64 = 10;
+/// How long a replay keeps its turn while its subscriber takes nothing, milliseconds.
+pub(super) const REPLAY_STALL_MS_MAX: u64 = 500;
 /// Tasks of a snapshot.
 pub(super) const SNAPSHOT_TASKS_MAX: u64 = 200;

@@ -1,6 +1,6 @@
 //! The state, for whoever cannot resume: the tasks somebody may see as the store has them, and the cursor behind which the
 //! stream goes on. The cursor is taken *before* the state, and from how far the store has come, not the log: so whatever the
-//! state lacks follows on the stream.
+//! state lacks follows on the stream. Of very many tasks it has the latest, and says so.
 
 use super::admission;
 use super::cursor;
@@ -40,8 +40,9 @@ pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) ->
     };
     let _turn = turn(&hub).await?;
     let cursor = stored(&hub, &shape).await?;
-    let tasks = tasks_of(&hub, &who).await.map_err(failed)?;
-    let payload = json!({ "as_of": rfc3339(now_ms() * 1000), "tasks": tasks }).to_string();
+    let Tasks { shown, complete, total } = tasks_of(&hub, &who).await.map_err(failed)?;
+    let as_of = rfc3339(now_ms() * 1000);
+    let payload = json!({ "as_of": as_of, "complete": complete, "total": total, "tasks": shown }).to_string();
     let (kid, sig) = hub.signer.sign(SNAPSHOT_TYPE, &payload);
     let answer = json!({ "cursor": &*cursor, "kid": &*kid, "sig": sig, "payload": payload });
     let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
@@ -75,16 +76,25 @@ async fn stored(hub: &Hub, shape: &Arc<Shape>) -> Result<Arc<str>, Refusal> {
     Ok(cursor::encode(shape, &next.collect::<Vec<_>>()))
 }
 
-async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Vec<Value>, QueryError> {
+/// The latest tasks that somebody may see, and of how many.
+struct Tasks {
+    shown: Vec<Value>,
+    complete: bool,
+    total: u64,
+}
+
+async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Tasks, QueryError> {
     let in_work: Vec<String> = hub.cases().tasks_of(&who.subject);
     let scope = match who.role {
         Role::Buyer => TaskScope::Buyer(&who.subject),
         Role::Creator => TaskScope::Creator(&who.subject),
         Role::Moderator => TaskScope::Tasks(&in_work),
         Role::Admin => TaskScope::All,
-        Role::Service => return Ok(Vec::new()),
+        Role::Service => return Ok(Tasks { shown: Vec::new(), complete: true, total: 0 }),
     };
     let tasks = tasks_now(&hub.reader, scope, SNAPSHOT_TASKS_MAX).await?;
+    let total = tasks.first().map_or(0, |task| task.total);
+    let complete = tasks.len() as u64 >= total;
     let ids: Vec<String> = tasks.iter().map(|task| task.task_id.clone()).collect();
     let open: HashMap<String, OpenSupplement> = match ids.is_empty() {
         true => HashMap::new(),
@@ -110,7 +120,7 @@ async fn tasks_of(hub: &Hub, who: &Principal) -> Result<Vec<Value>, QueryError> 
         fields.insert("supplement".to_owned(), supplement.map_or(Value::Null, Value::Object));
         Some(Value::Object(fields))
     };
-    Ok(tasks.iter().filter_map(shown).collect())
+    Ok(Tasks { shown: tasks.iter().filter_map(shown).collect(), complete, total })
 }
 
 /// What is left of fields for that sight; nothing of hidden ones.

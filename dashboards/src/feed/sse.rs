@@ -7,7 +7,7 @@ use super::frame::{self, Close};
 use super::hub::Hub;
 use super::pulse::{Due, Pulse, max_age_s};
 use super::refusal::Refusal;
-use super::settings::STALL_SECONDS_MAX;
+use super::settings::{FRAMES_AT_ONCE_MAX, STALL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
 use axum::Extension;
@@ -89,7 +89,7 @@ impl Session {
                 return None;
             }
             tokio::select! {
-                sending = self.stream.next() => match sending {
+                sending = self.stream.next(FRAMES_AT_ONCE_MAX) => match sending {
                     Ok(sending) => {
                         self.pulse.beaten();
                         self.events(&mut text, &sending);

@@ -154,7 +154,7 @@ impl Stream {
         if self.take_place(&position)? {
             return Ok(Ok(()));
         }
-        match hub.replay(&self.shape, position).await? {
+        match hub.replay(&self.shape, self.line.bell.subject(), position).await? {
             Ok(replay) => self.replay = Some(Box::new(replay)),
             Err(why) => return Ok(Err(why)),
         }
@@ -183,24 +183,25 @@ impl Stream {
         }
     }
 
-    /// Waits for what comes next, at most [`FRAMES_AT_ONCE_MAX`]. A future that is dropped loses nothing.
+    /// Waits for what comes next, at most `events_max` and [`FRAMES_AT_ONCE_MAX`]. What it gives is written down as sent, so
+    /// whoever asks sends all of it. A future that is dropped loses nothing.
     ///
     /// # Errors
     /// Why the connection must end.
-    pub(super) async fn next(&mut self) -> Result<Vec<Sending>, Close> {
+    pub(super) async fn next(&mut self, events_max: usize) -> Result<Vec<Sending>, Close> {
         loop {
             if let Some(close) = self.line.bell.close() {
                 return Err(close);
             }
             self.settle_resume();
             if self.replay.is_some() {
-                let sending = self.replayed().await?;
+                let sending = self.replayed(events_max).await?;
                 if !sending.is_empty() {
                     return Ok(self.sent(sending));
                 }
                 continue;
             }
-            match self.pull()? {
+            match self.pull(events_max)? {
                 Pulled::Some(sending) => return Ok(self.sent(sending)),
                 Pulled::More => tokio::task::yield_now().await,
                 Pulled::Nothing => self.line.bell.woken().await,
@@ -208,14 +209,34 @@ impl Stream {
                     let position = cursor::offsets(&self.told);
                     self.askew = None;
                     // boxed: most streams never replay, and each would hold room for it
-                    let replay = Box::pin(self.line.hub.clone().replay(&self.shape, position)).await?;
+                    let hub = self.line.hub.clone();
+                    let subject = self.line.bell.subject();
+                    let replay = Box::pin(hub.replay(&self.shape, subject, position)).await?;
                     self.replay = Some(Box::new(replay.map_err(|_| Close::InsufficientState)?));
                 }
             }
         }
     }
 
-    fn pull(&mut self) -> Result<Pulled, Close> {
+    /// Waits for the first events of a replay that is under way, as [`Stream::next`]; nothing once the ring goes on, or where
+    /// there is no replay.
+    ///
+    /// # Errors
+    /// Why the connection must end.
+    pub(super) async fn next_replayed(&mut self, events_max: usize) -> Result<Vec<Sending>, Close> {
+        while self.replay.is_some() {
+            if let Some(close) = self.line.bell.close() {
+                return Err(close);
+            }
+            let sending = self.replayed(events_max).await?;
+            if !sending.is_empty() {
+                return Ok(self.sent(sending));
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn pull(&mut self, events_max: usize) -> Result<Pulled, Close> {
         let hub = self.line.hub.clone();
         let ring = hub.ring();
         let ring = current(ring.as_ref(), self.generation)?;
@@ -232,7 +253,7 @@ impl Stream {
         let cases = hub.cases();
         let (mut sending, mut examined) = (Vec::new(), 0);
         for (place, entry) in ring.from(self.place, bell.owner()) {
-            if sending.len() == FRAMES_AT_ONCE_MAX || examined == EXAMINED_AT_ONCE_MAX {
+            if sending.len() == events_max.min(FRAMES_AT_ONCE_MAX) || examined == EXAMINED_AT_ONCE_MAX {
                 return Ok(if sending.is_empty() { Pulled::More } else { Pulled::Some(sending) });
             }
             examined += 1;
@@ -266,7 +287,7 @@ impl Stream {
     }
 
     /// What the replay gives next; where the ring goes on from there, the stream changes over to it.
-    async fn replayed(&mut self) -> Result<Vec<Sending>, Close> {
+    async fn replayed(&mut self, events_max: usize) -> Result<Vec<Sending>, Close> {
         let bell = self.line.bell.clone();
         let Some(replay) = &mut self.replay else { return Ok(Vec::new()) };
         if replay.is_empty() {
@@ -285,7 +306,7 @@ impl Stream {
             let cursor = cursor::encode(&self.shape, position);
             let prev = std::mem::replace(&mut self.told, cursor.clone());
             sending.push(Sending { event, sight, cursor, prev });
-            if sending.len() == FRAMES_AT_ONCE_MAX {
+            if sending.len() == events_max.min(FRAMES_AT_ONCE_MAX) {
                 return Ok(sending);
             }
         }

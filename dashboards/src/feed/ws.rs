@@ -9,7 +9,8 @@ use super::pulse::{Due, Pulse};
 use super::refusal::{Refusal, close_of};
 use super::settings::{
     BEHIND_BYTES_MAX, BEHIND_FRAMES_MAX, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAMES_PER_SECOND_MAX,
-    CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX, READ_BYTES, STALL_SECONDS_MAX, WRITE_BYTES, WRITE_BYTES_MAX,
+    CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX, FRAMES_AT_ONCE_MAX, READ_BYTES, STALL_SECONDS_MAX,
+    WRITE_BYTES, WRITE_BYTES_MAX,
 };
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
@@ -120,7 +121,7 @@ async fn run(socket: &mut WebSocket, stream: &mut Stream, mut pulse: Pulse) -> E
                 Ok(_) => Err(Some(Close::RateLimited)),
                 Err(ended) => Err(ended),
             },
-            sending = stream.next() => match sending {
+            sending = stream.next(FRAMES_AT_ONCE_MAX) => match sending {
                 Ok(sending) => {
                     pulse.beaten();
                     send(socket, stream, sending).await
@@ -166,8 +167,11 @@ async fn answer(socket: &mut WebSocket, stream: &Stream, pulse: &mut Pulse, said
             pulse.pace(heartbeat_ms);
             return Ok(());
         }
-        Said::Ack { cursor } if line.hub.acknowledged(line.bell.subject(), &cursor) => return Ok(()),
-        Said::Ack { .. } => frame::error("bad_cursor", "the cursor is none of this log", 400),
+        Said::Ack { cursor } => match line.hub.acknowledged(line.bell.subject(), &cursor).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => frame::error("bad_cursor", "the cursor is no position of this log", 400),
+            Err(close) => return Err(Some(close)),
+        },
         Said::Refresh { token } => match line.hub.authority.verify(&token).await {
             Ok(who) => {
                 let expires_at_s = who.expires_at_s;

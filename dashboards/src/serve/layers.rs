@@ -3,7 +3,7 @@
 use super::ServeError;
 use super::metrics::ServiceMetrics;
 use crate::api::Limits;
-use crate::problem::{Code, Problem, Rendered};
+use crate::problem::{Code, Problem};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -100,11 +100,8 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
     let mut response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().cloned();
     let status = response.status();
-    let is_rendered = response.extensions().get::<Rendered>().is_some();
-    let problem = problem.or_else(|| {
-        (!is_rendered && (status.is_client_error() || status.is_server_error()))
-            .then(|| Problem::new(Code::of_status(status)))
-    });
+    let is_error = status.is_client_error() || status.is_server_error();
+    let problem = problem.or_else(|| is_error.then(|| Problem::of_status(status)));
     if let Some(problem) = problem {
         let allow = response.headers().get(header::ALLOW).cloned();
         let cors = cross_origin(&response);

@@ -1,6 +1,6 @@
 -- The latest event of each task that somebody may see, newest first: a buyer's own, those that run under licences to a
--- creator's templates, those of given ids, or all.
-SELECT *
+-- creator's templates, those of given ids, or all. Each row says how many there are without the limit.
+SELECT *, count() OVER () AS total
 FROM
 (
     SELECT

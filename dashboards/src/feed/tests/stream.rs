@@ -8,7 +8,7 @@ use crate::feed::hub::Hub;
 use crate::feed::log::{EventLog, LogReader, Shape};
 use crate::feed::memory::VecLog;
 use crate::feed::ring::{Ring, RingBounds};
-use crate::feed::settings::{FeedSettings, SNAPSHOTS_AT_ONCE_MAX};
+use crate::feed::settings::{FRAMES_AT_ONCE_MAX, FeedSettings, SNAPSHOTS_AT_ONCE_MAX};
 use crate::feed::sign::Signer;
 use crate::feed::snapshot::turn;
 use crate::feed::stream::Stream;
@@ -125,7 +125,7 @@ struct Client {
 impl Client {
     /// Takes what comes within `wait`; true if something did.
     async fn take(&mut self, stream: &mut Stream, wait: Duration) -> bool {
-        let Ok(sending) = timeout(wait, stream.next()).await else { return false };
+        let Ok(sending) = timeout(wait, stream.next(FRAMES_AT_ONCE_MAX)).await else { return false };
         for one in sending.expect("a stream that goes on") {
             assert_eq!(*one.prev, *self.told, "a gap");
             one.cursor.as_ref().clone_into(&mut self.told);
@@ -234,4 +234,13 @@ fn snapshots_wait_for_their_turn_and_not_for_long() {
         turns.pop();
         assert!(turn(&replica.hub).await.is_ok());
     });
+}
+
+/// Scenario: two events are read into the ring, the stream is resumed before them, and a heartbeat is due before it has looked.
+/// Guarantees: a bell that nobody rang since the resume does not say that nothing waits: both events come.
+#[test]
+fn a_heartbeat_right_after_a_resume_passes_over_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let steps = vec![Step::Publish(vec![true, true]), Step::Read, Step::Read, Step::Cut, Step::Beat];
+    runtime.block_on(run(Role::Buyer, 10, steps));
 }

@@ -181,6 +181,11 @@ fn who_is_not_let_in_is_told_why() {
     assert_eq!(closed(&token, "now"), Heard::Closed(4005));
     let (status, body) = service.get("/feed/events?wait=1", &token);
     assert_eq!(status, 429, "{body}");
+    let problem: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (&problem["type"], &problem["close"], problem["request_id"].is_string()),
+        (&"urn:tally:problem:rate_limited".into(), &4005.into(), true)
+    );
     one.say(&json!({ "op": "connect", "token": token }));
     assert_eq!(one.rest(SOON).1, Heard::Closed(4000));
     two.say(&json!({ "op": "refresh", "token": desk.pass(Role::Buyer, "user-2") }));

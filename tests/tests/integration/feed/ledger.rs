@@ -136,6 +136,7 @@ fn a_snapshot_and_what_follows_it_are_whole() {
     assert_eq!(status, 200, "{body}");
     let answer: Value = serde_json::from_str(&body).expect("JSON");
     let state: Value = serde_json::from_str(answer["payload"].as_str().expect("a text")).expect("JSON");
+    assert_eq!((&state["complete"], &state["total"]), (&true.into(), &5.into()));
     let tasks = state["tasks"].as_array().expect("tasks");
     let known: BTreeSet<(String, i64)> = tasks
         .iter()
