@@ -13,6 +13,7 @@ use crate::feed::sign::Signer;
 use crate::feed::snapshot::turn;
 use crate::feed::stream::Stream;
 use crate::identity::{Authority, KeySource, Principal, Role, Settings, generate_key};
+use crate::problem::Problem;
 use crate::rates::Rates;
 use axum::response::IntoResponse;
 use proptest::prelude::*;
@@ -230,7 +231,9 @@ fn snapshots_wait_for_their_turn_and_not_for_long() {
         }
         let refused = turn(&replica.hub).await.expect_err("a refusal").into_response();
         assert_eq!(refused.status().as_u16(), 503);
-        assert!(refused.headers().contains_key("retry-after"));
+        // what the layer makes of it
+        let told = refused.extensions().get::<Problem>().expect("a problem").clone().render("r-1");
+        assert!(told.headers().contains_key("retry-after"));
         turns.pop();
         assert!(turn(&replica.hub).await.is_ok());
     });
