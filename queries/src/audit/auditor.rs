@@ -127,9 +127,15 @@ impl Auditor {
         let job = job(name);
         let (began, rows_before) = (Instant::now(), self.progress.read().rows);
         let mut attempt = 1;
+        let mut by_hash = self.memory_bytes_max.is_none() || self.passes(job).len() > 1;
         let mut result = loop {
+            limits::join_by_hash(&self.context, by_hash);
             match self.attempt(job, window).await {
                 Ok(result) => break result,
+                Err(error) if by_hash && limits::exhausted(&error) => {
+                    tracing::info!(job = name.name(), "too large to join by hash: begins again by merging sorted runs");
+                    by_hash = false;
+                }
                 Err(DataFusionError::External(error)) if attempt < ATTEMPTS_MAX => {
                     tracing::warn!(job = name.name(), attempt, error = %chain(error.as_ref()), "job is run again");
                     attempt += 1;
@@ -151,6 +157,7 @@ impl Auditor {
     /// Where the source does not answer.
     pub async fn offenders(&self, name: JobName, window: Window) -> Result<Vec<Offender>> {
         let job = job(name);
+        limits::join_by_hash(&self.context, self.memory_bytes_max.is_none());
         self.compute_once(job, window).await?;
         Ok(self.named(job, window, usize::MAX).await?.0)
     }
@@ -210,7 +217,7 @@ impl Auditor {
     }
 
     fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
-        let texts = job.subjects.into_iter().chain(job.once.iter().copied());
+        let texts = job.subjects.into_iter().chain(job.once.iter().chain(job.each_pass).copied());
         let texts = texts.chain([job.figures, job.offenders, job.check]);
         let source = match self.source {
             Source::ClickHouse(_) => "clickhouse",

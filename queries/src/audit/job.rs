@@ -49,6 +49,8 @@ pub(super) struct Job {
     pub(super) subjects: Option<Text>,
     /// Texts that are computed once a run; the others read each as a table under the name of its file.
     pub(super) once: &'static [Text],
+    /// Texts that are computed once a pass, in this order; those after them read each as a table under the name of its file.
+    pub(super) each_pass: &'static [Text],
     /// Every text takes its rows from `task_bucket` in [`$bucket_first`, `$bucket_next`) and every counter is a sum over tasks, so
     /// that buckets may be read one after another and added up. Offenders are in order of their ids.
     pub(super) by_bucket: bool,

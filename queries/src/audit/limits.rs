@@ -1,16 +1,17 @@
 //! What a session may use, and how its plans keep within it.
 //!
-//! Sorts, groups and sort-merge joins spill; hash joins cannot, so that a session under a limit does without them. The pool
+//! Sorts, groups and sort-merge joins spill; hash joins cannot, so that a job under a limit does without them, unless it reads in
+//! passes that are made to fit. The pool
 //! gives every operator that can spill an equal share, also those that wait for others. A plan of the audit has
 //! dozens of them, and each must be able to hold a few batches: so the number of partitions
 //! and the rows of a batch follow the limit.
 
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionConfig;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_distributed::display_plan_ascii;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,16 @@ fn within(config: SessionConfig, bytes: usize) -> SessionConfig {
         .set_bool("datafusion.optimizer.prefer_hash_join", false)
         .with_batch_size((bytes / LIMIT_BYTES_PER_ROW).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX))
         .with_sort_spill_reservation_bytes(bytes / SORT_RESERVATION_PART)
+}
+
+/// Whether the plans that follow join by hash, which is faster, or by merging sorted runs, which can spill.
+pub(super) fn join_by_hash(context: &SessionContext, by_hash: bool) {
+    context.state_ref().write().config_mut().options_mut().optimizer.prefer_hash_join = by_hash;
+}
+
+/// Whether memory was too short for something that cannot spill.
+pub(super) fn exhausted(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
 /// Memory and disk of a session or a worker, under a limit in bytes if there is one.

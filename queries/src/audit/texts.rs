@@ -25,41 +25,50 @@ impl Auditor {
         if !job.by_bucket || !files || !self.workers.is_empty() {
             return vec![WHOLE];
         }
-        let texts = [job.subjects.unwrap_or(job.figures), job.figures];
+        let texts = job.each_pass.iter().copied().chain(job.subjects).chain([job.figures]);
+        let texts: Vec<Text> = texts.collect();
         let read = |name: &str| texts.iter().any(|text| text.mentions(name));
         let rows = self.snapshot.rows.iter().filter(|(name, _)| read(name)).map(|(_, rows)| rows);
         passes::passes(rows.sum(), self.memory_bytes_max)
     }
 
-    /// Computes what a job's texts share. Workers compute it with the plans that read it.
+    /// Computes what a job's texts share.
     pub(super) async fn compute_once(&self, job: &Job, window: Window) -> Result<()> {
         for text in job.once {
-            let texts = job.subjects.into_iter().chain([job.figures, job.offenders]);
+            let texts = job.each_pass.iter().copied().chain(job.subjects).chain([job.figures, job.offenders]);
             let ours = texts.into_iter().any(|other| other.mentions(text.stem()));
-            if !ours && matches!(self.source, Source::ClickHouse(_)) {
-                continue; // the second opinion is ClickHouse's own
+            if ours || matches!(self.source, Source::Parquet(_)) {
+                self.compute(*text, window, WHOLE, true).await?; // else the second opinion is ClickHouse's own
             }
-            self.context.deregister_table(text.stem())?;
-            let frame = self.frame(*text, window, WHOLE).await?;
-            let table: Arc<dyn TableProvider> = match self.workers.is_empty() {
-                true => {
-                    let schema = Arc::new(frame.schema().as_arrow().clone());
-                    Arc::new(MemTable::try_new(schema, vec![self.collect(*text, window, WHOLE).await?])?)
-                }
-                false => frame.into_view(),
-            };
-            self.context.register_table(text.stem(), table)?;
         }
         Ok(())
     }
 
-    /// Makes the job's subjects in these buckets known as the view `subjects`.
+    /// Computes what the job's texts share of these buckets, and makes the subjects in them known as the view `subjects`.
     pub(super) async fn prepare(&self, job: &Job, window: Window, pass: Pass) -> Result<()> {
-        self.context.deregister_table("subjects")?;
-        if let Some(text) = job.subjects {
-            let view = self.frame(text, window, pass).await?.into_view();
-            self.context.register_table("subjects", view)?;
+        // the memory of a table is outside the limit: it is small where a pass is
+        let kept = self.memory_bytes_max.is_none() || matches!(self.source, Source::Parquet(_));
+        for text in job.each_pass {
+            self.compute(*text, window, pass, kept).await?;
         }
+        if let Some(text) = job.subjects {
+            self.compute(text, window, pass, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a text known under the name of its file: its rows as a table, or the text as a view. Workers compute it with
+    /// the plans that read it.
+    async fn compute(&self, text: Text, window: Window, pass: Pass, kept: bool) -> Result<()> {
+        self.context.deregister_table(text.stem())?;
+        let frame = self.frame(text, window, pass).await?;
+        let table: Arc<dyn TableProvider> = if kept && self.workers.is_empty() {
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            Arc::new(MemTable::try_new(schema, vec![self.collect(text, window, pass).await?])?)
+        } else {
+            frame.into_view()
+        };
+        self.context.register_table(text.stem(), table)?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use url::Url;
 /// The file that makes a folder an export.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Which columns the files have, and in which folders they lie; an export of another format is not read.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// What stands in it.
 #[derive(Debug, Serialize, Deserialize)]

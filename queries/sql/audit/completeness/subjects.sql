@@ -2,31 +2,25 @@
 -- the window, tasks known only from other topics (orphans), and tasks of which only a dead letter is left.
 --
 -- A chain is whole if there are as many events as its last state_version says and each version is among them. Versions 1 to 62 are
--- bits of one number, so a task is grouped once; higher ones, where there are any at all, are counted apart. An accepted receipt
--- whose fact is gone says that there was an event, whatever the chain of what is left looks like.
+-- bits of one number, so a task is grouped once; higher ones, where there are any at all, are counted apart. Each fact counts for its
+-- receipt, and `contents` puts right what of that is not so. An accepted receipt whose fact is gone says that there was an event,
+-- whatever the chain of what is left looks like.
 WITH higher AS (
     SELECT task_id, state_version FROM task_events
     WHERE $version_max > 62 AND state_version > 62 AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
     GROUP BY task_id, state_version
-), sides AS (
-    SELECT task_id, id_hash, 1 AS receipts, 0 AS facts, event_us FROM audit_log
-    WHERE topic = $task_topic AND disposition = 'ACCEPTED' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
-    UNION ALL
-    SELECT task_id, id_hash, 0, 1, NULL FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
-), contents AS (
-    SELECT task_id, sum(receipts) AS receipts, sum(facts) AS facts, min(event_us) AS at FROM sides GROUP BY task_id, id_hash
 ), said AS (
     SELECT task_id, event_us AS own_at, NULL AS other_at, NULL AS dead_at, 1 AS events, state_version,
         CASE WHEN state_version >= 1 AND state_version <= 62 THEN CAST(1 AS BIGINT) << (state_version - 1) ELSE 0 END AS seen, 0 AS higher,
         CASE WHEN state_version = 1 AND kind = 'SUBMITTED' THEN 1 ELSE 0 END AS submitted, policy_code, policy_tag,
-        CASE WHEN kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') THEN 1 ELSE 0 END AS ends, 0 AS receipts, 0 AS repeated, 0 AS lost, 0 AS untagged, NULL AS reason
+        CASE WHEN kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') THEN 1 ELSE 0 END AS ends, 1 AS receipts, 0 AS repeated, 0 AS lost, 0 AS untagged, NULL AS reason
     FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
     UNION ALL
     SELECT task_id, NULL, NULL, NULL, 0, NULL, 0, 1, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL FROM higher
     UNION ALL
-    SELECT task_id, CASE WHEN facts = 0 THEN at END, NULL, NULL, 0, NULL, 0, 0, 0, NULL, NULL, 0, receipts, receipts - 1,
+    SELECT task_id, CASE WHEN facts = 0 THEN at END, NULL, NULL, 0, NULL, 0, 0, 0, NULL, NULL, 0, receipts - facts, CASE WHEN receipts > 0 THEN receipts - 1 ELSE 0 END,
         CASE WHEN facts = 0 THEN 1 ELSE 0 END, 0, NULL
-    FROM contents WHERE receipts > 0
+    FROM contents
     UNION ALL
     SELECT task_id, NULL, event_us, NULL, 0, NULL, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL FROM credit_events
     WHERE task_id <> '' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next

@@ -8,6 +8,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Accuracy,
     subjects: Some(text!("accuracy/subjects.sql")),
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("accuracy/figures.sql"),
     offenders: text!("accuracy/offenders.sql"),

@@ -8,6 +8,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Balances,
     subjects: Some(text!("balances/subjects.sql")),
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("balances/figures.sql"),
     offenders: text!("balances/offenders.sql"),

@@ -8,6 +8,11 @@ pub(super) const JOB: Job = Job {
     name: JobName::Completeness,
     subjects: Some(text!("completeness/subjects.sql")),
     once: &[text!("completeness/open_letters.sql"), text!("completeness/letters_again.sql")],
+    each_pass: &[
+        text!("completeness/unlike.sql"),
+        text!("completeness/contents.sql"),
+        text!("completeness/cells.sql"),
+    ],
     by_bucket: true,
     figures: text!("completeness/figures.sql"),
     offenders: text!("completeness/offenders.sql"),

@@ -8,6 +8,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Offsets,
     subjects: None,
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("offsets/figures.sql"),
     offenders: text!("offsets/offenders.sql"),

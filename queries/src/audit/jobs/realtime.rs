@@ -9,6 +9,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Realtime,
     subjects: None,
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("realtime/figures.sql"),
     offenders: text!("realtime/offenders.sql"),

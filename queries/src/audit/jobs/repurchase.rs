@@ -12,6 +12,7 @@ pub(in super::super) const JOB: Job = Job {
     name: JobName::Repurchase,
     subjects: Some(text!("repurchase/subjects.sql")),
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("repurchase/figures.sql"),
     offenders: text!("repurchase/offenders.sql"),

@@ -9,6 +9,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Sla,
     subjects: Some(text!("sla/subjects.sql")),
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("sla/figures.sql"),
     offenders: text!("sla/offenders.sql"),

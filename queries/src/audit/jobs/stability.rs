@@ -10,6 +10,7 @@ pub(super) const JOB: Job = Job {
     name: JobName::Stability,
     subjects: Some(text!("stability/subjects.sql")),
     once: &[],
+    each_pass: &[],
     by_bucket: false,
     figures: text!("stability/figures.sql"),
     offenders: text!("stability/offenders.sql"),
