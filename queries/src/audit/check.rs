@@ -7,6 +7,7 @@ use super::result::Difference;
 use crate::catalog::{Constant, Constants, Snapshot, answer, tables};
 use clickhouse::Client;
 use datafusion::common::Result;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Asks ClickHouse itself. Its text sees the tables as the jobs see them: same names, same columns, same bound.
@@ -20,12 +21,17 @@ pub(super) async fn by_clickhouse(
     Counters::read(&answer(client, &sql, &constants).await?)
 }
 
-/// Differences of every counter that the check computed; a counter that it has and we have not is a difference, too,
-/// unless it is 0.
+/// Differences of every counter that the check computed, in the groups of either; one that only one of them has is 0 for
+/// the other.
 pub(super) fn compare(ours: &Counters, theirs: &Counters) -> Vec<Difference> {
-    let differs = theirs.0.iter().filter_map(|(name, theirs)| {
-        let ours = ours.0.get(name).copied().unwrap_or(0);
-        (ours != *theirs).then(|| Difference { figure: name.clone(), before: ours, after: *theirs })
+    let column = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let checked: BTreeSet<String> = theirs.0.keys().map(|name| column(name)).collect();
+    let names: BTreeSet<&String> =
+        ours.0.keys().filter(|name| checked.contains(&column(name))).chain(theirs.0.keys()).collect();
+    let of = |counters: &Counters, name: &String| counters.0.get(name).copied().unwrap_or(0);
+    let differs = names.into_iter().filter_map(|name| {
+        let (before, after) = (of(ours, name), of(theirs, name));
+        (before != after).then(|| Difference { figure: name.clone(), before, after })
     });
     differs.collect()
 }
@@ -104,10 +110,14 @@ mod tests {
         Counters(all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
     }
 
-    /// Scenario: the second opinion differs, has a counter more, and lacks one.
-    /// Guarantees: the first two are differences; what it did not compute is none.
+    /// Scenario: the second opinion differs, has a counter more, lacks one in every group, and lacks a whole group.
+    /// Guarantees: all are differences but what it computes in no group.
     #[test]
     fn differences() {
+        let (ours, theirs) = (counters(&[("A/a", 1), ("A/b", 2), ("B/a", 3)]), counters(&[("A/a", 1)]));
+        let found: Vec<_> =
+            compare(&ours, &theirs).iter().map(|d| (d.figure.clone(), d.before, d.after)).collect();
+        assert_eq!(found, [("B/a".to_owned(), 3, 0)]);
         let ours = counters(&[("a", 1), ("b", 2), ("c", 3)]);
         let found = compare(&ours, &counters(&[("a", 1), ("b", 5), ("d", 4), ("e", 0)]));
         let found: Vec<_> = found.iter().map(|d| (d.figure.as_str(), d.before, d.after)).collect();

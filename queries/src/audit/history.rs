@@ -4,7 +4,7 @@ use super::result::{Difference, JobResult, Restatement};
 use crate::QueryError;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -97,15 +97,18 @@ pub async fn history(client: &Client, wanted: &Wanted) -> Result<Vec<JobResult>,
     rows.into_iter().map(read).collect()
 }
 
-/// The end of the latest window of that length which a job has judged, microseconds since 1970 UTC.
+/// Beginnings of the windows of that length which a job has judged, microseconds since 1970 UTC.
 ///
 /// # Errors
 /// Where ClickHouse does not answer.
-pub async fn last_end(client: &Client, job: &str, length_us: i64) -> Result<Option<i64>, HistoryError> {
-    let question = client.query(include_str!("../../sql/history_last_end.sql"));
-    let end = question.param("job", job).param("length_us", length_us).fetch_one::<i64>().await;
-    let end = end.map_err(|source| QueryError::new("windows judged", source))?;
-    Ok((end != 0).then_some(end))
+pub async fn windows_judged(
+    client: &Client,
+    job: &str,
+    length_us: i64,
+) -> Result<BTreeSet<i64>, HistoryError> {
+    let question = client.query(include_str!("../../sql/history_windows.sql"));
+    let starts = question.param("job", job).param("length_us", length_us).fetch_all::<i64>().await;
+    Ok(starts.map_err(|source| QueryError::new("windows judged", source))?.into_iter().collect())
 }
 
 async fn latest(client: &Client, result: &JobResult) -> Result<Option<JobResult>, HistoryError> {
@@ -151,15 +154,21 @@ fn read(row: StoredRow) -> Result<JobResult, HistoryError> {
 /// Whether two results say the same of the same.
 fn same(a: &JobResult, b: &JobResult) -> bool {
     a.verdict == b.verdict
+        && a.settings == b.settings
         && a.counters == b.counters
         && (a.numerator, a.denominator) == (b.numerator, b.denominator)
         && a.offenders == b.offenders
 }
 
-/// Every counter that is not what it was.
+/// Every counter, and every target, that is not what it was.
 fn differences(before: &JobResult, now: &JobResult) -> Vec<Difference> {
-    let names: BTreeSet<&String> = before.counters.keys().chain(now.counters.keys()).collect();
-    let of = |result: &JobResult, name: &String| result.counters.get(name).copied().unwrap_or(0);
+    let counters = differing(&before.counters, &now.counters);
+    counters.into_iter().chain(differing(&before.settings, &now.settings)).collect()
+}
+
+fn differing(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> Vec<Difference> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let of = |all: &BTreeMap<String, i64>, name: &String| all.get(name).copied().unwrap_or(0);
     let differs = names.into_iter().filter_map(|figure| {
         let (before, after) = (of(before, figure), of(now, figure));
         (before != after).then(|| Difference { figure: figure.clone(), before, after })

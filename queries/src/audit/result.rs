@@ -238,6 +238,9 @@ pub struct JobResult {
     pub input: Input,
     /// SHA-256 (hex) of each SQL text that took part, by file name.
     pub sql_sha256: BTreeMap<String, String>,
+    /// Targets and waits that it was judged by, by name: shares in per mille, times in microseconds.
+    #[serde(default)]
+    pub settings: BTreeMap<String, i64>,
     /// The second opinion.
     pub cross_check: CrossCheck,
     /// Programs that took part.

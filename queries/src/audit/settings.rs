@@ -1,5 +1,7 @@
 //! What the jobs hold figures against, and how long they wait. Every default is METRICS' own, unless it says otherwise.
 
+use std::collections::BTreeMap;
+
 /// Targets and waits. Shares are per mille.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -44,5 +46,22 @@ impl Default for Settings {
             task_topic: "task-events".to_owned(),
             offenders_shown: 10,
         }
+    }
+}
+
+impl Settings {
+    /// Those that may change a verdict, by name.
+    pub(super) fn named(&self) -> BTreeMap<String, i64> {
+        let always = [
+            ("grace_us", self.grace_us),
+            ("settled_after_us", self.settled_after_us),
+            ("accuracy_permille", self.accuracy_permille),
+            ("errors_below_permille", self.errors_below_permille),
+            ("uplift_permille", self.uplift_permille),
+            ("realtime_permille", self.realtime_permille),
+            ("sla_permille", self.sla_permille),
+        ];
+        let launch = self.launch_us.map(|launch| ("launch_us", launch));
+        always.into_iter().chain(launch).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

@@ -64,7 +64,7 @@ impl ClickHouseTable {
         let mut constants = Vec::new();
         let mut conditions = vec![self.table.bound(&self.snapshot)];
         conditions.extend(filters.iter().filter_map(|f| translate(f, self.table, &mut constants)));
-        let (from, conditions) = (self.table.from(), conditions.join(" AND "));
+        let (from, conditions) = (self.table.from(&self.snapshot), conditions.join(" AND "));
         let limit = limit.map_or(String::new(), |rows| format!(" LIMIT {rows}"));
         let query = |partition: usize| {
             let spread = match partitions {

@@ -33,7 +33,8 @@ pub async fn export(
     for table in tables() {
         rows.push((table.name.to_owned(), write(context, place, table).await?));
     }
-    let manifest = Manifest { format: FORMAT, snapshot: snapshot.clone(), rows: rows.clone() };
+    let files = place.files().await?;
+    let manifest = Manifest { format: FORMAT, snapshot: snapshot.clone(), rows: rows.clone(), files };
     place.put(MANIFEST, serde_json::to_vec_pretty(&manifest)?).await?;
     Ok(Exported { rows })
 }

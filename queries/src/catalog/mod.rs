@@ -21,6 +21,6 @@ pub(crate) use filter::{Constant, Constants};
 pub use parquet::{ParquetError, Place, open as open_parquet, register as register_parquet};
 pub use scan::ScanCodec;
 pub(crate) use scan::{ClickHouseScan, answer};
-pub use snapshot::{Head, Snapshot};
+pub use snapshot::{Beyond, Head, Snapshot};
 pub(crate) use table::BUCKETS;
 pub use table::{Column, Table, tables};

@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
 use url::Url;
@@ -20,12 +21,23 @@ pub(super) const MANIFEST: &str = "manifest.json";
 /// Which columns the files have, and in which folders they lie; an export of another format is not read.
 pub(super) const FORMAT: u32 = 4;
 
+/// So many files that differ are named.
+const FILES_NAMED_MAX: usize = 5;
+
+/// What stands in the manifest of any format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// What stands in it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) format: u32,
     pub(super) snapshot: Snapshot,
     pub(super) rows: Vec<(String, u64)>,
+    /// Every other file, by path below the export, and its bytes.
+    pub(super) files: BTreeMap<String, u64>,
 }
 
 /// Why an export could not be read or written.
@@ -43,6 +55,9 @@ pub enum ParquetError {
     /// The manifest is of another time.
     #[error("the export has format {0}, this program knows {FORMAT}: export again")]
     Format(u32),
+    /// Files were lost, cut, or added since.
+    #[error("the export is not what its {MANIFEST} says: {}; export again", .0.join(", "))]
+    Files(Vec<String>),
     /// The manifest is no JSON of ours.
     #[error("{MANIFEST} cannot be read")]
     Manifest(#[from] serde_json::Error),
@@ -111,6 +126,19 @@ impl Place {
         Ok(())
     }
 
+    /// Every file below but the manifest, and its bytes.
+    pub(super) async fn files(&self) -> Result<BTreeMap<String, u64>, ParquetError> {
+        let mut all = BTreeMap::new();
+        let mut listed = self.store.list(Some(&self.prefix));
+        while let Some(file) = listed.try_next().await? {
+            let parts = file.location.prefix_match(&self.prefix).into_iter().flatten();
+            let path = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            all.insert(path, file.size);
+        }
+        all.remove(MANIFEST);
+        Ok(all)
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ParquetError> {
         match self.store.get(&self.prefix.clone().join(name)).await {
             Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
@@ -127,11 +155,27 @@ impl Place {
 pub async fn open(place: &Place) -> Result<Snapshot, ParquetError> {
     let bytes = place.get(MANIFEST).await?;
     let bytes = bytes.ok_or_else(|| ParquetError::NoManifest(place.url.to_string()))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes)?;
-    match manifest.format {
-        FORMAT => Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot }),
-        other => Err(ParquetError::Format(other)),
+    let of: Format = serde_json::from_slice(&bytes)?;
+    if of.format != FORMAT {
+        return Err(ParquetError::Format(of.format));
     }
+    let manifest: Manifest = serde_json::from_slice(&bytes)?;
+    let found = place.files().await?;
+    if manifest.files != found {
+        return Err(ParquetError::Files(differing(&manifest.files, &found)));
+    }
+    Ok(Snapshot { rows: manifest.rows, ..manifest.snapshot })
+}
+
+/// The first files that are not those that were written, and what is wrong with each.
+fn differing(written: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> Vec<String> {
+    let names: BTreeSet<&String> = written.keys().chain(found.keys()).collect();
+    let wrong = names.into_iter().filter_map(|name| match (written.get(name), found.get(name)) {
+        (Some(_), None) => Some(format!("{name} is missing")),
+        (None, Some(_)) => Some(format!("{name} was added")),
+        (was, is) => (was != is).then(|| format!("{name} has another size")),
+    });
+    wrong.take(FILES_NAMED_MAX).collect()
 }
 
 /// Makes every table of an export known to a session.

@@ -34,6 +34,19 @@ pub struct Head {
     pub ended: bool,
 }
 
+/// A fact or dead letter that the bound cuts off, and whose receipt is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beyond {
+    /// Its table.
+    pub table: String,
+    /// Identity of its topic.
+    pub topic_id: Uuid,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
 /// An upper bound of the input, by partition, and how far time had come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -50,6 +63,9 @@ pub struct Snapshot {
     /// Facts and dead letters that lie beyond the bound although every offset up to them is said to have its disposition,
     /// or the topic has ended: their receipts are gone.
     pub beyond_taken: i64,
+    /// Which they are.
+    #[serde(default)]
+    pub beyond: Vec<Beyond>,
     /// Those of partitions without any receipt, and those appended more than an hour ago: their receipts are late or gone.
     pub beyond_waiting: i64,
     /// No `state_version` of a task event is above.
@@ -58,6 +74,9 @@ pub struct Snapshot {
     /// `i64::MAX` where it covers all, `i64::MIN` where nothing was sealed.
     #[serde(default = "never")]
     pub unsealed_from_us: i64,
+    /// When it was taken, milliseconds since 1970 UTC: the delivery ledger is read as it was then.
+    #[serde(default)]
+    pub taken_ms: i64,
     /// Rows in each table, as the store counts them: an estimate for plans and progress.
     pub rows: Vec<(String, u64)>,
     /// The store's version.
@@ -73,9 +92,11 @@ impl Default for Snapshot {
             first_event_us: 0,
             last_event_us: 0,
             beyond_taken: 0,
+            beyond: Vec::new(),
             beyond_waiting: 0,
             state_version_max: 0,
             unsealed_from_us: never(),
+            taken_ms: 0,
             rows: Vec::new(),
             version: String::new(),
         }
@@ -147,7 +168,11 @@ impl Snapshot {
             client.query("SELECT max(state_version) AS most FROM task_events").fetch_one::<i64>().await;
         let rows =
             client.query(include_str!("../../sql/snapshot_rows.sql")).fetch_all::<(String, u64)>().await;
-        let version = client.query("SELECT version()").fetch_one::<String>().await;
+        let version = client
+            .query("SELECT version(), toUnixTimestamp64Milli(now64(3))")
+            .fetch_one::<(String, i64)>()
+            .await;
+        let (version, taken_ms) = version.map_err(failed("version and time"))?;
         let watermark_us = watermark(&heads, &bounds);
         let bounds: Vec<InputBound> = bounds.into_iter().map(bound).collect();
         let snapshot = Snapshot {
@@ -158,10 +183,12 @@ impl Snapshot {
             first_event_us,
             last_event_us,
             beyond_taken: 0,
+            beyond: Vec::new(),
             beyond_waiting: 0,
             state_version_max: versions.map_err(failed("the highest version of a state"))?,
             rows: rows.map_err(failed("rows of tables"))?,
-            version: version.map_err(failed("version"))?,
+            taken_ms,
+            version,
         };
         snapshot.look_beyond(client).await.map_err(failed("rows beyond the last receipts"))
     }
@@ -169,7 +196,7 @@ impl Snapshot {
     /// Counts rows that the bound cuts off and that are not just being written: a bound is where receipts end, so receipts
     /// that were deleted from the end would otherwise take their facts out of sight.
     async fn look_beyond(mut self, client: &Client) -> Result<Snapshot, clickhouse::error::Error> {
-        let (mut taken, mut waiting) = (0, 0);
+        let (mut beyond, mut waiting) = (Vec::new(), 0);
         for table in tables() {
             let Some(question) = table.beyond(&self) else { continue };
             let rows: Vec<BeyondRow> = client.query(&question).fetch_all().await?;
@@ -181,11 +208,16 @@ impl Snapshot {
                     .bounds
                     .iter()
                     .any(|b| b.partition == row.partition && b.topic_id.to_string() == row.id);
-                taken += i64::from(gone);
                 waiting += i64::from(!gone && (row.waiting || !known));
+                if gone {
+                    let topic_id = row.id.parse().unwrap_or_default();
+                    let (table, BeyondRow { partition, offset, .. }) = (table.name.to_owned(), row);
+                    beyond.push(Beyond { table, topic_id, partition, offset });
+                }
             }
         }
-        (self.beyond_taken, self.beyond_waiting) = (taken, waiting);
+        (self.beyond_taken, self.beyond_waiting) = (i64::try_from(beyond.len()).unwrap_or(i64::MAX), waiting);
+        self.beyond = beyond;
         Ok(self)
     }
 

@@ -33,8 +33,9 @@ enum Bounded {
     Offset,
     /// Ranges of offsets: those that begin below it.
     First,
-    /// Small tables that are read as they are.
-    No,
+    /// The delivery ledger, which is bounded by time: rows that began until the snapshot was taken, as they were then. Named are the
+    /// columns of the beginning and of the end.
+    Time(&'static str, &'static str),
 }
 
 /// One table.
@@ -63,7 +64,9 @@ impl Table {
     /// The condition that keeps what came after the snapshot out. Ids and numbers of our own, no text from outside.
     pub(super) fn bound(&self, snapshot: &Snapshot) -> String {
         let offset = match self.bounded {
-            Bounded::No => return "1".to_owned(),
+            Bounded::Time(begun, _) => {
+                return format!("toUnixTimestamp64Milli(t.{begun}) <= {}", snapshot.taken_ms);
+            }
             Bounded::Offset => "t.offset",
             Bounded::First => "t.first",
         };
@@ -85,7 +88,7 @@ impl Table {
             let comma = if columns.is_empty() { "" } else { ", " };
             let _ = write!(columns, "{comma}{sql} AS {name}"); // writing to a String cannot fail
         }
-        format!("SELECT {columns} FROM {} AS t WHERE {}", self.from, self.bound(snapshot))
+        format!("SELECT {columns} FROM {} AS t WHERE {}", self.from(snapshot), self.bound(snapshot))
     }
 
     /// The query for facts and dead letters beyond the bound, and whether each was appended more than an hour ago; at most
@@ -100,9 +103,15 @@ impl Table {
         })
     }
 
-    /// The view it is read from.
-    pub(super) fn from(&self) -> &'static str {
-        self.from
+    /// The view it is read from; of rows that end in time, as they were when the snapshot was taken.
+    pub(super) fn from(&self, snapshot: &Snapshot) -> String {
+        match self.bounded {
+            Bounded::Time(_, ended) => format!(
+                "(SELECT * REPLACE (if(toUnixTimestamp64Milli({ended}) > {}, NULL, {ended}) AS {ended}) FROM {})",
+                snapshot.taken_ms, self.from
+            ),
+            _ => self.from.to_owned(),
+        }
     }
 }
 
@@ -246,8 +255,8 @@ fn gaps() -> Table {
 fn feed_deliveries() -> Table {
     let mut all = vec![text("subject"), text("session"), text("event_id"), text("type")];
     all.extend([time("appended_at", 3), time("sent_at", 3), time("acked_at", 3)]);
-    let from = "feed_deliveries_final";
-    Table { name: "feed_deliveries", from, columns: all, bounded: Bounded::No, spread: "", bucketed: false }
+    let (from, bounded) = ("feed_deliveries_final", Bounded::Time("sent_at", "acked_at"));
+    Table { name: "feed_deliveries", from, columns: all, bounded, spread: "", bucketed: false }
 }
 
 fn feed_resumes() -> Table {
@@ -258,8 +267,8 @@ fn feed_resumes() -> Table {
         time("recovered_at", 3),
         text("outcome"),
     ];
-    let from = "feed_resumes_final";
-    Table { name: "feed_resumes", from, columns, bounded: Bounded::No, spread: "", bucketed: false }
+    let (from, bounded) = ("feed_resumes_final", Bounded::Time("accepted_at", "recovered_at"));
+    Table { name: "feed_resumes", from, columns, bounded, spread: "", bucketed: false }
 }
 
 #[cfg(test)]

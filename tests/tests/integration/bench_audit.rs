@@ -67,7 +67,8 @@ fn judged(tasks: u32, input: &[&str]) {
         assert_eq!(result["counters"]["population"], tasks, "{result:#}");
         assert_eq!((&result["verdict"], &result["cross_check"]["agrees"]), (&"PASS".into(), &true.into()));
         let own = ended.stderr.lines().filter(|line| {
-            line.contains("plan was run") && !["check.sql", "letters_again.sql"].iter().any(|other| line.contains(other))
+            line.contains("plan was run")
+                && !["check.sql", "letters_again.sql"].iter().any(|other| line.contains(other))
         });
         let own: Vec<&str> = own.collect();
         plans.push(own.iter().map(|line| field(line, "elapsed_us=")).sum::<u64>() / 1000);

@@ -40,9 +40,9 @@ pub(crate) struct JudgeArgs {
     /// Memory of sorts, groups and joins together, such as 512MB; beyond it they spill to disk.
     #[arg(long, value_parser = bytes, value_name = "SIZE")]
     memory_limit: Option<usize>,
-    /// Partitions of each scan; without it, one a core.
-    #[arg(long, value_name = "N")]
-    partitions: Option<usize>,
+    /// Partitions of each scan, 1 to 64 (ClickHouse is asked once for each at the same time); without it, one a core.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
+    partitions: Option<u8>,
     /// Workers of `tally audit worker` that run the plans, host:port with commas between; without it, this process does.
     #[arg(long, value_delimiter = ',', value_parser = worker, value_name = "HOST:PORT,…")]
     workers: Vec<Url>,
@@ -117,7 +117,7 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
     let input = args.input.open().await?;
     let limits = Limits {
         memory_bytes_max: args.memory_limit,
-        partitions: args.partitions,
+        partitions: args.partitions.map(usize::from),
         workers: args.workers.clone(),
     };
     let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;

@@ -1,23 +1,23 @@
 //! `tally audit watch`: jobs run when windows close, for as long as it runs.
 //!
 //! It keeps no state of its own: what was judged stands in `job_results`, a result that says nothing new is not stored
-//! again, and windows inside the look-back are judged anew on every round. So it may be killed at any moment, and two may
-//! run side by side.
+//! again, and windows inside the look-back are judged anew at the start and whenever another one closes. So it may be killed
+//! at any moment, and two may run side by side.
 
 use super::super::store;
 use super::InputArgs;
 use super::judge::Targets;
 use anyhow::Context;
-use clickhouse::Client;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_pipeline::ops::{self, Shown};
-use tally_queries::audit::history::{last_end, record};
+use tally_queries::audit::history::{record, windows_judged};
 use tally_queries::audit::result::{JobResult, Verdict, WindowState, moment};
-use tally_queries::audit::{JobName, Limits, Settings, all_jobs};
+use tally_queries::audit::{Limits, all_jobs};
 use tally_queries::catalog::Snapshot;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ pub(crate) struct WatchArgs {
     /// Length of a window, minutes.
     #[arg(id = "audit.window_minutes", long = "window-minutes", env = "TALLY_AUDIT_WINDOW_MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080), value_name = "N")]
     window_minutes: u32,
-    /// Closed windows of so many hours are judged again on each round, so that late events restate them.
+    /// Closed windows of so many hours are judged again whenever another one closes, so that late events restate them.
     #[arg(id = "audit.look_back_hours", long = "look-back-hours", env = "TALLY_AUDIT_LOOK_BACK_HOURS", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=8_760), value_name = "N")]
     look_back_hours: u32,
     /// Pause between two rounds, seconds.
@@ -53,8 +53,11 @@ pub(crate) struct WatchArgs {
     once: bool,
 }
 
-/// A window is not judged further back than this many windows in one round: the rest follows in the next one.
-const WINDOWS_PER_ROUND_MAX: usize = 1_000;
+/// Windows that were never judged before and are judged in one round: the rest follows in the next one.
+const NEW_WINDOWS_MAX: usize = 1_000;
+/// Windows of the look-back, each of which costs every job a run.
+const LOOK_BACK_WINDOWS_MAX: u32 = 1_000;
+const HOUR_US: i64 = 3_600_000_000;
 
 /// Verdicts as metrics.
 struct Verdicts {
@@ -105,18 +108,26 @@ impl Shown for Verdicts {
 pub(super) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::super::shutdown()?;
     anyhow::ensure!(args.input.parquet.is_none(), "an export does not grow: watch needs the store");
+    anyhow::ensure!(
+        u64::from(args.look_back_hours) * 60
+            <= u64::from(LOOK_BACK_WINDOWS_MAX) * u64::from(args.window_minutes),
+        "--look-back-hours {} has more than {LOOK_BACK_WINDOWS_MAX} windows of {} minutes: choose longer windows or a shorter look-back",
+        args.look_back_hours,
+        args.window_minutes
+    );
     let opened = store::open_migrated(&args.input.clickhouse).await?;
     let verdicts = Arc::new(Verdicts::new()?);
     let serving = CancellationToken::new();
     let address = ops::serve(args.listen, verdicts.clone(), serving.clone()).await;
     let address = address.with_context(|| format!("cannot listen on {}", args.listen))?;
     tracing::info!(%address, "verdicts are served");
+    let mut looked_back_to = None;
     loop {
-        match shutdown.run_until_cancelled(round(&args, &opened.store, &verdicts)).await {
+        match shutdown.run_until_cancelled(round(&args, &opened.store, &verdicts, looked_back_to)).await {
             None => break,
-            Some(Ok(())) if args.once => break,
+            Some(Ok(_)) if args.once => break,
             Some(Err(error)) if args.once => return Err(error),
-            Some(Ok(())) => {}
+            Some(Ok(end)) => looked_back_to = end,
             // the next round asks again; what was recorded stays
             Some(Err(error)) => {
                 tracing::warn!(error = %format!("{error:#}"), "the round could not be finished")
@@ -132,15 +143,26 @@ pub(super) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Judges every closed window inside the look-back, and older ones that were never judged.
-async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts) -> anyhow::Result<()> {
+/// Judges closed windows that were never judged, and, where another one has closed since `looked_back_to`, those of the look-back once
+/// more. Gives the end of the last closed window if everything was judged.
+async fn round(
+    args: &WatchArgs,
+    store: &tally_sinks::Store,
+    verdicts: &Verdicts,
+    looked_back_to: Option<i64>,
+) -> anyhow::Result<Option<i64>> {
     let client = store.client();
     // one snapshot a round: what comes meanwhile belongs to the next one
     let input = args.input.over(store).await?;
     let settings = args.targets.settings(args.input.task_topic());
     let auditor = input.auditor(settings.clone(), &Limits::default())?;
+    let closed = Closed::by(args, &input.snapshot, settings.grace_us);
+    let look_back = (looked_back_to != Some(closed.end)).then(|| i64::from(args.look_back_hours) * HOUR_US);
+    let mut whole = true;
     for job in all_jobs() {
-        for (from, to) in windows(args, client, &input.snapshot, job, &settings).await? {
+        let judged = windows_judged(client, job.name(), closed.length).await?;
+        let windows = closed.to_judge(&judged, look_back, job.windowed());
+        for (from, to) in windows {
             let window = auditor.window(Some(from), Some(to));
             if window.state == WindowState::Open {
                 break;
@@ -155,6 +177,7 @@ async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts
                     "could not be checked"
                 );
                 verdicts.show(&result);
+                whole = false;
                 break;
             }
             let result = record(client, result).await?;
@@ -162,26 +185,74 @@ async fn round(args: &WatchArgs, store: &tally_sinks::Store, verdicts: &Verdicts
             verdicts.show(&result);
         }
     }
-    Ok(())
+    Ok(if whole { Some(closed.end) } else { looked_back_to })
 }
 
-/// The closed windows that a job has to judge, oldest first.
-async fn windows(
-    args: &WatchArgs,
-    client: &Client,
-    snapshot: &Snapshot,
-    job: JobName,
-    settings: &Settings,
-) -> anyhow::Result<Vec<(i64, i64)>> {
-    let length = i64::from(args.window_minutes) * 60_000_000;
-    let look_back = i64::from(args.look_back_hours) * 3_600_000_000;
-    let (first_event, end) = snapshot.all(settings.grace_us);
-    if snapshot.bounds.is_empty() {
-        return Ok(Vec::new());
+/// Windows that are closed by now: aligned, from the one of the first event up to the one of the last.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    length: i64,
+    first: i64,
+    end: i64,
+}
+
+impl Closed {
+    fn by(args: &WatchArgs, snapshot: &Snapshot, grace_us: i64) -> Closed {
+        let length = i64::from(args.window_minutes) * 60_000_000;
+        let aligned = |at: i64| at.div_euclid(length).saturating_mul(length);
+        if snapshot.bounds.is_empty() || snapshot.first_event_us > snapshot.last_event_us {
+            return Closed { length, first: 0, end: 0 };
+        }
+        // no window after the last event: there is nothing in it
+        let last = aligned(snapshot.last_event_us).saturating_add(length);
+        let end = last.min(aligned(snapshot.watermark_us.saturating_sub(grace_us)));
+        Closed { length, first: aligned(snapshot.first_event_us), end }
     }
-    let judged_to = last_end(client, job.name(), length).await?;
-    let from = judged_to.map_or(first_event, |to| to.min(end.saturating_sub(look_back)).max(first_event));
-    let aligned = from.div_euclid(length) * length;
-    let starts = (0..).map(|n| aligned + n * length).take_while(|start| start + length <= end);
-    Ok(starts.map(|start| (start, start + length)).take(WINDOWS_PER_ROUND_MAX).collect())
+
+    /// Oldest first: windows that were never judged, at most so many a round, and those of the look-back. What does not depend on its
+    /// window is judged again for the last one alone.
+    fn to_judge(&self, judged: &BTreeSet<i64>, look_back: Option<i64>, windowed: bool) -> Vec<(i64, i64)> {
+        let count = usize::try_from((self.end - self.first) / self.length).unwrap_or(0);
+        let starts = (0_i64..).map(|n| self.first + n * self.length).take(count);
+        let from = look_back.map_or(i64::MAX, |back| match windowed {
+            true => self.end.saturating_sub(back),
+            false => self.end - self.length,
+        });
+        let mut fresh = 0;
+        let wanted = starts.filter(|start| {
+            let is_new = !judged.contains(start);
+            fresh += usize::from(is_new);
+            (is_new && fresh <= NEW_WINDOWS_MAX) || *start >= from
+        });
+        wanted.map(|start| (start, start + self.length)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Closed, NEW_WINDOWS_MAX};
+    use std::collections::BTreeSet;
+
+    /// Scenario: ten windows of which some were judged, with and without a look-back of three, for a job that depends on its window
+    /// and one that does not; then more new windows than a round takes.
+    /// Guarantees: every window that was never judged comes, wherever it lies; the look-back comes when it is asked for; the newest are
+    /// never starved by the oldest for good, since those that are judged do not come again.
+    #[test]
+    fn which_windows_are_judged() {
+        let closed = Closed { length: 10, first: 0, end: 100 };
+        let judged: BTreeSet<i64> = [0, 10, 30, 40, 50, 60, 70, 80, 90].into();
+        let starts = |back, windowed| -> Vec<i64> {
+            closed.to_judge(&judged, back, windowed).into_iter().map(|(from, _)| from).collect()
+        };
+        assert_eq!(starts(None, true), [20]);
+        assert_eq!(starts(Some(30), true), [20, 70, 80, 90]);
+        assert_eq!(starts(Some(30), false), [20, 90]);
+        let many = i64::try_from(NEW_WINDOWS_MAX).expect("small") + 5;
+        let closed = Closed { length: 10, first: 0, end: many * 10 };
+        let first: BTreeSet<i64> =
+            closed.to_judge(&BTreeSet::new(), None, true).into_iter().map(|w| w.0).collect();
+        assert_eq!(first.len(), NEW_WINDOWS_MAX);
+        let rest = closed.to_judge(&first, None, true);
+        assert_eq!((rest.len(), rest.last()), (5, Some(&((many - 1) * 10, many * 10))));
+    }
 }

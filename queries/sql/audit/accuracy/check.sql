@@ -56,6 +56,7 @@ SELECT class AS grp, sum(settled) AS tasks,
     CAST(sum(CAST(coalesce(CASE WHEN settled = 1 THEN deviation ELSE 0 END, 0) AS DECIMAL(38, 0))) AS BIGINT) AS deviation_micros,
     sum(CASE WHEN ended = 'SUCCEEDED' AND goodwill > 0 THEN 1 ELSE 0 END) AS goodwill,
     sum(CASE WHEN ended = 'SUCCEEDED' AND goodwill = 0 AND rest_us <= $settled_before_us AND charges = 0 THEN 1 ELSE 0 END) AS unsettled,
+    sum(CASE WHEN ended = 'SUCCEEDED' AND goodwill = 0 AND rest_us > $settled_before_us THEN 1 ELSE 0 END) AS settling,
     sum(CASE WHEN ended <> 'SUCCEEDED' THEN 1 ELSE 0 END) AS unsuccessful,
     sum(CASE WHEN ended IS NULL THEN 1 ELSE 0 END) AS still_open
 FROM rated

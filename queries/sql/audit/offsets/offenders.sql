@@ -69,5 +69,9 @@ WITH pieces AS (
         CASE WHEN accepted > 0 THEN 'accepted, and a dead letter too' WHEN letters = 0 THEN 'its receipt says dead, its letter is gone'
             ELSE 'a dead letter without a receipt' END
     FROM letters WHERE accepted > 0 OR letters = 0 OR dead = 0
+    UNION ALL
+    SELECT concat(topic_id, '/', CAST(partition AS VARCHAR), '/', CAST("offset" AS VARCHAR)), 'beyond_taken',
+        concat('a row of ', stored_in, ' beyond the last receipt, though every offset up to it was taken: its receipt is gone')
+    FROM beyond
 )
 SELECT id, why, detail FROM found ORDER BY id, why

@@ -5,7 +5,8 @@ WITH pushes AS (
     FROM feed_deliveries WHERE appended_us >= $from_us AND appended_us < $to_us
 ), resumes AS (
     SELECT count(*) AS resumes, count(CASE WHEN outcome = 'RESUMED' AND recovered_us <= accepted_us + 5000000 THEN 1 END) AS recovered_in_time,
-        count(CASE WHEN outcome = 'RESYNC' THEN 1 END) AS impossible
+        count(CASE WHEN outcome = 'RESYNC' THEN 1 END) AS impossible,
+        count(CASE WHEN outcome = 'RESYNC' OR recovered_us > accepted_us + 5000000 OR (recovered_us IS NULL AND accepted_us <= $as_of_us - 5000000) THEN 1 END) AS recovery_misses
     FROM feed_resumes WHERE outcome IN ('RESUMED', 'RESYNC') AND accepted_us >= $from_us AND accepted_us < $to_us
 )
-SELECT deliveries, in_time, misses, resumes, recovered_in_time, impossible FROM pushes CROSS JOIN resumes
+SELECT deliveries, in_time, misses, resumes, recovered_in_time, impossible, recovery_misses FROM pushes CROSS JOIN resumes

@@ -47,6 +47,11 @@ impl JobName {
             JobName::Sla => "sla",
         }
     }
+
+    /// Whether its answer depends on the window.
+    pub const fn windowed(self) -> bool {
+        job(self).windowed
+    }
 }
 
 /// Every job, in the order of their questions: first whether the data is whole, then what it says.

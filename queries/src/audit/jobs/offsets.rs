@@ -42,8 +42,7 @@ fn judge(case: &Case<'_>) -> Judgement {
     let broken: Vec<String> = BROKEN.iter().filter_map(broken).collect();
     let (receipts, absent) = (counters.sum("receipts"), counters.sum("absent"));
     let (untaken, without_head) = (counters.sum("untaken"), counters.sum("without_head"));
-    let missing = counters.sum("holes") + counters.sum("never_taken") + untaken;
-    let total = receipts + absent + missing;
+    let total = total([receipts, absent, counters.sum("holes"), counters.sum("never_taken"), untaken]);
     let (verdict, sentence) = match () {
         () if !broken.is_empty() => {
             (Verdict::Fail, format!("The ledger does not balance: {}.", broken.join(", ")))
@@ -80,14 +79,19 @@ fn judge(case: &Case<'_>) -> Judgement {
         }
     };
     let measures = counters.groups().into_iter().map(|id| tiling(case, id)).collect();
-    Judgement { verdict, sentence, numerator: receipts + absent, denominator: total, measures }
+    Judgement { verdict, sentence, numerator: receipts.saturating_add(absent), denominator: total, measures }
+}
+
+/// A sum of offsets. A stored offset may be anything up to the end of 64 bits.
+fn total<const N: usize>(parts: [i64; N]) -> i64 {
+    parts.into_iter().fold(0, i64::saturating_add)
 }
 
 /// How much of one topic identity's offsets is accounted for.
 fn tiling(case: &Case<'_>, id: String) -> Measure {
     let of = |name| case.counters.get(&id, name);
-    let covered = of("receipts") + of("absent");
-    let total = covered + of("holes") + of("never_taken") + of("untaken");
+    let covered = total([of("receipts"), of("absent")]);
+    let total = total([covered, of("holes"), of("never_taken"), of("untaken")]);
     let verdict = match (BROKEN.iter().any(|name| of(name) > 0), of("untaken") > 0, total) {
         (true, _, _) => Verdict::Fail,
         (_, _, 0) => Verdict::NotEvaluated,

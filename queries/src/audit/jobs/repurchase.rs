@@ -23,6 +23,8 @@ pub(in super::super) const JOB: Job = Job {
 };
 
 const WEEK_US: i64 = 7 * DAY_US;
+/// How far before the launch purchases count: four weeks of baseline, the first with four weeks behind it.
+const REACH_US: i64 = 8 * WEEK_US;
 
 /// The launch that is judged: the one that was named, or else the beginning of the last whole week whose refunds can no
 /// longer come (for topics that have ended, of the last week).
@@ -41,7 +43,12 @@ fn judge(case: &Case<'_>) -> Judgement {
     let at = launch_us(case.settings, case.snapshot, case.window);
     let uplift = case.settings.uplift_permille;
     let ratio = fieller(launch, baseline);
-    let (verdict, outcome) = verdict(launch, baseline, uplift, ratio);
+    let (mut verdict, outcome) = verdict(launch, baseline, uplift, ratio);
+    let judged_from = case.snapshot.first_event_us.saturating_add(REACH_US);
+    let short = at < judged_from && verdict != Verdict::NotEvaluated;
+    if short {
+        verdict = Verdict::Insufficient; // wallets that bought before events begin are not among those that could come back
+    }
     let refundable = case.snapshot.watermark_us < at.saturating_add(2 * WEEK_US);
     let verdict = if refundable && verdict != Verdict::NotEvaluated { Verdict::Pending } else { verdict };
     let rates = format!(
@@ -55,12 +62,21 @@ fn judge(case: &Case<'_>) -> Judgement {
     let target = percent(uplift);
     let waiting = if refundable { " Refunds of that week may still come." } else { "" };
     let needed = match verdict {
+        _ if short => None,
         Verdict::Warn | Verdict::Insufficient => needed_for_ratio(launch, baseline, uplift),
         _ => None,
     };
     let needed =
         needed.map_or(String::new(), |wallets| format!(" At these rates {wallets} more wallets would tell."));
-    let sentence = format!("{rates}; {outcome} {target} of the baseline.{waiting}{needed}");
+    let short = match short {
+        true => format!(
+            " The baseline needs eight weeks before the launch, and events begin at {}: launches from {} on can be judged.",
+            moment(case.snapshot.first_event_us),
+            moment(judged_from)
+        ),
+        false => String::new(),
+    };
+    let sentence = format!("{rates}; {outcome} {target} of the baseline.{waiting}{needed}{short}");
     Judgement {
         verdict,
         sentence,

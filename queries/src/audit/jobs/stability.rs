@@ -43,7 +43,8 @@ fn judge(case: &Case<'_>) -> Judgement {
     };
     let (errors, tried) =
         (attempts.iter().map(|m| m.numerator).sum(), attempts.iter().map(|m| m.denominator).sum());
-    let target = percent(case.settings.errors_below_permille);
+    let below = case.settings.errors_below_permille;
+    let target = percent(below);
     let sentence = match verdict {
         Verdict::NotEvaluated => "No attempt reached an interface in this window.".to_owned(),
         Verdict::Pass => {
@@ -54,9 +55,18 @@ fn judge(case: &Case<'_>) -> Judgement {
             let few = [of(Verdict::Insufficient), of(Verdict::NotEvaluated)];
             let few: Vec<String> = few.into_iter().filter(|names| !names.is_empty()).collect();
             let few = few.join(", ");
-            format!(
-                "No interface failed in {target} of its attempts or more, but for {few} there are too few attempts to prove it."
-            )
+            let above =
+                attempts.iter().filter(|m| m.denominator > 0 && 1000 * m.numerator >= below * m.denominator);
+            let above: Vec<&str> = above.map(|m| m.group.as_str()).collect();
+            match above.is_empty() {
+                true => format!(
+                    "No interface failed in {target} of its attempts or more, but for {few} there are too few attempts to prove it."
+                ),
+                false => format!(
+                    "{} failed in {target} of the attempts or more, but for {few} there are too few attempts to prove anything.",
+                    above.join(", ")
+                ),
+            }
         }
     };
     let mut measures = attempts;

@@ -282,6 +282,9 @@ fn provenance(result: &JobResult) -> String {
         let text = format!("offsets below {} ({})", count(bound.next), bound.topic_id);
         more(format!("{}/{}", bound.topic, bound.partition), text);
     }
+    for (name, value) in &result.settings {
+        more(format!("Setting: {name}"), count(*value));
+    }
     for (file, hash) in &result.sql_sha256 {
         more(format!("SHA-256 of {file}"), hash.clone());
     }

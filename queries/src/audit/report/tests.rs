@@ -66,6 +66,7 @@ fn result(
             rows_read: 48_000_123,
         },
         sql_sha256: BTreeMap::from([("figures.sql".to_owned(), "ab".repeat(32))]),
+        settings: BTreeMap::from([("accuracy_permille".to_owned(), 950)]),
         cross_check: CrossCheck {
             by: "clickhouse 26.7".to_owned(),
             agrees: true,
