@@ -19,6 +19,11 @@ use futures::TryStreamExt;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The part of a memory limit that rows kept from one text to the next may take beside it.
+const KEPT_PART: usize = 8;
+/// What such a row takes, about, bytes: an id, hashes, counts.
+const KEPT_ROW_BYTES: usize = 128;
+
 impl Auditor {
     pub(super) fn passes(&self, job: &Job) -> Vec<Pass> {
         let files = matches!(self.source, Source::Parquet(_));
@@ -46,10 +51,11 @@ impl Auditor {
 
     /// Computes what the job's texts share of these buckets, and makes the subjects in them known as the view `subjects`.
     pub(super) async fn prepare(&self, job: &Job, window: Window, pass: Pass) -> Result<()> {
-        // the memory of a table is outside the limit: it is small where a pass is
-        let kept = self.memory_bytes_max.is_none() || matches!(self.source, Source::Parquet(_));
+        // the memory of these tables is outside the limit: a text whose input is too large for that stays a view
+        let room = self.memory_bytes_max.map_or(usize::MAX, |limit| limit / KEPT_PART / KEPT_ROW_BYTES);
+        let mut rows = 0;
         for text in job.each_pass {
-            self.compute(*text, window, pass, kept).await?;
+            rows = self.compute(*text, window, pass, rows <= room).await?;
         }
         if let Some(text) = job.subjects {
             self.compute(text, window, pass, false).await?;
@@ -57,19 +63,22 @@ impl Auditor {
         Ok(())
     }
 
-    /// Makes a text known under the name of its file: its rows as a table, or the text as a view. Workers compute it with
-    /// the plans that read it.
-    async fn compute(&self, text: Text, window: Window, pass: Pass, kept: bool) -> Result<()> {
+    /// Makes a text known under the name of its file: its rows as a table, or the text as a view; gives the number of rows kept.
+    /// Workers compute it with the plans that read it.
+    async fn compute(&self, text: Text, window: Window, pass: Pass, kept: bool) -> Result<usize> {
         self.context.deregister_table(text.stem())?;
         let frame = self.frame(text, window, pass).await?;
+        let mut rows = 0;
         let table: Arc<dyn TableProvider> = if kept && self.workers.is_empty() {
             let schema = Arc::new(frame.schema().as_arrow().clone());
-            Arc::new(MemTable::try_new(schema, vec![self.collect(text, window, pass).await?])?)
+            let batches = self.collect(text, window, pass).await?;
+            rows = batches.iter().map(RecordBatch::num_rows).sum();
+            Arc::new(MemTable::try_new(schema, vec![batches])?)
         } else {
             frame.into_view()
         };
         self.context.register_table(text.stem(), table)?;
-        Ok(())
+        Ok(rows)
     }
 
     async fn frame(&self, text: Text, window: Window, pass: Pass) -> Result<DataFrame> {

@@ -18,6 +18,11 @@ fn refunded(wallet: &str, order: &str, after: i64, micros: i64, minor: i64) -> R
     Record::credit("REFUNDED", T0 + after, fields)
 }
 
+/// Something happened eight weeks before the launch: the baseline can be judged.
+fn history(ledger: &mut Ledger) {
+    ledger.put(Record::task("old", "SUBMITTED", 1, T0 - 56 * DAY));
+}
+
 /// Eighteen wallets, each with its own story around the launch.
 pub(super) fn stories(ledger: &mut Ledger) {
     // the day before the launch: in the launch's base only, since the weeks before have nothing older of it
@@ -63,6 +68,7 @@ pub(super) fn stories(ledger: &mut Ledger) {
 #[test]
 fn each_story_of_a_customer() {
     let mut ledger = Ledger::new();
+    history(&mut ledger);
     stories(&mut ledger);
     ledger.ended();
     // Launch base: all but 28-days-and-more and test = 16. Came back: plain, kept, partly, again-later, other-price,
@@ -93,7 +99,8 @@ fn each_story_of_a_customer() {
 
 /// Scenario: of 1,000 earlier customers 400 came back in the launch week, and in each of the weeks before 100 of those then
 /// known; then none in the launch week. Then topics go on, and refunds of that week may still come.
-/// Guarantees: beyond doubt met is PASS, beyond doubt missed is FAIL, undecided is PENDING.
+/// Guarantees: beyond doubt met is PASS, beyond doubt missed is FAIL, undecided is PENDING; where events do not reach back the eight
+/// weeks of a baseline, nothing is decided, and the first launch that can be is told.
 #[test]
 fn verdicts_of_many_customers() {
     let mut ledger = Ledger::new();
@@ -107,6 +114,16 @@ fn verdicts_of_many_customers() {
             ledger.put(bought(&name, &format!("{name}-third"), DAY)); // 400, of whom 200 are in the launch's base
         }
     }
+    ledger.ended();
+    let said = ledger.audit("repurchase", &LAUNCH);
+    said.says("INSUFFICIENT", 2);
+    let sentence = said.result()["sentence"].as_str().unwrap_or_default();
+    // events begin 29 days before the launch: 2026-02-01, and eight weeks later is 2026-03-29
+    assert!(
+        sentence.contains("events begin at 2026-02-01T00:00:00Z: launches from 2026-03-29T00:00:00Z on"),
+        "{sentence}"
+    );
+    history(&mut ledger);
     ledger.ended();
     // launch base: those of -20 days = 100 (wallets 0, 10, …: all of them with n % 5 = 0): 100 of 100 came back.
     // Baseline: week -28 days: base 1,000 (-29 days), nobody; -21: base 1,000, 100; -14: 1,000, 0; -7: 1,000, 0.
