@@ -1,6 +1,6 @@
 //! The same rows as Parquet, and a store that does not answer.
 
-use super::ledger::{FIRST_DAY, Ledger, RUN, Said, said};
+use super::ledger::{FIRST_DAY, Ledger, RUN, Record, Said, T0, said};
 use super::{accuracy, completeness, money, offsets, repurchase, service};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -73,6 +73,36 @@ fn an_export_says_what_the_store_says() {
     for job in ["offsets", "completeness", "accuracy", "realtime", "balances", "sla"] {
         assert_eq!(verdict(job), Some("FAIL".into()), "{job}");
     }
+}
+
+/// Scenario: a file of an export is lost; another one is cut; one is added; then all is as it was.
+/// Guarantees: exit code 3 and the file's name, no verdict; the whole export is judged.
+#[test]
+fn an_export_that_is_not_whole_is_not_judged() {
+    let mut ledger = Ledger::new();
+    ledger.put(Record::task("t", "SUBMITTED", 1, T0));
+    ledger.ended();
+    let folder = TempFolder::new("export");
+    let out = folder.path().join("parquet");
+    let place = out.to_str().expect("paths are text");
+    Tally::spawn(&[&["audit", "export", "--out", place][..], &ledger.at()].concat(), &[]).expect_success(RUN);
+    let judge = || said(&["audit", "completeness", "--parquet", place]);
+    let refused = |name: &str, why: &str| {
+        let said = judge();
+        assert_eq!((said.code, said.results.len()), (Some(3), 0), "{}", said.stderr);
+        assert!(said.stderr.contains(name) && said.stderr.contains(why), "{}", said.stderr);
+    };
+    let letters = out.join("dead_letters/all.parquet");
+    let bytes = std::fs::read(&letters).expect("a file of the export");
+    std::fs::remove_file(&letters).expect("it can be deleted");
+    refused("dead_letters/all.parquet", "is missing");
+    std::fs::write(&letters, &bytes[..bytes.len() - 1]).expect("it can be written");
+    refused("dead_letters/all.parquet", "has another size");
+    std::fs::write(&letters, &bytes).expect("it can be written");
+    std::fs::write(out.join("dead_letters/more.parquet"), &bytes).expect("it can be written");
+    refused("dead_letters/more.parquet", "was added");
+    std::fs::remove_file(out.join("dead_letters/more.parquet")).expect("it can be deleted");
+    assert_eq!(judge().results.len(), 1);
 }
 
 /// Scenario: a store with tables and nothing in them, judged with and without a window.

@@ -162,6 +162,18 @@ fn named(said: &super::ledger::Said) {
     said.names(&all);
 }
 
+/// Scenario: of a topic that goes on the last receipts are gone; their facts are there, and the look at the partition says that all was taken.
+/// Guarantees: FAIL, and each of the rows is named.
+#[test]
+fn receipts_that_are_gone_from_the_end_are_named() {
+    let mut ledger = Ledger::new();
+    ledger.put_all([taken(1, 0), taken(1, 1).without_receipt(), taken(1, 2).without_receipt()]);
+    ledger.head(1, 0, 3, false);
+    ledger.seen_at(T0);
+    let (one, two) = (format!("{}/0/1", uuid(1)), format!("{}/0/2", uuid(1)));
+    ledger.audit("offsets", &[]).says("FAIL", 1).names(&[(&one, "beyond_taken"), (&two, "beyond_taken")]);
+}
+
 /// Scenario: a topic that goes on has records that are not taken yet; of another one nothing but receipts is known; then
 /// nothing at all was ever taken.
 /// Guarantees: PENDING, INSUFFICIENT and NOT_EVALUATED: none of them a PASS.
