@@ -30,4 +30,4 @@ mod writers;
 pub use judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 pub use metrics::Metrics;
 pub use source::{Digests, DigestsError, IdentityError, Partition, Source, SourceError};
-pub use truth_file::TruthFile;
+pub use truth_file::{FeedSubscriber, TruthFile};

@@ -33,6 +33,18 @@ pub struct TruthFile {
     pub repurchase: Repurchase,
     /// The figures.
     pub platform: Truth,
+    /// Who was connected to the realtime feed from before the first event to after the last, and acknowledged all of it.
+    #[serde(default)]
+    pub subscribers: Vec<FeedSubscriber>,
+}
+
+/// Somebody who followed the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedSubscriber {
+    /// As claim `role` of an access token says it.
+    pub role: String,
+    /// Claim `sub`.
+    pub subject: String,
 }
 
 /// Records by what is to become of them.
@@ -65,6 +77,7 @@ impl TruthFile {
             records: Records::of(sent),
             repurchase: Repurchase::of(&platform.order_events, launch_us),
             platform,
+            subscribers: Vec::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tally_queries::QueryError;
 use tally_queries::feed::{Delivery, Resume, ResumeOutcome, store_deliveries, store_resumes, unacknowledged};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 /// Rows that wait for the store; beyond them rows are lost, counted and logged.
@@ -42,6 +42,8 @@ enum Row {
     Resume(Resume),
     /// Acknowledge what others sent this subject up to these offsets, by topic identity and partition.
     LookUp(Arc<str>, HashMap<(Uuid, i32), i64>, i64),
+    /// To be told once everything before is written.
+    Mark(oneshot::Sender<()>),
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +79,14 @@ impl Ledger {
             tracing::error!(
                 "the delivery ledger is full: the store has not taken its rows for long; a row is lost"
             );
+        }
+    }
+
+    /// Waits until everything so far is written.
+    pub(super) async fn written(&self) {
+        let (mark, reached) = oneshot::channel();
+        if self.rows.send(Row::Mark(mark)).await.is_ok() {
+            let _ = reached.await; // a writer that is gone writes nothing more
         }
     }
 
@@ -203,15 +213,19 @@ async fn write(client: Client, mut waiting: mpsc::Receiver<Row>, metrics: FeedMe
         {
             waiting.recv_many(&mut rows, room).await;
         }
-        let mut gathered = Gathered::default();
+        let (mut gathered, mut marks) = (Gathered::default(), Vec::new());
         for row in rows.drain(..) {
             match row {
                 Row::Delivery(one, acked_at) => gathered.deliveries.push((one, acked_at)),
                 Row::Resume(one) => gathered.resumes.push(one),
                 Row::LookUp(subject, shown, at) => gathered.look_ups.push((subject, shown, at)),
+                Row::Mark(mark) => marks.push(mark),
             }
         }
         gathered.store(&client, &metrics).await;
+        for mark in marks {
+            let _ = mark.send(()); // who waited may be gone
+        }
     }
 }
 

@@ -58,6 +58,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use hub::Hub;
+use settings::LEDGER_SECONDS_MAX;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -93,11 +94,18 @@ impl Feed {
             .with_state(self.hub.clone())
     }
 
-    /// Waits, after the stop, until every WebSocket has said goodbye, at most so long.
+    /// Waits, after the stop, until every WebSocket has said goodbye, at most so long; then until the delivery ledger has
+    /// what was sent and acknowledged to the last.
     pub async fn drained(&self, wait: Duration) {
         self.hub.sessions.close();
         if tokio::time::timeout(wait, self.hub.sessions.wait()).await.is_err() {
             tracing::warn!(streams = self.hub.sessions.len(), "streams did not end in time");
+        }
+        let ledger = Duration::from_secs(LEDGER_SECONDS_MAX);
+        if tokio::time::timeout(ledger, self.hub.ledger.written()).await.is_err() {
+            tracing::error!(
+                "the store did not take the last rows of the delivery ledger in time; they are lost"
+            );
         }
     }
 

@@ -75,3 +75,5 @@ pub(super) const REPLAY_TURN_SECONDS_MAX: u64 = 10;
 pub(super) const REPLAY_STALL_MS_MAX: u64 = 500;
 /// Tasks of a snapshot.
 pub(super) const SNAPSHOT_TASKS_MAX: u64 = 200;
+/// Seconds that the last rows of the delivery ledger may take at an end.
+pub(super) const LEDGER_SECONDS_MAX: u64 = 5;

@@ -204,7 +204,10 @@ impl Stream {
             match self.pull(events_max)? {
                 Pulled::Some(sending) => return Ok(self.sent(sending)),
                 Pulled::More => tokio::task::yield_now().await,
-                Pulled::Nothing => self.line.bell.woken().await,
+                Pulled::Nothing => {
+                    self.settle_resume(); // a resume that missed nothing is complete now
+                    self.line.bell.woken().await;
+                }
                 Pulled::Behind => {
                     let position = cursor::offsets(&self.told);
                     self.askew = None;

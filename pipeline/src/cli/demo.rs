@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub(super) mod registry;
 mod service;
+mod subscribers;
 
 /// Run everything here: an in-process broker, the embedded ClickHouse, a simulated platform, the pipeline, a page.
 ///
@@ -118,16 +119,21 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let url = Some(registry::serve(foreign_schemas()).await?);
     config.registry = SchemaRegistry { url, user: None, password: None };
     let folder = config.clickhouse.data.clone().context("a demo has a folder")?;
-    let stop_service = CancellationToken::new();
-    let serving = service::serve(args.port, (&folder, &config), &opened.store, stop_service.clone()).await?;
-    println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", serving.address);
-    service::print_how_to_sign_in(serving.address, &folder);
+    let service = service::serve(args.port, (&folder, &config), &opened.store).await?;
+    println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", service.address);
+    service::print_how_to_sign_in(service.address, &folder);
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
     let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
     let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics.clone(), stop_lanes.clone()));
-    let (sent, truth) = publish(&args, earlier.len(), &config.kafka, (metrics, &shutdown)).await?;
+    let seed = args.seed.wrapping_add(earlier.len() as u64); // a second run in a folder has tasks of its own
+    let simulator = Simulator::new(platform(seed, args.rate));
+    let (subscribers, subscribed) = service.subscribe(simulator.visitors().map(str::to_owned)).await?;
+    let (sent, mut truth) =
+        publish(args.seconds, (seed, simulator), &config.kafka, (metrics, &shutdown)).await?;
+    let heard = tokio::spawn(subscribers.finish()); // all is published: they hear it to its end while the receipts come
     if let Some(data) = &args.data {
+        truth.subscribers = subscribed;
         let path = truth.write_into(&data.join(truth_file::FOLDER)).context("the truth of this run")?;
         println!("what the platform did: {}", path.display());
     }
@@ -143,8 +149,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });
         std::fs::write(path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
     }
-    stop_service.cancel();
-    serving.ended.await?;
+    heard.await??.print();
+    service.end().await?;
     opened.close().await?;
     drop(cluster);
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -160,16 +166,11 @@ async fn end_heads(source: &Source, kafka: &Kafka, store: &Store) -> anyhow::Res
     Ok(())
 }
 
-async fn publish(
-    args: &DemoArgs,
-    earlier: usize,
-    kafka: &Kafka,
-    (metrics, shutdown): (Metrics, &CancellationToken),
-) -> anyhow::Result<(Vec<Sent>, TruthFile)> {
-    let seed = args.seed.wrapping_add(earlier as u64); // a second run in a folder has tasks of its own
-    let platform = Platform {
+/// A platform of about so many events a second that opened a while ago.
+fn platform(seed: u64, rate: u32) -> Platform {
+    Platform {
         start: now_micros() - HISTORY_MICROS,
-        visit_gap_micros: (EVENTS_PER_VISIT * 1_000_000 / i64::from(args.rate)).max(1),
+        visit_gap_micros: (EVENTS_PER_VISIT * 1_000_000 / i64::from(rate)).max(1),
         life_permille: LIFE_PERMILLE,
         case_permille: CASE_PERMILLE,
         call_error_permille: CALL_ERROR_PERMILLE,
@@ -177,14 +178,22 @@ async fn publish(
         untagged_permille: UNTAGGED_PERMILLE,
         past_wallets: PAST_WALLETS,
         ..Platform::seeded(seed)
-    };
+    }
+}
+
+async fn publish(
+    seconds: Option<u64>,
+    (seed, mut simulator): (u64, Simulator),
+    kafka: &Kafka,
+    (metrics, shutdown): (Metrics, &CancellationToken),
+) -> anyhow::Result<(Vec<Sent>, TruthFile)> {
     let stop = shutdown.child_token();
-    let ending = args.seconds.map(|seconds| {
+    let ending = seconds.map(|seconds| {
         let whole = Duration::from_secs(seconds);
         let rest = (whole / 1_000 * CLOSING_PERMILLE).min(Duration::from_secs(CLOSING_SECONDS_MAX));
         Ending { visits_until: Instant::now() + whole - rest, rest }
     });
-    if let Some(seconds) = args.seconds {
+    if let Some(seconds) = seconds {
         let stop = stop.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(seconds) + LATE).await;
@@ -193,7 +202,6 @@ async fn publish(
     }
     let kafka = kafka.clone();
     let work = move || {
-        let mut simulator = Simulator::new(platform);
         let pace = Pace::RealTime { taken: &|| metrics.taken(), ahead_max: AHEAD_RECORDS_MAX, ending };
         let sent = simulate(&kafka, &mut simulator, pace, &stop)?;
         let truth = TruthFile::of(seed, simulator.opens_at(), simulator.truth(), &sent);

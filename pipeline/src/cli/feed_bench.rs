@@ -3,24 +3,20 @@
 
 mod account;
 mod faults;
-mod frame;
-mod line;
 mod proxy;
 mod publisher;
 mod report;
 mod service;
-mod signatures;
 mod subscriber;
 mod world;
 
+use super::feed_client::{End, Line, Signatures, Transport};
 use account::{Audience, Latencies, Publication};
 use anyhow::{Context, bail};
 use faults::{Fault, Faults};
-use line::{End, Line, Transport};
 use proxy::Proxy;
 use report::{Quantiles, Report, Revoked, Struck};
 use service::Usage;
-use signatures::Signatures;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -9,6 +9,7 @@ mod dead;
 mod demo;
 mod feed;
 mod feed_bench;
+mod feed_client;
 mod ingest;
 mod migrate;
 mod progress;

@@ -135,6 +135,11 @@ impl Simulator {
         self.config.start
     }
 
+    /// The user ids of those who visit.
+    pub fn visitors(&self) -> impl Iterator<Item = &str> {
+        self.world.wallets.iter().take(self.world.visitors).map(|wallet| &*wallet.user)
+    }
+
     /// The next emission; there is always one, even after [`Simulator::next_closing`] came to its end.
     #[expect(clippy::should_implement_trait, reason = "it never ends, so it is no iterator")]
     pub fn next(&mut self) -> Emission {

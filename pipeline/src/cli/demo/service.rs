@@ -1,18 +1,22 @@
 //! The demo's service: as `tally serve` has it, with a key of the demo's own and a page that gets a token by itself.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::subscribers::Subscribers;
 use crate::cli::feed::{self, FeedArgs, FeedPlace};
 use crate::cli::serve::Service;
 use crate::cli::token::{demo_minter, demo_names};
 use clap::Parser;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 use tally_dashboards::api::{Api, ApiConfig};
 use tally_dashboards::feed::Feed;
-use tally_dashboards::identity::{Authority, KeySource, Role, Settings};
+use tally_dashboards::identity::{Authority, KeySource, Minter, Role, Settings};
 use tally_dashboards::serve::{PageTokens, ServeConfig, ServiceMetrics, Serving};
+use tally_pipeline::FeedSubscriber;
 use tally_pipeline::config::Sections;
 use tally_sinks::Store;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Seconds that connections may take to end when the demo does: pages ask again and again and are in no need of it.
@@ -20,6 +24,44 @@ const DRAIN_S_MAX: u32 = 2;
 
 /// Folder of the keys that sign a demo's feed, in the demo's own.
 const FEED_KEYS: &str = "feed-keys";
+
+/// Customers of the platform that subscribe to the feed, beside one moderator.
+const BUYERS: usize = 100;
+
+/// The running service.
+pub(super) struct DemoService {
+    pub(super) address: SocketAddr,
+    minter: Minter,
+    ended: JoinHandle<()>,
+    feed: Option<Feed>,
+    stop: CancellationToken,
+}
+
+impl DemoService {
+    /// Connects subscribers: a moderator, whom every case concerns, and customers among these.
+    pub(super) async fn subscribe(
+        &self,
+        users: impl Iterator<Item = String>,
+    ) -> anyhow::Result<(Subscribers, Vec<FeedSubscriber>)> {
+        let buyers = users.take(BUYERS).map(|user| (Role::Buyer, user));
+        let moderator = (Role::Moderator, "demo-moderator".to_owned());
+        let subjects: Vec<(Role, String)> = std::iter::once(moderator).chain(buyers).collect();
+        let subscribers = Subscribers::start(self.address, &self.minter, &subjects).await?;
+        let named =
+            |(role, subject): (Role, String)| FeedSubscriber { role: role.name().to_owned(), subject };
+        Ok((subscribers, subjects.into_iter().map(named).collect()))
+    }
+
+    /// Ends it: streams say goodbye, and the delivery ledger is written to its end.
+    pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.ended.await?;
+        if let Some(feed) = self.feed {
+            feed.drained(Duration::from_secs(u64::from(DRAIN_S_MAX))).await;
+        }
+        Ok(())
+    }
+}
 
 /// The bounds of `tally serve`.
 #[derive(Parser)]
@@ -35,8 +77,8 @@ pub(super) async fn serve(
     port: u16,
     (folder, sections): (&Path, &Sections),
     store: &Store,
-    stop: CancellationToken,
-) -> anyhow::Result<Serving> {
+) -> anyhow::Result<DemoService> {
+    let stop = CancellationToken::new();
     let minter = demo_minter(folder)?;
     let (issuer, audience) = demo_names();
     let settings = Settings { issuer, audience, keys: KeySource::Local(vec![minter.public()]) };
@@ -57,12 +99,13 @@ pub(super) async fn serve(
     let config = ApiConfig { authority, client: store.client().clone(), seals: None, limits, rates };
     let serving = ServeConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        page_tokens: Some(PageTokens { minter, subject: "demo-page".to_owned() }),
+        page_tokens: Some(PageTokens { minter: minter.clone(), subject: "demo-page".to_owned() }),
         drain_s_max: DRAIN_S_MAX,
         more: feed.as_ref().map(Feed::routes).unwrap_or_default(),
         ..service.serving(Api::new(config), ServiceMetrics::new())
     };
-    Ok(tally_dashboards::serve::serve(serving, stop).await?)
+    let Serving { address, ended } = tally_dashboards::serve::serve(serving, stop.clone()).await?;
+    Ok(DemoService { address, minter, ended, feed, stop })
 }
 
 /// How to be each role, with subjects that the simulated platform has.

@@ -2,9 +2,7 @@
 
 use super::account::{Audience, Entry, Latencies, Page, Publication};
 use super::faults::Fault;
-use super::frame::{Frame, id_of};
-use super::line::{End, Line, Opening, Transport};
-use super::signatures::Signatures;
+use crate::cli::feed_client::{End, Frame, Line, Opening, Signatures, Transport, id_of};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ use std::sync::{PoisonError, RwLock};
 const TYPE: &str = "application/cloudevents+json";
 
 /// The service's public keys.
-pub(super) struct Signatures {
+pub(in crate::cli) struct Signatures {
     url: String,
     keys: RwLock<HashMap<String, VerifyingKey>>,
     /// Keys whose signatures were found good.
@@ -21,7 +21,7 @@ pub(super) struct Signatures {
 
 impl Signatures {
     /// Of the service at that address; no key is known yet.
-    pub(super) fn of(service: &str) -> Signatures {
+    pub(in crate::cli) fn of(service: &str) -> Signatures {
         Signatures {
             url: format!("{service}/.well-known/jwks.json"),
             keys: RwLock::default(),
@@ -30,7 +30,7 @@ impl Signatures {
     }
 
     /// Fetches the keys; those that are known stay known. Returns how many are published now.
-    pub(super) async fn refresh(&self) -> anyhow::Result<usize> {
+    pub(in crate::cli) async fn refresh(&self) -> anyhow::Result<usize> {
         let answer =
             reqwest::Client::builder().no_proxy().build()?.get(&self.url).send().await?.error_for_status()?;
         let set: serde_json::Value = answer.json().await?;
@@ -48,17 +48,17 @@ impl Signatures {
     }
 
     /// Whether that key is known.
-    pub(super) fn knows(&self, kid: &str) -> bool {
+    pub(in crate::cli) fn knows(&self, kid: &str) -> bool {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).contains_key(kid)
     }
 
     /// How many keys have signed something that was found good.
-    pub(super) fn used(&self) -> usize {
+    pub(in crate::cli) fn used(&self) -> usize {
         self.used.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether the payload was signed by the key that the frame names; an unknown one has signed nothing.
-    pub(super) fn verify(&self, frame: &Frame<'_>) -> bool {
+    pub(in crate::cli) fn verify(&self, frame: &Frame<'_>) -> bool {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let signature =
             BASE64_STANDARD.decode(&*frame.sig).ok().and_then(|raw| Signature::from_slice(&raw).ok());

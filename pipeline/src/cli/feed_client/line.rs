@@ -19,13 +19,13 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 /// How events come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Transport {
+pub(in crate::cli) enum Transport {
     Ws,
     Sse,
 }
 
 impl Transport {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::cli) fn name(self) -> &'static str {
         match self {
             Transport::Ws => "ws",
             Transport::Sse => "sse",
@@ -35,20 +35,22 @@ impl Transport {
 
 /// What a connection is opened with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening<'a> {
-    pub(super) transport: Transport,
-    pub(super) service: SocketAddr,
-    pub(super) token: &'a str,
+pub(in crate::cli) struct Opening<'a> {
+    pub(in crate::cli) transport: Transport,
+    pub(in crate::cli) service: SocketAddr,
+    pub(in crate::cli) token: &'a str,
     /// A cursor, `now` or `earliest`.
-    pub(super) cursor: &'a str,
+    pub(in crate::cli) cursor: &'a str,
     /// Receive buffer of the socket, bytes; `None` leaves it to the system.
-    pub(super) receive_bytes: Option<u32>,
+    pub(in crate::cli) receive_bytes: Option<u32>,
     /// Which of the loopback addresses it comes from: one has only so many ports.
-    pub(super) from: u8,
+    pub(in crate::cli) from: u8,
 }
 
 /// Longest wait for the service to take a connection and answer it.
 const OPEN_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for the service to answer a goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Largest message taken, bytes.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Read buffer of a WebSocket, bytes: the default of 128 KiB would be most of a subscriber's memory.
@@ -56,7 +58,7 @@ const WS_READ_BYTES: usize = 4 * 1024;
 
 /// Why a connection is none, or is none any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::cli) enum End {
     /// It ended without a word.
     Lost,
     /// The service said why: a close code of the contract.
@@ -66,7 +68,7 @@ pub(super) enum End {
 }
 
 /// An open connection.
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     port: u16,
     kind: Kind,
 }
@@ -78,7 +80,7 @@ enum Kind {
 
 impl Line {
     /// Opens one; the first frame is still to come.
-    pub(super) async fn open(opening: Opening<'_>) -> Result<Line, End> {
+    pub(in crate::cli) async fn open(opening: Opening<'_>) -> Result<Line, End> {
         tokio::time::timeout(OPEN_MAX, Line::try_open(opening)).await.unwrap_or(Err(End::Lost))
     }
 
@@ -93,12 +95,12 @@ impl Line {
     }
 
     /// The port on this side: its name at the proxy.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::cli) fn port(&self) -> u16 {
         self.port
     }
 
     /// The next frame, handed to `take`; a connection that ended says why. Not to be called again after an end.
-    pub(super) async fn next<T>(&mut self, take: impl FnOnce(&Frame<'_>) -> T) -> Result<T, End> {
+    pub(in crate::cli) async fn next<T>(&mut self, take: impl FnOnce(&Frame<'_>) -> T) -> Result<T, End> {
         match &mut self.kind {
             Kind::Ws(socket) => loop {
                 match socket.next().await {
@@ -136,10 +138,23 @@ impl Line {
     }
 
     /// Acknowledges everything up to a cursor, where this transport has a way back.
-    pub(super) async fn acknowledge(&mut self, cursor: &str) {
+    pub(in crate::cli) async fn acknowledge(&mut self, cursor: &str) {
         if let Kind::Ws(socket) = &mut self.kind {
             let ack = serde_json::json!({ "op": "ack", "cursor": cursor }).to_string();
             let _ = socket.send(Message::text(ack)).await; // a line that ended says so when it is read
+        }
+    }
+
+    /// Says goodbye and waits, a moment, for the other end to close: what was said before has been read then. A line that is
+    /// dropped instead breaks off without a word, and may take its last acknowledgement with it.
+    pub(in crate::cli) async fn close(mut self) {
+        if let Kind::Ws(socket) = &mut self.kind {
+            let goodbye = async {
+                socket.close().await?;
+                while socket.next().await.transpose()?.is_some() {}
+                Ok::<_, tungstenite::Error>(())
+            };
+            let _ = tokio::time::timeout(GOODBYE_MAX, goodbye).await; // it is over in any case
         }
     }
 }

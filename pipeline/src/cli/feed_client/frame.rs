@@ -5,31 +5,31 @@ use std::borrow::Cow;
 
 /// One frame; fields that its `op` does not have are absent.
 #[derive(Debug, Deserialize)]
-pub(super) struct Frame<'a> {
+pub(in crate::cli) struct Frame<'a> {
     #[serde(borrow)]
-    pub(super) op: Cow<'a, str>,
+    pub(in crate::cli) op: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) cursor: Cow<'a, str>,
+    pub(in crate::cli) cursor: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) prev: Cow<'a, str>,
+    pub(in crate::cli) prev: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) kid: Cow<'a, str>,
+    pub(in crate::cli) kid: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) sig: Cow<'a, str>,
+    pub(in crate::cli) sig: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) payload: Cow<'a, str>,
+    pub(in crate::cli) payload: Cow<'a, str>,
     #[serde(default)]
-    pub(super) recovered: Option<bool>,
+    pub(in crate::cli) recovered: Option<bool>,
     #[serde(default)]
-    pub(super) heartbeat_ms: Option<u64>,
+    pub(in crate::cli) heartbeat_ms: Option<u64>,
     #[serde(default)]
-    pub(super) code: Option<u16>,
+    pub(in crate::cli) code: Option<u16>,
     #[serde(default)]
-    pub(super) after_ms: Option<u64>,
+    pub(in crate::cli) after_ms: Option<u64>,
 }
 
 /// The id of an event: the contract's payloads are read as text first, since a bench reads tens of thousands a second.
-pub(super) fn id_of(payload: &str) -> Option<&str> {
+pub(in crate::cli) fn id_of(payload: &str) -> Option<&str> {
     let (_, rest) = payload.split_once(r#""id":""#)?;
     rest.split_once('"').map(|(id, _)| id)
 }
