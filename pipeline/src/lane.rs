@@ -13,7 +13,7 @@ use crate::inbox::Inbox;
 use crate::judge::{Block, Known, judge};
 use crate::metrics::{Attested, Metrics};
 use crate::slab::Slab;
-use crate::source::{Partition, Source};
+use crate::source::{GapError, Partition, Source};
 use crate::write::Step;
 use crate::writers::{Book, named_in};
 use std::collections::HashSet;
@@ -168,9 +168,15 @@ impl Lane {
                 true => Some(permit),
                 false => {
                     drop(permit); // what is read again may take long, and others have work
-                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
+                    let again = self.route.source.read_again(&self.partition, &block.gaps);
+                    match self.state.stop.run_until_cancelled(again).await {
                         None => return End::Stopped,
-                        Some(Err(why)) => return End::Restart(why),
+                        Some(Err(error)) => {
+                            if matches!(error, GapError::PassedOver(_)) {
+                                self.route.metrics.passed_over(&self.partition);
+                            }
+                            return End::Restart(error.to_string());
+                        }
                         Some(Ok(())) => None,
                     }
                 }
@@ -212,22 +218,6 @@ impl Lane {
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
                     self.pause(&mut tries).await;
                 }
-            }
-        }
-    }
-
-    /// A gap says for good that an offset holds no record, so one reading is not enough for it: another consumer reads
-    /// the same stretch and must find nothing there either.
-    async fn read_again(&self, block: &Block) -> Result<(), String> {
-        let gaps: Vec<(i64, i64)> = block.gaps.iter().map(|gap| (gap.first, gap.next)).collect();
-        let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &gaps)).await;
-        let found = found.map_err(|e| e.to_string())?;
-        match found.map_err(|said| format!("offsets without a record could not be read again: {said}"))? {
-            None => Ok(()),
-            Some(offset) => {
-                self.route.metrics.passed_over(&self.partition);
-                Err(format!("the record at offset {offset} was passed over"))
             }
         }
     }

@@ -92,9 +92,12 @@ impl Store {
                 .param("partition", partition)
                 .param("from", from)
         };
-        let ranges: Vec<Range> = ask(DONE).fetch_all().await?;
-        let orphans: Vec<Orphan> = ask(ORPHANS).fetch_all().await?;
-        let stored: Vec<Offset> = ask(STORED).param("facts", facts).fetch_all().await?;
+        // together: a lane waits for the slowest of them only, and none builds on what another said
+        let (ranges, orphans, stored) = tokio::try_join!(
+            ask(DONE).fetch_all::<Range>(),
+            ask(ORPHANS).fetch_all::<Orphan>(),
+            ask(STORED).param("facts", facts).fetch_all::<Offset>(),
+        )?;
         let inherited = orphans.into_iter().map(|orphan| {
             let reason = Reason::from_name(&orphan.reason).unwrap_or(Reason::RejectedByStore);
             (orphan.offset, Fault { reason, path: orphan.path, sentence: orphan.sentence })

@@ -124,7 +124,9 @@ impl Stretch {
                 )));
             }
             if absent > 0 {
-                self.read_again(origin, &holes).await?;
+                let at = Partition { topic: origin.topic.clone(), number: origin.partition };
+                let again = self.source.read_again(&at, &holes.gaps).await;
+                again.map_err(|error| ReplayError::Read(format!("{at}: {error}")))?;
             }
             let token = format!("replay/{run}/holes/{}", holes.token());
             for step in Step::ALL {
@@ -145,20 +147,6 @@ impl Stretch {
             } as u64;
         }
         Ok(())
-    }
-
-    /// A gap says for good that nothing is there: another consumer must find nothing either.
-    async fn read_again(&self, origin: &Origin, block: &Block) -> Result<(), ReplayError> {
-        let gaps: Vec<(i64, i64)> = block.gaps.iter().map(|gap| (gap.first, gap.next)).collect();
-        let at = Partition { topic: origin.topic.clone(), number: origin.partition };
-        let (source, partition) = (self.source.clone(), at.clone());
-        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &gaps)).await?;
-        match found.map_err(ReplayError::Read)? {
-            None => Ok(()),
-            Some(offset) => {
-                Err(ReplayError::Read(format!("{at}: the record at offset {offset} was passed over")))
-            }
-        }
     }
 
     /// What would become today of the letters that stand, and what to write of those that are lost.

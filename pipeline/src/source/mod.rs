@@ -11,7 +11,7 @@ mod tail;
 
 pub use digests::{Digests, DigestsError};
 pub use identity::IdentityError;
-pub(crate) use range::Next;
+pub(crate) use range::{GapError, Next};
 pub(crate) use tail::TailEnd;
 
 use crate::inbox::Inbox;

@@ -9,6 +9,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+use tally_sinks::rows::Gap;
+use thiserror::Error;
 
 /// How long a broker may give nothing at all.
 const SILENCE_SECONDS_MAX: u64 = 30;
@@ -32,6 +34,17 @@ pub(crate) enum Next<'a> {
     End(i64),
 }
 
+/// A gap is none, or is not known to be one.
+#[derive(Debug, Error)]
+pub(crate) enum GapError {
+    /// A second reading found what the first did not.
+    #[error("the record at offset {0} was passed over")]
+    PassedOver(i64),
+    /// There was no second reading.
+    #[error("offsets without a record could not be read again: {0}")]
+    Unread(String),
+}
+
 impl Source {
     /// Reads a partition from `offset` on.
     ///
@@ -41,16 +54,27 @@ impl Source {
         RangeReader::open(self.client.config.clone(), &self.client.group, partition, offset)
     }
 
+    /// A gap says for good that an offset holds no record, so one reading is not enough for it: another consumer reads the
+    /// same stretch and must find nothing there either.
+    ///
+    /// # Errors
+    /// See [`GapError`].
+    pub(crate) async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
+        let ranges: Vec<(i64, i64)> = gaps.iter().map(|gap| (gap.first, gap.next)).collect();
+        let (source, partition) = (self.clone(), partition.clone());
+        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &ranges)).await;
+        match found.unwrap_or_else(|error| Err(error.to_string())).map_err(GapError::Unread)? {
+            None => Ok(()),
+            Some(offset) => Err(GapError::PassedOver(offset)),
+        }
+    }
+
     /// The first record that stands in one of these ranges [first, next), ascending; `None` where a second reading
     /// finds nothing in them either. Blocks, and holds its consumer for the next question.
     ///
     /// # Errors
     /// Where the stretch cannot be read again.
-    pub(crate) fn record_within(
-        &self,
-        partition: &Partition,
-        ranges: &[(i64, i64)],
-    ) -> Result<Option<i64>, String> {
+    fn record_within(&self, partition: &Partition, ranges: &[(i64, i64)]) -> Result<Option<i64>, String> {
         let (Some((first, _)), Some((_, next))) = (ranges.first(), ranges.last()) else { return Ok(None) };
         let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = match kept.take() {
