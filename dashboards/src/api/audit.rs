@@ -1,10 +1,10 @@
 //! What audit jobs said: verdicts, the latest first, and one result whole.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, Named, filter, page_rows};
+use super::query::{Asked, Named, filter};
 use super::store::Api;
 use crate::problem::{Code, Problem};
 use axum::extract::State;
@@ -69,8 +69,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "results";
-
 /// Results of audit jobs with their history, the latest first
 #[utoipa::path(get, path = "/api/v1/audit/results", params(Wanted), responses((status = 200, body = Page<AuditResult>)))]
 pub(super) async fn results(
@@ -80,18 +78,15 @@ pub(super) async fn results(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let limit = page_rows(wanted.limit)?;
-    let before =
-        wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String)>(ROUTE, text)).transpose()?;
-    let (us, id) = before.unwrap_or((i64::MAX, String::new()));
+    let portion = Portion::asked("results", (wanted.cursor, wanted.limit), (i64::MAX, String::new()))?;
+    let (us, id) = &portion.after;
     let query = api.ask(RESULTS).param("job", filter("job", wanted.job)?);
     let query = query.param("verdict", filter("verdict", wanted.verdict)?);
     let query = query.param("latest", wanted.latest.unwrap_or(false));
     let query = query.param("from_us", range.from.0).param("to_us", range.to.0);
-    let query = query.param("before_us", us).param("before_id", id).param("limit", limit + 1);
+    let query = query.param("before_us", us).param("before_id", id).param("limit", portion.rows());
     let rows = api.rows::<AuditResult>(RESULTS, query).await?;
-    let place = |row: &AuditResult| cursor::write(ROUTE, &(row.known_at.0, &row.result_id));
-    answer::page(&headers, &Page::cut(rows, limit, place))
+    portion.answer(&headers, rows, |row| (row.known_at.0, row.result_id.clone()))
 }
 
 #[derive(Deserialize, Row)]

@@ -1,10 +1,10 @@
 //! The moderation queue: cases with the clock of their SLA.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, Named, Part, filter, id, page_rows};
+use super::query::{Asked, Named, Part, filter, id};
 use super::store::Api;
 use super::tasks::Personal;
 use super::timeline::{self, About, Event};
@@ -132,8 +132,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "cases";
-
 struct Sought {
     range: Range,
     case_id: String,
@@ -152,20 +150,18 @@ pub(super) async fn list(
     Asked(wanted): Asked<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let limit = page_rows(wanted.limit)?;
-    let after =
-        wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String)>(ROUTE, text)).transpose()?;
+    let portion = Portion::asked("cases", (wanted.cursor, wanted.limit), (i64::MIN, String::new()))?;
     let sought = Sought {
         range: Range::read(wanted.from.as_deref(), wanted.to.as_deref())?,
         case_id: String::new(),
         open: wanted.open.unwrap_or(false),
         risk_level: filter("risk_level", wanted.risk_level)?,
         policy_tag: filter("policy_tag", wanted.policy_tag)?,
-        after: after.unwrap_or((i64::MIN, String::new())),
-        limit: limit + 1,
+        after: portion.after.clone(),
+        limit: portion.rows(),
     };
     let rows = find(&api, &caller, sought).await?;
-    let page = Page::cut(rows, limit, |row| cursor::write(ROUTE, &(row.place_us, &row.case_id)));
+    let page = portion.cut(rows, |row| (row.place_us, row.case_id.clone()));
     let cases = page.items.into_iter().filter_map(|row| seen(&caller, row)).collect();
     answer::page(&headers, &Page { items: cases, next: page.next })
 }

@@ -1,22 +1,74 @@
-//! Where a page ends: opaque to clients, exclusive, and bound to its route.
+//! Where a page begins and ends: a cursor is opaque to clients, exclusive, and bound to its route.
 
+use super::answer::{self, Page};
+use super::query::page_rows;
 use crate::problem::{Code, Problem};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Bytes of a cursor, as text.
-pub(super) const CURSOR_BYTES_MAX: usize = 2_048;
+const CURSOR_BYTES_MAX: usize = 2_048;
+
+/// The part of a list that is asked for: the step that all lists have, before their question and after it.
+#[derive(Debug)]
+pub(super) struct Portion<P> {
+    route: &'static str,
+    /// The place behind which it begins.
+    pub(super) after: P,
+    limit: u32,
+}
+
+impl<P: Serialize + DeserializeOwned> Portion<P> {
+    /// Of that route, as `cursor` and `limit` of the request say; from `start` where there is no cursor.
+    ///
+    /// # Errors
+    /// A limit beyond its bounds, or a cursor that is none of the route's.
+    pub(super) fn asked(
+        route: &'static str,
+        (cursor, limit): (Option<String>, Option<u32>),
+        start: P,
+    ) -> Result<Portion<P>, Problem> {
+        let limit = page_rows(limit)?;
+        let after = cursor.map_or(Ok(start), |text| read(route, &text))?;
+        Ok(Portion { route, after, limit })
+    }
+
+    /// How many rows to ask for: one more than are shown, which says whether there are more.
+    pub(super) fn rows(&self) -> u32 {
+        self.limit + 1
+    }
+
+    /// Cuts the page; `place` says where a row stands in the list.
+    pub(super) fn cut<T>(&self, rows: Vec<T>, place: impl FnOnce(&T) -> P) -> Page<T> {
+        Page::cut(rows, self.limit, |row| write(self.route, &place(row)))
+    }
+
+    /// Answers with the page, in the form that the request likes.
+    ///
+    /// # Errors
+    /// Where it likes none of those that there are.
+    pub(super) fn answer<T: Serialize>(
+        &self,
+        headers: &HeaderMap,
+        rows: Vec<T>,
+        place: impl FnOnce(&T) -> P,
+    ) -> Result<Response, Problem> {
+        answer::page(headers, &self.cut(rows, place))
+    }
+}
 
 /// The cursor after the row that `place` names, for that route.
-pub(super) fn write(route: &str, place: &impl Serialize) -> String {
+fn write(route: &str, place: &impl Serialize) -> String {
     let text = serde_json::to_vec(&(route, place)).unwrap_or_default();
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
 /// The place that a cursor of that route names.
-pub(super) fn read<T: DeserializeOwned>(route: &str, cursor: &str) -> Result<T, Problem> {
+fn read<T: DeserializeOwned>(route: &str, cursor: &str) -> Result<T, Problem> {
     let wrong = || Problem::new(Code::InvalidCursor);
     if cursor.len() > CURSOR_BYTES_MAX {
         return Err(wrong());

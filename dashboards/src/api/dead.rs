@@ -1,10 +1,10 @@
 //! Dead letters: which there are, why, and for admins what they were.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, Named, filter, page_rows};
+use super::query::{Asked, Named, filter};
 use super::store::{Api, unavailable};
 use crate::problem::{Code, Problem};
 use axum::extract::State;
@@ -122,8 +122,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "dead-letters";
-
 /// Dead letters, the latest first
 #[utoipa::path(get, path = "/api/v1/dead-letters", params(Wanted), responses((status = 200, body = Page<DeadLetter>)))]
 pub(super) async fn list(
@@ -133,20 +131,20 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let limit = page_rows(wanted.limit)?;
-    let before = wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String, i32, i64)>(ROUTE, text));
-    let (ms, id, partition, offset) = before.transpose()?.unwrap_or((i64::MAX, String::new(), 0, 0));
+    let start = (i64::MAX, String::new(), 0, 0);
+    let portion = Portion::asked("dead-letters", (wanted.cursor, wanted.limit), start)?;
+    let (ms, id, partition, offset) = &portion.after;
     let query = api.ask(DEAD_LETTERS).param("topic", filter("topic", wanted.topic)?);
     let query = query.param("reason", filter("reason", wanted.reason)?);
     let query =
         query.param("from_ms", range.from.0.div_euclid(1_000)).param("to_ms", range.to.0.div_euclid(1_000));
     let query = query.param("before_ms", ms).param("before_id", id).param("before_partition", partition);
-    let query = query.param("before_offset", offset).param("limit", limit + 1);
+    let query = query.param("before_offset", offset).param("limit", portion.rows());
     let rows = api.rows::<DeadLetter>(DEAD_LETTERS, query).await?;
     let place = |row: &DeadLetter| {
-        cursor::write(ROUTE, &(row.appended_at.0.div_euclid(1_000), &row.topic_id, row.partition, row.offset))
+        (row.appended_at.0.div_euclid(1_000), row.topic_id.clone(), row.partition, row.offset)
     };
-    answer::page(&headers, &Page::cut(rows, limit, place))
+    portion.answer(&headers, rows, place)
 }
 
 type Place = (String, i32, i64);

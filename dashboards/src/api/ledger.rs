@@ -1,10 +1,10 @@
 //! The ledger now, and who was sent what.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, filter, page_rows};
+use super::query::{Asked, filter};
 use super::store::Api;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -164,8 +164,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "deliveries";
-
 /// The delivery ledger of the feed, the latest first
 #[utoipa::path(get, path = "/api/v1/deliveries", params(Wanted), responses((status = 200, body = Page<Delivery>)))]
 pub(super) async fn deliveries(
@@ -175,16 +173,14 @@ pub(super) async fn deliveries(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let limit = page_rows(wanted.limit)?;
-    let before = wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String, String)>(ROUTE, text));
-    let (ms, session, id) = before.transpose()?.unwrap_or((i64::MAX, String::new(), String::new()));
+    let start = (i64::MAX, String::new(), String::new());
+    let portion = Portion::asked("deliveries", (wanted.cursor, wanted.limit), start)?;
+    let (ms, session, id) = &portion.after;
     let query = api.ask(DELIVERIES).param("subject", filter("subject", wanted.subject)?);
     let query =
         query.param("from_ms", range.from.0.div_euclid(1_000)).param("to_ms", range.to.0.div_euclid(1_000));
     let query = query.param("before_ms", ms).param("before_session", session).param("before_id", id);
-    let rows = api.rows::<Delivery>(DELIVERIES, query.param("limit", limit + 1)).await?;
-    let place = |row: &Delivery| {
-        cursor::write(ROUTE, &(row.sent_at.0.div_euclid(1_000), &row.session, &row.event_id))
-    };
-    answer::page(&headers, &Page::cut(rows, limit, place))
+    let rows = api.rows::<Delivery>(DELIVERIES, query.param("limit", portion.rows())).await?;
+    let place = |row: &Delivery| (row.sent_at.0.div_euclid(1_000), row.session.clone(), row.event_id.clone());
+    portion.answer(&headers, rows, place)
 }

@@ -1,10 +1,10 @@
 //! Licences: who may use which template, how much is left, how checks were answered.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::Moment;
-use super::query::{Asked, Named, Part, id, page_rows};
+use super::query::{Asked, Named, Part, id};
 use super::store::Api;
 use super::timeline::{self, About, Event, Work};
 use crate::problem::{Code, Problem};
@@ -54,8 +54,6 @@ pub(super) struct LicenseTimeline {
     next: Option<String>,
 }
 
-const ROUTE: &str = "licenses";
-
 /// Licences by id
 #[utoipa::path(get, path = "/api/v1/licenses", params(Part), responses((status = 200, body = Page<License>)))]
 pub(super) async fn list(
@@ -64,11 +62,9 @@ pub(super) async fn list(
     Asked(part): Asked<Part>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let limit = page_rows(part.limit)?;
-    let after = part.cursor.as_deref().map(|text| cursor::read::<String>(ROUTE, text)).transpose()?;
-    let licenses = find(&api, &caller, "", (&after.unwrap_or_default(), limit + 1)).await?;
-    let place = |license: &License| cursor::write(ROUTE, &license.license_id);
-    answer::page(&headers, &Page::cut(licenses, limit, place))
+    let portion = Portion::asked("licenses", (part.cursor, part.limit), String::new())?;
+    let licenses = find(&api, &caller, "", (&portion.after, portion.rows())).await?;
+    portion.answer(&headers, licenses, |license| license.license_id.clone())
 }
 
 /// One licence with its events

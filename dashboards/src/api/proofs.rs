@@ -1,10 +1,10 @@
 //! Seals, and proofs that an event was taken.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, Named, page_rows};
+use super::query::{Asked, Named};
 use super::store::Api;
 use super::timeline::Work;
 use crate::problem::{Code, Problem};
@@ -58,8 +58,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "seals";
-
 /// Signed checkpoints, the latest first
 #[utoipa::path(get, path = "/api/v1/seals", params(Wanted), responses((status = 200, body = Page<Seal>)))]
 pub(super) async fn seals(
@@ -69,15 +67,12 @@ pub(super) async fn seals(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let limit = page_rows(wanted.limit)?;
-    let before =
-        wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String)>(ROUTE, text)).transpose()?;
-    let (us, root) = before.unwrap_or((i64::MAX, String::new()));
+    let portion = Portion::asked("seals", (wanted.cursor, wanted.limit), (i64::MAX, String::new()))?;
+    let (us, root) = &portion.after;
     let query = api.ask(SEALS).param("from_us", range.from.0).param("to_us", range.to.0);
-    let query = query.param("before_us", us).param("before_id", root).param("limit", limit + 1);
+    let query = query.param("before_us", us).param("before_id", root).param("limit", portion.rows());
     let rows = api.rows::<Seal>(SEALS, query).await?;
-    let place = |row: &Seal| cursor::write(ROUTE, &(row.sealed_at.0, &row.root));
-    answer::page(&headers, &Page::cut(rows, limit, place))
+    portion.answer(&headers, rows, |row| (row.sealed_at.0, row.root.clone()))
 }
 
 #[derive(Deserialize, Row)]

@@ -1,10 +1,10 @@
 //! Revoking tokens and subjects: the only thing that the API writes.
 
-use super::answer::{self, Page};
-use super::cursor;
+use super::answer::Page;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::Moment;
-use super::query::{Asked, Given, NAME_BYTES_MAX, Part, page_rows};
+use super::query::{Asked, Given, NAME_BYTES_MAX, Part};
 use super::store::{Api, unavailable};
 use crate::problem::{Code, Problem};
 use axum::Json;
@@ -61,8 +61,6 @@ pub(super) struct StoredRevocation {
     revoked_by: String,
 }
 
-const ROUTE: &str = "revocations";
-
 /// What was revoked and lifted, the latest first
 #[utoipa::path(get, path = "/api/v1/revocations", params(Part), responses((status = 200, body = Page<StoredRevocation>)))]
 pub(super) async fn list(
@@ -71,14 +69,13 @@ pub(super) async fn list(
     Asked(part): Asked<Part>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let limit = page_rows(part.limit)?;
-    let before = part.cursor.as_deref().map(|text| cursor::read::<(i64, String, String)>(ROUTE, text));
-    let (us, kind, value) = before.transpose()?.unwrap_or((i64::MAX, String::new(), String::new()));
+    let start = (i64::MAX, String::new(), String::new());
+    let portion = Portion::asked("revocations", (part.cursor, part.limit), start)?;
+    let (us, kind, value) = &portion.after;
     let query = api.ask(REVOCATIONS).param("before_us", us).param("before_kind", kind);
-    let query = query.param("before_id", value).param("limit", limit + 1);
+    let query = query.param("before_id", value).param("limit", portion.rows());
     let rows = api.rows::<StoredRevocation>(REVOCATIONS, query).await?;
-    let place = |row: &StoredRevocation| cursor::write(ROUTE, &(row.revoked_at.0, &row.kind, &row.value));
-    answer::page(&headers, &Page::cut(rows, limit, place))
+    portion.answer(&headers, rows, |row| (row.revoked_at.0, row.kind.clone(), row.value.clone()))
 }
 
 /// Revoke a token or a subject, or lift that: effective on every replica within 2 s

@@ -1,10 +1,10 @@
 //! Tasks: a list, and one with everything that happened to it.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::{Moment, Range};
-use super::query::{Asked, Named, Part, filter, id, page_rows};
+use super::query::{Asked, Named, Part, filter, id};
 use super::store::Api;
 use super::timeline::{self, About, Event, Work};
 use crate::problem::{Code, Problem};
@@ -112,8 +112,6 @@ pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
-const ROUTE: &str = "tasks";
-
 /// Tasks, those submitted last first
 #[utoipa::path(get, path = "/api/v1/tasks", params(Wanted), responses((status = 200, body = Page<Task>)))]
 pub(super) async fn list(
@@ -123,20 +121,17 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::read(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let limit = page_rows(wanted.limit)?;
-    let before =
-        wanted.cursor.as_deref().map(|text| cursor::read::<(i64, String)>(ROUTE, text)).transpose()?;
+    let portion = Portion::asked("tasks", (wanted.cursor, wanted.limit), (i64::MAX, String::new()))?;
     let sought = Sought {
         range,
         template_id: filter("template_id", wanted.template_id)?,
         policy_tag: filter("policy_tag", wanted.policy_tag)?,
-        before: before.unwrap_or((i64::MAX, String::new())),
-        limit: limit + 1,
+        before: portion.after.clone(),
+        limit: portion.rows(),
         task_id: String::new(),
     };
     let tasks = find(&api, &caller, sought).await?;
-    let place = |task: &Task| cursor::write(ROUTE, &(task.opened_at.0, &task.task_id));
-    answer::page(&headers, &Page::cut(tasks, limit, place))
+    portion.answer(&headers, tasks, |task| (task.opened_at.0, task.task_id.clone()))
 }
 
 /// One task with its timeline over the four topics

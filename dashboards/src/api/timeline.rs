@@ -1,9 +1,10 @@
 //! Events about one thing, from all four topics: each held against the table of rights, masked where it says so.
 
+use super::answer;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::Moment;
 use super::store::Api;
-use super::{answer, cursor};
 use crate::identity::Role;
 use crate::problem::{Code, Problem};
 use crate::rights::{EventClass, Ids, Sight, kept_fields, may_act, sight};
@@ -137,12 +138,12 @@ pub(super) async fn page(
     (about, id): (About, &str),
     part: super::query::Part,
 ) -> Result<answer::Page<Event>, Problem> {
-    let limit = super::query::page_rows(part.limit)?;
-    let after = part.cursor.as_deref().map(|text| cursor::read(about.column(), text));
-    let mut after: Place = after.transpose()?.unwrap_or((i64::MIN, String::new(), String::new()));
+    let start = (i64::MIN, String::new(), String::new());
+    let portion: Portion<Place> = Portion::asked(about.column(), (part.cursor, part.limit), start)?;
+    let mut after = portion.after.clone();
     let work = Work::of(api, caller).await?;
     // what is nobody's to see is rare behind the scope of the SQL: one question is enough, nearly always
-    let asked = (limit + 1).max(ROWS_AT_ONCE_MIN);
+    let asked = portion.rows().max(ROWS_AT_ONCE_MIN);
     let mut seen = Vec::new();
     loop {
         let rows = ask(api, caller, (about, id), &after, asked).await?;
@@ -151,8 +152,8 @@ pub(super) async fn page(
             after = (row.occurred_us, row.contract.clone(), row.event_id.clone());
             seen.extend(see(caller, &work, row)?.map(|event| (after.clone(), event)));
         }
-        if !more || seen.len() > limit as usize {
-            let page = answer::Page::cut(seen, limit, |(place, _)| cursor::write(about.column(), place));
+        if !more || seen.len() >= portion.rows() as usize {
+            let page = portion.cut(seen, |(place, _): &(Place, Event)| place.clone());
             return Ok(answer::Page {
                 items: page.items.into_iter().map(|(_, event)| event).collect(),
                 next: page.next,

@@ -1,10 +1,10 @@
 //! Wallets: what moved, and what the platform last said is left.
 
 use super::answer::{self, Page};
-use super::cursor;
+use super::cursor::Portion;
 use super::guard::Caller;
 use super::moment::Moment;
-use super::query::{Asked, Named, Part, id, page_rows};
+use super::query::{Asked, Named, Part, id};
 use super::store::Api;
 use super::timeline::{self, About, Event};
 use crate::problem::{Code, Problem};
@@ -50,8 +50,6 @@ pub(super) struct WalletTimeline {
     next: Option<String>,
 }
 
-const ROUTE: &str = "wallets";
-
 /// Wallets by id
 #[utoipa::path(get, path = "/api/v1/wallets", params(Part), responses((status = 200, body = Page<Wallet>)))]
 pub(super) async fn list(
@@ -60,11 +58,9 @@ pub(super) async fn list(
     Asked(part): Asked<Part>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let limit = page_rows(part.limit)?;
-    let after = part.cursor.as_deref().map(|text| cursor::read::<String>(ROUTE, text)).transpose()?;
-    let wallets = find(&api, &caller, "", (&after.unwrap_or_default(), limit + 1)).await?;
-    let place = |wallet: &Wallet| cursor::write(ROUTE, &wallet.wallet_id);
-    answer::page(&headers, &Page::cut(wallets, limit, place))
+    let portion = Portion::asked("wallets", (part.cursor, part.limit), String::new())?;
+    let wallets = find(&api, &caller, "", (&portion.after, portion.rows())).await?;
+    portion.answer(&headers, wallets, |wallet| wallet.wallet_id.clone())
 }
 
 /// One wallet with its movements
