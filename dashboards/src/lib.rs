@@ -3,10 +3,12 @@
 //! `identity` turns a token into a principal, `rights` says what a role may see of what, and everything else asks these two.
 
 pub mod api;
+mod bad_tokens;
 pub mod feed;
 pub mod identity;
 pub mod problem;
 mod rates;
+mod request;
 pub mod rights;
 pub mod serve;
 

@@ -231,8 +231,8 @@ impl Problem {
         self.code
     }
 
-    /// The whole response.
-    pub fn render(&self, request_id: &str) -> Response {
+    /// The document, for the request of that id: the same in answers and in frames of the feed.
+    pub(crate) fn document(&self, request_id: &str) -> Value {
         let name = serde_json::to_value(self.code).unwrap_or_default();
         let document = ProblemDocument {
             kind: format!("urn:tally:problem:{}", name.as_str().unwrap_or_default()),
@@ -246,7 +246,12 @@ impl Problem {
         if let Value::Object(members) = &mut document {
             members.extend(self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         }
-        let body = document.to_string();
+        document
+    }
+
+    /// The whole response.
+    pub fn render(&self, request_id: &str) -> Response {
+        let body = self.document(request_id).to_string();
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status(), kind, body).into_response();
         let headers = response.headers_mut();

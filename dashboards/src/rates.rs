@@ -1,7 +1,9 @@
-//! How often one subject may ask, whatever it asks.
+//! How often one subject may ask, whatever it asks; and how often one address may come with tokens that are none.
 
+use crate::bad_tokens::BadTokens;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,13 +21,21 @@ pub struct Rates {
 struct Inner {
     limiter: DefaultKeyedRateLimiter<String>,
     requests: AtomicU32,
+    bad_tokens: BadTokens,
 }
 
 impl Rates {
-    /// So many requests a second of each subject in the long run, and so many at once after a pause.
-    pub fn new(per_s_max: NonZeroU32, burst_max: NonZeroU32) -> Rates {
+    /// So many requests a second of each subject in the long run, and so many at once after a pause; so many bad tokens a
+    /// minute from each address.
+    pub fn new(per_s_max: NonZeroU32, burst_max: NonZeroU32, bad_tokens_per_min_max: NonZeroU32) -> Rates {
         let limiter = RateLimiter::keyed(Quota::per_second(per_s_max).allow_burst(burst_max));
-        Rates { inner: Arc::new(Inner { limiter, requests: AtomicU32::new(0) }) }
+        let bad_tokens = BadTokens::new(bad_tokens_per_min_max);
+        Rates { inner: Arc::new(Inner { limiter, requests: AtomicU32::new(0), bad_tokens }) }
+    }
+
+    /// Counts a token that is not valid; where it is one too many from that address, the seconds after which to come again.
+    pub(crate) fn bad_token(&self, client: IpAddr) -> Result<(), u64> {
+        self.inner.bad_tokens.count(client)
     }
 
     /// Counts a request of a subject; where it is one too many, the seconds after which to come again.

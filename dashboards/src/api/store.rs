@@ -28,6 +28,10 @@ pub struct Limits {
     pub requests_per_s_max: NonZeroU32,
     /// Requests of one subject at once, after a pause.
     pub requests_burst_max: NonZeroU32,
+    /// Access tokens a minute from one address that are not valid here. More are answered with 429; valid ones never are for it.
+    pub bad_tokens_per_min_max: NonZeroU32,
+    /// Proxies of the operator's own that stand before the service, each of which adds an address to `x-forwarded-for`.
+    pub proxies: u32,
     /// Questions to the store at once.
     pub questions_at_once_max: u32,
     /// Bytes of a body.
@@ -41,7 +45,7 @@ pub struct Limits {
 impl Limits {
     /// The rates of subjects within these bounds.
     pub fn rates(&self) -> Rates {
-        Rates::new(self.requests_per_s_max, self.requests_burst_max)
+        Rates::new(self.requests_per_s_max, self.requests_burst_max, self.bad_tokens_per_min_max)
     }
 }
 
@@ -108,6 +112,11 @@ impl Api {
     /// Who is let in.
     pub fn authority(&self) -> &Authority {
         &self.inner.config.authority
+    }
+
+    /// The rates of subjects and addresses.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.inner.config.rates
     }
 
     /// Bounds.

@@ -1,5 +1,6 @@
 //! Frames of `feed.v1`, as texts: the same over WebSocket, SSE and long poll.
 
+use crate::problem::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -185,8 +186,9 @@ pub(super) fn goaway(close: Close, cursor: Option<&str>) -> String {
     frame.to_string()
 }
 
-pub(super) fn error(code: &str, title: &str, status: u16) -> String {
-    json!({ "op": "error", "problem": { "code": code, "title": title, "status": status } }).to_string()
+/// `request_id`: of the request that became this connection.
+pub(super) fn error(problem: &Problem, request_id: &str) -> String {
+    json!({ "op": "error", "problem": problem.document(request_id) }).to_string()
 }
 
 /// The same frame as an event of SSE: the cursor, where it bears one, becomes the id that a browser sends back.

@@ -63,6 +63,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// The close code of whoever comes too often, for refusals over HTTP that the feed does not make itself.
+pub(crate) const RATE_LIMITED_CLOSE: u16 = frame::Close::RateLimited.code();
+
 /// A running feed; cheap to clone.
 #[derive(Clone)]
 pub struct Feed {

@@ -5,7 +5,7 @@ use super::bell::Transport;
 use super::cursor::Asked;
 use super::frame::{self, Close};
 use super::hub::Hub;
-use super::refusal::Refusal;
+use super::refusal::{NO_CURSOR, NO_POSITION, Refusal};
 use super::settings::{HEARTBEAT_MS, POLL_EVENTS_MAX, POLL_REPLAY_SECONDS_MAX, POLL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
 use axum::Json;
@@ -38,7 +38,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let who = admission::principal(&hub, &headers).await?;
-    let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Bad("the cursor is none"))?;
+    let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Cursor(NO_CURSOR))?;
     let (mut stream, opening) =
         Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
             hub.metrics.closed(*close);
@@ -114,6 +114,6 @@ pub(super) async fn acknowledge(
     let Ok(Json(shown)) = shown else { return Err(Refusal::Bad("expected {\"cursor\": text}")) };
     match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Refusal::Bad("the cursor is no position of this log")),
+        false => Err(Refusal::Cursor(NO_POSITION)),
     }
 }

@@ -9,6 +9,11 @@ use axum::response::{IntoResponse, Response};
 /// Seconds after which whoever comes too often, or too early, had better come again.
 const RETRY_AFTER_S: u64 = 1;
 
+/// A text that is no cursor.
+pub(super) const NO_CURSOR: &str = "the cursor is none";
+/// One of another log, or beyond the end of this one.
+pub(super) const NO_POSITION: &str = "the cursor is no position of this log";
+
 /// Why there is no stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
@@ -20,6 +25,8 @@ pub(super) enum Refusal {
     Resync(Resync),
     /// A parameter or a body that is none.
     Bad(&'static str),
+    /// A cursor that is none, or no position of this log.
+    Cursor(&'static str),
     /// The page of another origin.
     Origin,
     /// The store does not answer.
@@ -56,6 +63,7 @@ impl Refusal {
             Refusal::Closed(close) => (Problem::because(code_of(close), sentence_of(close)), Some(close)),
             Refusal::Resync(_) => (Problem::new(Code::Resync), None),
             Refusal::Bad(what) => (Problem::because(Code::InvalidParameter, what), Some(Close::Protocol)),
+            Refusal::Cursor(what) => (Problem::because(Code::InvalidCursor, what), Some(Close::Protocol)),
             Refusal::Origin => (
                 Problem::because(Code::Forbidden, "pages of that origin are not let in"),
                 Some(Close::Denied),
@@ -136,6 +144,12 @@ mod tests {
                 410,
                 "resync",
                 json!({ "reason": "evicted", "snapshot": "/feed/snapshot" }),
+            ),
+            (
+                Refusal::Cursor("elsewhere"),
+                400,
+                "invalid_cursor",
+                json!({ "close": 4000, "detail": "elsewhere" }),
             ),
             (
                 Refusal::Bad("no cursor"),

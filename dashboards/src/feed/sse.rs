@@ -6,7 +6,7 @@ use super::cursor::Asked;
 use super::frame::{self, Close};
 use super::hub::Hub;
 use super::pulse::{Due, Pulse, max_age_s};
-use super::refusal::Refusal;
+use super::refusal::{NO_CURSOR, Refusal};
 use super::settings::{FRAMES_AT_ONCE_MAX, STALL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
@@ -40,7 +40,7 @@ pub(super) async fn connect(
     let who = admission::principal(&hub, &headers).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let cursor = if last.is_empty() { wanted.cursor.as_str() } else { last };
-    let asked = Asked::parse(cursor).map_err(|_| Refusal::Bad("the cursor is none"))?;
+    let asked = Asked::parse(cursor).map_err(|_| Refusal::Cursor(NO_CURSOR))?;
     let expires_at_s = who.expires_at_s;
     let (stream, opening) = Stream::open(&hub, who, Transport::Sse, asked).await.inspect_err(|close| {
         hub.metrics.closed(*close);

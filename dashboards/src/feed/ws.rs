@@ -6,7 +6,7 @@ use super::cursor::Asked;
 use super::frame::{self, Close, Said};
 use super::hub::Hub;
 use super::pulse::{Due, Pulse};
-use super::refusal::{Refusal, close_of};
+use super::refusal::{NO_POSITION, Refusal, close_of};
 use super::settings::{
     BEHIND_BYTES_MAX, BEHIND_FRAMES_MAX, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAMES_PER_SECOND_MAX,
     CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX, FRAMES_AT_ONCE_MAX, READ_BYTES, STALL_SECONDS_MAX,
@@ -14,7 +14,9 @@ use super::settings::{
 };
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
-use crate::identity::Principal;
+use crate::identity::{Denied, Principal};
+use crate::problem::{Code, Problem};
+use crate::request::RequestInfo;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -36,6 +38,7 @@ type Ended = Option<Close>;
 pub(super) async fn connect(
     State(hub): State<Arc<Hub>>,
     wire: Option<Extension<WireInfo>>,
+    Extension(request): Extension<RequestInfo>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -59,16 +62,16 @@ pub(super) async fn connect(
     let upgrade = upgrade.max_message_size(CLIENT_FRAME_BYTES_MAX).max_frame_size(CLIENT_FRAME_BYTES_MAX);
     let open = hub.sessions.token();
     upgrade.on_upgrade(async move |socket| {
-        serve(socket, hub, known).await;
+        serve(socket, hub, (known, request)).await;
         drop(open);
     })
 }
 
-async fn serve(mut socket: WebSocket, hub: Arc<Hub>, known: Option<Principal>) {
-    let begun = Box::pin(begin(&mut socket, &hub, known)).await;
+async fn serve(mut socket: WebSocket, hub: Arc<Hub>, (known, request): (Option<Principal>, RequestInfo)) {
+    let begun = Box::pin(begin(&mut socket, &hub, known, request)).await;
     let (ended, told) = match begun {
         Ok((mut stream, pulse)) => {
-            let ended = run(&mut socket, &mut stream, pulse).await;
+            let ended = run(&mut socket, &mut stream, pulse, request).await;
             (ended, Some(stream.told().clone()))
         }
         Err(ended) => (ended, None),
@@ -85,6 +88,7 @@ async fn begin(
     socket: &mut WebSocket,
     hub: &Arc<Hub>,
     known: Option<Principal>,
+    request: RequestInfo,
 ) -> Result<(Stream, Pulse), Ended> {
     let first = timeout(Duration::from_secs(CONNECT_SECONDS_MAX), said(socket));
     let first = first.await.map_err(|_| Some(Close::NoTokenInTime))??;
@@ -92,7 +96,8 @@ async fn begin(
     let who = match known {
         Some(known) if token.is_empty() => known,
         _ => {
-            let who = hub.authority.verify(&token).await.map_err(|denied| Some(close_of(denied)))?;
+            let who = hub.authority.verify(&token).await;
+            let who = who.map_err(|denied| Some(turned_away(hub, denied, request)))?;
             hub.rates.admit(&who.subject).map_err(|_| Some(Close::RateLimited))?;
             who
         }
@@ -112,12 +117,12 @@ async fn begin(
     if opening.resync.is_some() { Err(Some(Close::InsufficientState)) } else { Ok((stream, pulse)) }
 }
 
-async fn run(socket: &mut WebSocket, stream: &mut Stream, mut pulse: Pulse) -> Ended {
+async fn run(socket: &mut WebSocket, stream: &mut Stream, mut pulse: Pulse, request: RequestInfo) -> Ended {
     let mut pace = Pace::default();
     loop {
         let step = tokio::select! {
             said = said(socket) => match said {
-                Ok(said) if pace.is_kept() => answer(socket, stream, &mut pulse, said).await,
+                Ok(said) if pace.is_kept() => answer(socket, stream, &mut pulse, (said, request)).await,
                 Ok(_) => Err(Some(Close::RateLimited)),
                 Err(ended) => Err(ended),
             },
@@ -159,7 +164,12 @@ async fn beat(socket: &mut WebSocket, stream: &mut Stream, pulse: &mut Pulse) ->
     flush(socket, &stream.line.bell).await
 }
 
-async fn answer(socket: &mut WebSocket, stream: &Stream, pulse: &mut Pulse, said: Said) -> Result<(), Ended> {
+async fn answer(
+    socket: &mut WebSocket,
+    stream: &Stream,
+    pulse: &mut Pulse,
+    (said, request): (Said, RequestInfo),
+) -> Result<(), Ended> {
     let Stream { line, .. } = stream;
     let problem = match said {
         Said::Connect { .. } => return Err(Some(Close::Protocol)),
@@ -169,7 +179,7 @@ async fn answer(socket: &mut WebSocket, stream: &Stream, pulse: &mut Pulse, said
         }
         Said::Ack { cursor } => match line.hub.acknowledged(line.bell.subject(), &cursor).await {
             Ok(true) => return Ok(()),
-            Ok(false) => frame::error("bad_cursor", "the cursor is no position of this log", 400),
+            Ok(false) => Problem::because(Code::InvalidCursor, NO_POSITION),
             Err(close) => return Err(Some(close)),
         },
         Said::Refresh { token } => match line.hub.authority.verify(&token).await {
@@ -181,14 +191,20 @@ async fn answer(socket: &mut WebSocket, stream: &Stream, pulse: &mut Pulse, said
                 pulse.renew(expires_at_s);
                 return Ok(());
             }
-            Err(crate::identity::Denied::Unavailable) => {
-                frame::error("token_unchecked", "tokens cannot be checked now", 503)
-            }
-            Err(denied) => return Err(Some(close_of(denied))),
+            Err(Denied::Unavailable) => Denied::Unavailable.into(),
+            Err(denied) => return Err(Some(turned_away(&line.hub, denied, request))),
         },
     };
-    write(socket, &line.bell, problem).await?;
+    write(socket, &line.bell, frame::error(&problem, &request.id.to_string())).await?;
     flush(socket, &line.bell).await
+}
+
+/// The close of whoever brought such a token: another one after too many that are not valid from its address.
+fn turned_away(hub: &Hub, denied: Denied, request: RequestInfo) -> Close {
+    match denied {
+        Denied::Invalid if hub.rates.bad_token(request.client).is_err() => Close::RateLimited,
+        _ => close_of(denied),
+    }
 }
 
 /// What the client says next. A future that is dropped loses nothing.

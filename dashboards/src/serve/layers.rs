@@ -3,7 +3,10 @@
 use super::ServeError;
 use super::metrics::ServiceMetrics;
 use crate::api::Limits;
+use crate::feed::RATE_LIMITED_CLOSE;
 use crate::problem::{Code, Problem};
+use crate::rates::Rates;
+use crate::request::RequestInfo;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -12,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use std::time::{Duration, Instant};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
-use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -50,12 +52,21 @@ pub(super) fn origins(list: &[String]) -> Result<Vec<HeaderValue>, ServeError> {
     list.iter().map(origin).collect()
 }
 
+/// What the outermost layer works with.
+#[derive(Clone, Debug)]
+pub(super) struct Outermost {
+    pub(super) metrics: ServiceMetrics,
+    pub(super) rates: Rates,
+    /// Proxies of the operator's own before the service.
+    pub(super) proxies: u32,
+}
+
 /// Puts them around the routes, the outermost last.
 pub(super) fn around(
     app: Router,
     limits: &Limits,
     origins: Vec<HeaderValue>,
-    metrics: ServiceMetrics,
+    outermost: Outermost,
 ) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
@@ -73,7 +84,7 @@ pub(super) fn around(
     app.layer(RequestBodyLimitLayer::new(limits.body_bytes_max as usize))
         .layer(from_fn_with_state(time, in_time))
         .layer(cors)
-        .layer(from_fn_with_state(metrics, finish))
+        .layer(from_fn_with_state(outermost, finish))
 }
 
 /// Routes that wait on purpose, within bounds of their own.
@@ -91,8 +102,11 @@ async fn in_time(State(time): State<Duration>, request: Request, next: Next) -> 
 }
 
 /// The outermost: every answer has an id and safe headers, every error is a problem document.
-async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: Next) -> Response {
-    let (begun, id) = (Instant::now(), Uuid::now_v7().to_string());
+async fn finish(State(outermost): State<Outermost>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let info = RequestInfo::new(request.headers(), request.extensions(), outermost.proxies);
+    request.extensions_mut().insert(info);
+    let id = info.id.to_string();
     let is_head = request.method() == Method::HEAD;
     // a pattern of the router: labels are bounded, and a refused request is counted under its route too
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -102,7 +116,7 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let problem = problem.or_else(|| is_error.then(|| Problem::of_status(status)));
-    if let Some(problem) = problem {
+    if let Some(problem) = problem.map(|problem| limited(problem, route, info, &outermost.rates)) {
         let allow = response.headers().get(header::ALLOW).cloned();
         let cors = cross_origin(&response);
         response = problem.render(&id);
@@ -112,7 +126,7 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
             tracing::warn!(request_id = id, route, status = status.as_u16(), "request failed");
         }
     }
-    metrics.answered(route, response.status().as_u16(), begun.elapsed());
+    outermost.metrics.answered(route, response.status().as_u16(), begun.elapsed());
     for (name, value) in SAFE {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -123,6 +137,18 @@ async fn finish(State(metrics): State<ServiceMetrics>, request: Request, next: N
         *response.body_mut() = axum::body::Body::empty();
     }
     response
+}
+
+/// In the place of one more token that is not valid from an address that has brought too many, when to come again. A token
+/// that was good once is told so all the same: its bearer must know that another is needed.
+fn limited(problem: Problem, route: &str, info: RequestInfo, rates: &Rates) -> Problem {
+    if problem.code() != Code::TokenInvalid {
+        return problem;
+    }
+    let Err(wait_s) = rates.bad_token(info.client) else { return problem };
+    let said = "too many access tokens that are not valid here came from this address";
+    let problem = Problem::because(Code::RateLimited, said).retry_after(wait_s);
+    if route.starts_with("/feed/") { problem.with("close", RATE_LIMITED_CLOSE) } else { problem }
 }
 
 /// What the layer of origins has said; a problem document must be readable too.

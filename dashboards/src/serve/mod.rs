@@ -76,13 +76,15 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> Result<Servi
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let limits = *config.api.limits();
+    let rates = config.api.rates().clone();
     let app = router(config.api)
         .merge(page::router(config.page_tokens))
         .merge(tasks::router())
         .merge(config.more)
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed));
-    let app = layers::around(app, &limits, origins, config.metrics.clone());
+    let outermost = layers::Outermost { metrics: config.metrics.clone(), rates, proxies: limits.proxies };
+    let app = layers::around(app, &limits, origins, outermost);
     let bounds = sockets::Bounds {
         connections_max: config.connections_max as usize,
         drain: Duration::from_secs(u64::from(config.drain_s_max)),

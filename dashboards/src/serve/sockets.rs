@@ -2,6 +2,7 @@
 
 use super::metrics::ServiceMetrics;
 use crate::feed::Wire;
+use crate::request::Peer;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -71,8 +72,8 @@ pub(super) async fn accept(
         let (accepted, place) =
             tokio::select! { () = stop.cancelled() => break, accepted = accepted => accepted };
         let Ok(place) = place else { break };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection was refused");
                 tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
@@ -82,7 +83,7 @@ pub(super) async fn accept(
         let (app, stop, hard_stop) = (app.clone(), stop.clone(), hard_stop.clone());
         let place = Place::taken(place, metrics.clone());
         tracker.spawn(async move {
-            tokio::select! { () = hard_stop.cancelled() => {}, () = connection(stream, place, app, stop) => {} }
+            tokio::select! { () = hard_stop.cancelled() => {}, () = connection((stream, Peer(peer.ip())), place, app, stop) => {} }
         });
     }
     drop(listener);
@@ -95,7 +96,7 @@ pub(super) async fn accept(
 }
 
 /// One connection until it ends; after `stop` it ends with the answer it is at.
-async fn connection(stream: TcpStream, place: Place, app: Router, stop: CancellationToken) {
+async fn connection((stream, peer): (TcpStream, Peer), place: Place, app: Router, stop: CancellationToken) {
     let socket = SockRef::from(&stream);
     let _ = socket.set_tcp_nodelay(true); // a socket that is gone already shows so below
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(UNACKNOWLEDGED_MS_MAX)));
@@ -109,6 +110,7 @@ async fn connection(stream: TcpStream, place: Place, app: Router, stop: Cancella
     let info = wire.info().clone();
     let app = app.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());
+        request.extensions_mut().insert(peer);
         request
     });
     let connection =

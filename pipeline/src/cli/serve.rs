@@ -127,6 +127,14 @@ pub(super) struct Service {
     /// Requests of one subject at once, after a pause. 1 to 100000.
     #[arg(id = "service.requests_burst_max", long = "requests-burst-max", env = "TALLY_SERVICE_REQUESTS_BURST_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     requests_burst_max: u32,
+    /// Access tokens that are not valid here, a minute from one address; more are answered with 429. Whoever brings a valid
+    /// one is let in whatever came from the same address, so nobody behind a proxy locks out others. 1 to 1000000.
+    #[arg(id = "service.bad_tokens_per_min_max", long = "bad-tokens-per-min-max", env = "TALLY_SERVICE_BAD_TOKENS_PER_MIN_MAX", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    bad_tokens_per_min_max: u32,
+    /// Proxies of yours before the service, each of which adds the address that it sees to X-Forwarded-For: the one that the
+    /// outermost added is the client's. With 0 the header is not believed and the connection's address counts. 0 to 8.
+    #[arg(id = "service.proxies", long = "proxies", env = "TALLY_SERVICE_PROXIES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8), value_name = "N")]
+    proxies: u32,
     /// Questions to ClickHouse at once. 1 to 1000.
     #[arg(id = "service.questions_at_once_max", long = "questions-at-once-max", env = "TALLY_SERVICE_QUESTIONS_AT_ONCE_MAX", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
     questions_at_once_max: u32,
@@ -160,6 +168,8 @@ impl Service {
         Limits {
             requests_per_s_max: at_least_one(self.requests_per_s_max),
             requests_burst_max: at_least_one(self.requests_burst_max),
+            bad_tokens_per_min_max: at_least_one(self.bad_tokens_per_min_max),
+            proxies: self.proxies,
             questions_at_once_max: self.questions_at_once_max,
             body_bytes_max: self.body_bytes_max,
             request_s_max: self.request_s_max,

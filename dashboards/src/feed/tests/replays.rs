@@ -106,7 +106,7 @@ pub(super) async fn hub<L: EventLog + Clone>(log: &L, replays_max: usize) -> (Ar
         authority,
         signer,
         client,
-        rates: Rates::new(NonZeroU32::MAX, NonZeroU32::MAX),
+        rates: Rates::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX),
         read: ReadLimits { execution_s_max: 1, result_rows_max: 1, memory_bytes_max: 1 },
     };
     let settings = FeedSettings { replays_max, ..FeedSettings::default() };

@@ -85,7 +85,7 @@ impl Replica {
             authority,
             signer: signer.clone(),
             client,
-            rates: Rates::new(NonZeroU32::MAX, NonZeroU32::MAX),
+            rates: Rates::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX),
             read: ReadLimits { execution_s_max: 1, result_rows_max: 1, memory_bytes_max: 1 },
         };
         let hub = Hub::new(parts, FeedSettings::default(), CancellationToken::new());

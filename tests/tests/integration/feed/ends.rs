@@ -159,8 +159,8 @@ fn a_stopping_service_says_goodbye() {
 }
 
 /// Scenario: wrong first frames, no first frame, wrong tokens, a token that ends and one that is renewed, too many
-/// connections, a foreign page, a role without a feed.
-/// Guarantees: each is answered by its code.
+/// connections, a foreign page, a role without a feed; an acknowledgement of nothing; too many wrong tokens.
+/// Guarantees: each is answered by its code; what a WebSocket is told in a frame is the API's document.
 #[test]
 fn who_is_not_let_in_is_told_why() {
     if skip_without(Kafka::real()) {
@@ -186,11 +186,31 @@ fn who_is_not_let_in_is_told_why() {
         (&problem["type"], &problem["close"], problem["request_id"].is_string()),
         (&"urn:tally:problem:rate_limited".into(), &4005.into(), true)
     );
+    one.say(&json!({ "op": "ack", "cursor": "nonsense" }));
+    let problem = one.frame("error")["problem"].clone();
+    let said =
+        ["type", "title", "code", "detail"].map(|name| problem[name].as_str().expect("a text").to_owned());
+    assert_eq!(
+        said,
+        [
+            "urn:tally:problem:invalid_cursor",
+            "the cursor is not one of this route",
+            "invalid_cursor",
+            "the cursor is no position of this log"
+        ]
+    );
+    assert_eq!((&problem["status"], problem["request_id"].as_str().map(str::len)), (&400.into(), Some(36)));
     one.say(&json!({ "op": "connect", "token": token }));
     assert_eq!(one.rest(SOON).1, Heard::Closed(4000));
     two.say(&json!({ "op": "refresh", "token": desk.pass(Role::Buyer, "user-2") }));
     assert_eq!(two.rest(SOON).1, Heard::Closed(4003));
     assert_eq!(service.get("/feed/events", "").0, 401);
+    let bounded = desk.serve(&stage, &["--bad-tokens-per-min-max", "2"]);
+    let tried = [(); 4].map(|()| bounded.ws("no token", "now").rest(SOON).1);
+    assert_eq!(tried, [4001, 4001, 4100, 4100].map(Heard::Closed));
+    let (status, body) = bounded.get("/feed/events", "no token");
+    assert!(status == 429 && body.contains("\"close\":4100"), "{status} {body}");
+    bounded.ws(&token, "now").frame("hello"); // a good one is let in all the same
 
     // a token of 62 seconds is asked for another within two; one of three seconds ends
     let mut renewed = service.ws(&desk.token(Role::Buyer, "user-1", 62).0, "now");

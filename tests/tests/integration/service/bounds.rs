@@ -52,6 +52,45 @@ fn too_much_is_refused_in_words() {
     assert_eq!(service.get("/api/v1/me", &token).status, 200);
 }
 
+/// Scenario: five bad tokens a minute are allowed, and twelve come from one address, whatever they say of whom they came for; then
+/// an expired one, none and a good one. The same behind one proxy, where each of two clients brings its own.
+/// Guarantees: five are 401, the others 429 with the seconds to wait; a good token is let in and an expired one is told so all
+/// the same; behind the proxy it is the clients that are counted, and what a client writes of itself is not believed.
+#[test]
+fn bad_tokens_are_bounded_by_address() {
+    let database = platform();
+    let bound = ["--bad-tokens-per-min-max", "5"];
+    let service = Service::start(&database, &bound);
+    let from = |service: &Service, client: &str| -> Vec<u16> {
+        let ask = |_| service.get_with("/api/v1/me", "no token", &[("x-forwarded-for", client)]).status;
+        (0..12).map(ask).collect()
+    };
+    let bounded = |statuses: &[u16]| statuses[..5] == [401; 5] && statuses[5..].iter().all(|s| *s == 429);
+    let statuses = from(&service, "198.51.100.1");
+    assert!(bounded(&statuses), "{statuses:?}");
+    let refused = service.get_with("/api/v1/me", "no token", &[("x-forwarded-for", "198.51.100.2")]);
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"), "{}", refused.body);
+    let wait_s: u64 = refused.header("retry-after").parse().expect("seconds");
+    assert!((1..=12).contains(&wait_s), "{wait_s}");
+    let expired = service.key().token_at(Role::Admin, "ops", 1_700_000_000, 900).0;
+    for (token, status, code) in [
+        (service.token(Role::Admin, "ops"), 200, ""),
+        (expired, 401, "token_expired"),
+        (String::new(), 401, "token_missing"),
+    ] {
+        let answer = service.get("/api/v1/me", &token);
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(status == 200 || answer.code() == code, "{}", answer.body);
+    }
+
+    let behind = Service::start(&database, &[&bound[..], &["--proxies", "1"]].concat());
+    for client in ["198.51.100.1", "203.0.113.9, 198.51.100.2"] {
+        let statuses = from(&behind, client);
+        assert!(bounded(&statuses), "{client}: {statuses:?}");
+    }
+    assert_eq!(from(&behind, "203.0.113.9")[0], 401, "only its own proxy is believed");
+}
+
 /// Scenario: a head that never ends, a body that never comes, and a head that is too long.
 /// Guarantees: each connection is ended within its bound, others are answered meanwhile.
 #[test]
