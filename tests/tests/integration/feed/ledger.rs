@@ -163,6 +163,45 @@ fn a_snapshot_and_what_follows_it_are_whole() {
     assert_eq!(followed, ids(10, 10).into_iter().collect());
 }
 
+/// Scenario: a buyer has 230 tasks, another one three.
+/// Guarantees: the snapshot has the 200 tasks that moved last, says that these are not all, and of how many; what the other
+/// buyer gets is complete.
+#[test]
+fn a_snapshot_of_many_tasks_says_that_it_is_not_whole() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let (stage, desk) = (Stage::shared("feedsnapmany"), Desk::default());
+    let publisher = Publisher::to(&stage);
+    let task = |user: &str, number: usize| {
+        let mut event = progress(user, number, 1).remove(0);
+        event["task_id"] = format!("many-{user}-{number:03}").into();
+        event["occurred_at"] = format!("2025-03-03T10:{:02}:{:02}Z", number % 300 / 60, number % 60).into();
+        event
+    };
+    let many: Vec<Value> = (0..230).map(|number| task("user-1", number)).collect();
+    publisher.publish(Topic::Task, &many);
+    publisher.publish(Topic::Task, &(300..303).map(|number| task("user-2", number)).collect::<Vec<_>>());
+    stage.catch_up(&[]);
+    let service = desk.serve(&stage, &[]);
+    let state = |user: &str| -> Value {
+        let (status, body) = service.get("/feed/snapshot", &desk.pass(Role::Buyer, user));
+        assert_eq!(status, 200, "{body}");
+        let answer: Value = serde_json::from_str(&body).expect("JSON");
+        serde_json::from_str(answer["payload"].as_str().expect("a text")).expect("JSON")
+    };
+    let shown = |state: &Value| -> Vec<String> {
+        let tasks = state["tasks"].as_array().expect("tasks").iter();
+        tasks.map(|task| task["task_id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let whole = state("user-1");
+    assert_eq!((&whole["complete"], &whole["total"]), (&false.into(), &230.into()));
+    let latest: Vec<String> = (30..230).rev().map(|number| format!("many-user-1-{number:03}")).collect();
+    assert_eq!(shown(&whole), latest);
+    let few = state("user-2");
+    assert_eq!((&few["complete"], &few["total"], shown(&few).len()), (&true.into(), &3.into(), 3));
+}
+
 /// Scenario: a moderator begins the review of a task's case, the case reaches the store and leaves Kafka, a service starts; the
 /// task moves, another task moves, the case is decided, the task moves again. All of it is replayed to the moderator after.
 /// Guarantees: steps of the task are seen, masked, while the case is in work and by nobody else's moderator; live and replay
