@@ -40,7 +40,7 @@ pub enum Code {
     UnsupportedMediaType,
     /// The answer would cost more than one question may: narrow it.
     TooExpensive,
-    /// Too many requests of this subject: wait.
+    /// Too many requests of this subject, or bad tokens from this address: wait.
     RateLimited,
     /// The request did not come to its end in time.
     Timeout,

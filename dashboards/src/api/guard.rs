@@ -40,7 +40,8 @@ impl Caller {
             Access::OwnTemplates => "templates",
             Access::OwnGrantees => "grantees",
             Access::InWork => "work",
-            Access::None => "none",
+            // of no list of the API
+            Access::None | Access::ByEvent | Access::Open => "none",
         }
     }
 

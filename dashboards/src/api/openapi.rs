@@ -26,6 +26,7 @@ pub(super) fn router() -> Router<Api> {
 /// The document.
 pub fn document() -> OpenApi {
     let (_, mut document) = super::operations().split_for_parts();
+    document.merge(crate::feed::document());
     document.info = Info::new("Tally", "v1");
     document.info.description = Some(
         "Read-only over the audited ledger, but for revocations. Rows are those of the token's subject and role; \
@@ -42,7 +43,10 @@ pub fn document() -> OpenApi {
     document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
         for operation in operations_of(item) {
-            complete(path, operation);
+            match path.starts_with("/api/") {
+                true => complete(path, operation),
+                false => problems(operation, crate::feed::problems(path)),
+            }
         }
     }
     document
@@ -67,12 +71,19 @@ fn complete(path: &str, operation: &mut Operation) {
         }
         responses.insert("304".to_owned(), plain("The client has it already: its entity tag matches"));
     }
-    let mut statuses: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for code in Code::ALL {
+    let may_come = |code: &Code| {
         let only_writes = matches!(code, Code::InvalidBody | Code::TooLarge | Code::UnsupportedMediaType);
-        if code != Code::MethodNotAllowed && !code.is_of_feed() && (writes || !only_writes) {
-            statuses.entry(code.status().as_u16()).or_default().push(code.title());
-        }
+        *code != Code::MethodNotAllowed && !code.is_of_feed() && (writes || !only_writes)
+    };
+    problems(operation, Code::ALL.into_iter().filter(may_come).collect());
+}
+
+/// The problems that may come instead of an answer, by status.
+fn problems(operation: &mut Operation, codes: Vec<Code>) {
+    let responses = &mut operation.responses.responses;
+    let mut statuses: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for code in codes {
+        statuses.entry(code.status().as_u16()).or_default().push(code.title());
     }
     for (status, titles) in statuses {
         let content = ContentBuilder::new().schema(Some(Ref::new(PROBLEM))).build();
@@ -109,20 +120,18 @@ mod tests {
             ] {
                 if let Some(operation) = operation {
                     assert!(operation.summary.as_deref().is_some_and(|text| text.len() > 5), "{path}");
-                    assert!(
-                        ["401", "403", "429"]
-                            .iter()
-                            .all(|code| operation.responses.responses.contains_key(*code)),
+                    let has = |code: &&str| operation.responses.responses.contains_key(*code);
+                    assert_eq!(
+                        ["401", "403", "429"].iter().all(has),
+                        !path.starts_with("/.well-known/"),
                         "{path}"
                     );
                     stated.insert((method.to_owned(), path.clone()));
                 }
             }
         }
-        let api = |route: &&Route| route.path().starts_with("/api/");
-        let table =
-            Route::ALL.iter().filter(api).map(|route| (route.method().to_owned(), route.path().to_owned()));
+        let table = Route::ALL.iter().map(|route| (route.method().to_owned(), route.path().to_owned()));
         assert_eq!(stated, table.collect());
-        assert!(stated.len() > 25);
+        assert!(stated.len() > 30);
     }
 }

@@ -4,7 +4,8 @@ use super::frame::Close;
 use super::hub::Hub;
 use super::refusal::Refusal;
 use crate::api::SESSION_COOKIE;
-use crate::identity::{Denied, Principal};
+use crate::identity::{Denied, Principal, Role};
+use crate::rights::{Access, Route, access};
 use axum::http::{HeaderMap, header};
 use axum_extra::extract::CookieJar;
 
@@ -21,10 +22,17 @@ fn token(headers: &HeaderMap) -> String {
     }
 }
 
-/// Who sends a request, one of those that its subject may send.
-pub(super) async fn principal(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Refusal> {
+/// Who sends a request, one of those that its subject may send, to a route that its role may use.
+pub(super) async fn listener(hub: &Hub, headers: &HeaderMap, route: Route) -> Result<Principal, Refusal> {
     let principal = hub.authority.verify(&token(headers)).await?;
-    admit(hub, principal)
+    let principal = admit(hub, principal)?;
+    may_use(principal.role, route)?;
+    Ok(principal)
+}
+
+/// Whether a role may use a route of the feed at all, by the table; what it gets of each event is asked of another.
+pub(super) fn may_use(role: Role, route: Route) -> Result<(), Close> {
+    if access(role, route) == Access::None { Err(Close::Denied) } else { Ok(()) }
 }
 
 fn admit(hub: &Hub, principal: Principal) -> Result<Principal, Refusal> {

@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::frame::Close;
 use crate::identity::{Principal, Role};
+use crate::rights::Route;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,15 @@ pub(super) enum Transport {
 }
 
 impl Transport {
+    /// The route by which one is connected so.
+    pub(super) const fn route(self) -> Route {
+        match self {
+            Transport::WebSocket => Route::FeedWs,
+            Transport::Sse => Route::FeedSse,
+            Transport::Poll => Route::FeedEvents,
+        }
+    }
+
     /// As it stands in metrics.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@
 //! | `ring`, `bell`, `hub`, `preload` | what all connections share, and how it begins |
 //! | `stream`, `replay` | one subscriber's place, live and from the log |
 //! | `cases` | which cases moderators have in work |
-//! | `ws`, `sse`, `poll`, `snapshot` | the routes; `admission`, `refusal` before them, `pulse` within |
+//! | `ws`, `sse`, `poll`, `snapshot` | the routes; `admission`, `refusal` before them, `pulse` within; `document` describes them |
 //! | `wire` | sockets whose readers take nothing |
 //! | `ledger` | who was sent what, and acknowledged it |
 //!
@@ -22,6 +22,7 @@ mod admission;
 mod bell;
 mod cases;
 mod cursor;
+mod document;
 mod event;
 mod frame;
 mod hub;
@@ -45,6 +46,7 @@ mod tests;
 mod wire;
 mod ws;
 
+pub(crate) use document::{document, problems};
 pub use hub::FeedParts;
 pub use log::{Batch, Bounds, EventLog, LogError, LogPartition, LogReader, Shape};
 pub use memory::VecLog;
@@ -55,7 +57,6 @@ pub use wire::{Wire, WireInfo};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use hub::Hub;
 use settings::LEDGER_SECONDS_MAX;
@@ -87,14 +88,8 @@ impl Feed {
     /// Its routes, by their whole paths. Put no time limit on them and no compression: streams last, and compression holds
     /// events back.
     pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/feed/ws", get(ws::connect))
-            .route("/feed/sse", get(sse::connect))
-            .route("/feed/events", get(poll::events))
-            .route("/feed/acks", post(poll::acknowledge))
-            .route("/feed/snapshot", get(snapshot::snapshot))
-            .route("/.well-known/jwks.json", get(key_set))
-            .with_state(self.hub.clone())
+        let (router, _) = document::operations().split_for_parts();
+        router.with_state(self.hub.clone())
     }
 
     /// Waits, after the stop, until every WebSocket has said goodbye, at most so long; then until the delivery ledger has
@@ -124,7 +119,11 @@ impl Feed {
     }
 }
 
-/// The public keys. Caches may keep them for half a minute: roll a key in with more than that before its first use.
+/// The keys that sign the feed
+///
+/// Open to all. Caches may keep them for half a minute: roll a key in with more than that before its first use.
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "feed_keys", tag = "feed", security(()),
+    responses((status = 200, body = document::FeedKeys)))]
 async fn key_set(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "public, max-age=30")], Json(hub.signer.key_set()))
 }

@@ -3,11 +3,13 @@
 use super::admission;
 use super::bell::Transport;
 use super::cursor::Asked;
+use super::document::FeedPage;
 use super::frame::{self, Close};
 use super::hub::Hub;
 use super::refusal::{NO_CURSOR, NO_POSITION, Refusal};
 use super::settings::{HEARTBEAT_MS, POLL_EVENTS_MAX, POLL_REPLAY_SECONDS_MAX, POLL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
+use crate::rights::Route;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
@@ -17,27 +19,38 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 
 /// Events of one answer, where nothing else is asked for.
 const EVENTS: usize = 100;
 /// How long more is waited for once there is something, milliseconds.
 const COMPANY_MS: u64 = 5;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Behind which position: the `cursor` of the answer before; `now` or `earliest`; now where it is not given.
     #[serde(default)]
+    #[param(required = false)]
     after: String,
+    /// Events of one answer: 1 to 1000, else the nearest of these.
+    #[param(default = 100)]
     limit: Option<usize>,
+    /// Seconds to wait where there is nothing: at most 25.
     #[serde(default)]
+    #[param(required = false)]
     wait: u64,
 }
 
+/// The feed by long poll
+#[utoipa::path(get, path = "/feed/events", operation_id = "feed_events", tag = "feed", params(Wanted),
+    responses((status = 200, body = FeedPage)))]
 pub(super) async fn events(
     State(hub): State<Arc<Hub>>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub, &headers).await?;
+    let who = admission::listener(&hub, &headers, Route::FeedEvents).await?;
     let asked = Asked::parse(&wanted.after).map_err(|_| Refusal::Cursor(NO_CURSOR))?;
     let (mut stream, opening) =
         Stream::open(&hub, who, Transport::Poll, asked).await.inspect_err(|close| {
@@ -100,17 +113,22 @@ pub(super) async fn gather(
     Ok((frames, stream.told().clone()))
 }
 
-#[derive(Debug, Deserialize)]
+/// What was shown.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Shown {
+    /// Everything up to here.
     cursor: String,
 }
 
+/// Acknowledge what was shown, where that cannot be said in a frame
+#[utoipa::path(post, path = "/feed/acks", operation_id = "feed_acks", tag = "feed", request_body = Shown,
+    responses((status = 204, description = "It is in the delivery ledger, or will be in a moment")))]
 pub(super) async fn acknowledge(
     State(hub): State<Arc<Hub>>,
     headers: HeaderMap,
     shown: Result<Json<Shown>, JsonRejection>,
 ) -> Result<StatusCode, Refusal> {
-    let who = admission::principal(&hub, &headers).await?;
+    let who = admission::listener(&hub, &headers, Route::FeedAcks).await?;
     let Ok(Json(shown)) = shown else { return Err(Refusal::Bad("expected {\"cursor\": text}")) };
     match hub.acknowledged(&who.subject.as_str().into(), &shown.cursor).await? {
         true => Ok(StatusCode::NO_CONTENT),

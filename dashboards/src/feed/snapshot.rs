@@ -4,6 +4,7 @@
 
 use super::admission;
 use super::cursor;
+use super::document::FeedSnapshot;
 use super::event::rfc3339;
 use super::frame::Close;
 use super::hub::{Hub, now_ms};
@@ -12,7 +13,7 @@ use super::refusal::Refusal;
 use super::settings::{SNAPSHOT_TASKS_MAX, SNAPSHOT_TURN_MS_MAX};
 use super::sign::SNAPSHOT_TYPE;
 use crate::identity::{Principal, Role};
-use crate::rights::{EventClass, Ids, Relation, Sight, kept_fields, sight};
+use crate::rights::{EventClass, Ids, Relation, Route, Sight, kept_fields, sight};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -26,11 +27,13 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+/// The state, and the cursor behind which the stream goes on
+///
+/// For whoever cannot resume, or begins: the tasks that the token's subject may see, at most 200, the latest.
+#[utoipa::path(get, path = "/feed/snapshot", operation_id = "feed_snapshot", tag = "feed",
+    responses((status = 200, body = FeedSnapshot)))]
 pub(super) async fn snapshot(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub, &headers).await?;
-    if who.role == Role::Service {
-        return Err(Refusal::Closed(Close::Denied));
-    }
+    let who = admission::listener(&hub, &headers, Route::FeedSnapshot).await?;
     hub.until_open().await?;
     let shape = hub.ring().as_ref().map(|(_, ring)| ring.shape().clone());
     let shape = shape.ok_or(Refusal::Closed(Close::LogUnavailable))?;

@@ -10,6 +10,7 @@ use super::refusal::{NO_CURSOR, Refusal};
 use super::settings::{FRAMES_AT_ONCE_MAX, STALL_SECONDS_MAX};
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
+use crate::rights::Route;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -20,24 +21,36 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep_until;
+use utoipa::IntoParams;
 
 /// What a browser does after a cut, before its own script decides otherwise, milliseconds.
 const RETRY: &str = "retry: 500\n\n";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Behind which position it begins; `now` or `earliest`; now where it is not given.
     #[serde(default)]
+    #[param(required = false)]
     cursor: String,
+    /// Milliseconds between heartbeats: 2000 to 15000, else the nearest of these.
     heartbeat_ms: Option<u64>,
 }
 
+/// The feed as server-sent events
+///
+/// The frames of `feed.v1` as `data`, their `op` as `event`, their cursor as `id`. It does not end by itself before its age
+/// does, some ten minutes.
+#[utoipa::path(get, path = "/feed/sse", operation_id = "feed_sse", tag = "feed",
+    params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "A cursor; it goes before the query's")),
+    responses((status = 200, description = "Events, until the stream is told to go away", body = String, content_type = "text/event-stream")))]
 pub(super) async fn connect(
     State(hub): State<Arc<Hub>>,
     wire: Option<Extension<WireInfo>>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let who = admission::principal(&hub, &headers).await?;
+    let who = admission::listener(&hub, &headers, Route::FeedSse).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let cursor = if last.is_empty() { wanted.cursor.as_str() } else { last };
     let asked = Asked::parse(cursor).map_err(|_| Refusal::Cursor(NO_CURSOR))?;

@@ -5,6 +5,7 @@
 //! from its start and passes over what lies below its position. As soon as everything read lies behind the position it is
 //! not, and the ring's own cursors are its own.
 
+use super::admission::may_use;
 use super::bell::Transport;
 use super::cursor::{self, Asked};
 use super::event::Event;
@@ -92,9 +93,7 @@ impl Stream {
         transport: Transport,
         asked: Asked,
     ) -> Result<(Stream, Opening), Close> {
-        if who.role == Role::Service {
-            return Err(Close::Denied);
-        }
+        may_use(who.role, transport.route())?;
         let line = hub.enter(who, transport)?;
         hub.until_open().await?;
         let (generation, shape, head, end) = {

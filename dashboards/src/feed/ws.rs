@@ -15,7 +15,7 @@ use super::settings::{
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
 use crate::identity::{Denied, Principal};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemDocument};
 use crate::request::RequestInfo;
 use axum::Extension;
 use axum::extract::State;
@@ -35,6 +35,14 @@ const GOODBYE_MS: u64 = 1_000;
 /// Why a stream ended: the service's reason, or none where the client is gone.
 type Ended = Option<Close>;
 
+/// The feed over WebSocket
+///
+/// Text frames of `feed.v1`. The client begins: `{"op":"connect","token":…,"cursor":…}` within 5 s; the token may come in the
+/// header instead. Then `hello`, `event`, `heartbeat`, `resync`, `reauth`, `goaway` and `error` (a problem document) come, and
+/// `ack`, `refresh` and `pace` may be said. Pages must be of this origin or of one that was let in.
+#[utoipa::path(get, path = "/feed/ws", operation_id = "feed_ws", tag = "feed", security((), ("access_token" = [])),
+    responses((status = 101, description = "The connection becomes a WebSocket"),
+        (status = 426, description = "The connection cannot be upgraded", body = ProblemDocument, content_type = "application/problem+json")))]
 pub(super) async fn connect(
     State(hub): State<Arc<Hub>>,
     wire: Option<Extension<WireInfo>>,

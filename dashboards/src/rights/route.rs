@@ -1,4 +1,4 @@
-//! The table of rights over the routes of the API: role × route → which rows.
+//! The table of rights over the routes of API and feed: role × route → which rows.
 
 use crate::identity::Role;
 
@@ -17,6 +17,10 @@ pub enum Access {
     InWork,
     /// Every row.
     All,
+    /// Each event as the table of events says.
+    ByEvent,
+    /// Anybody, without a token.
+    Open,
 }
 
 impl Access {
@@ -29,6 +33,8 @@ impl Access {
             Access::OwnGrantees => "of own grantees",
             Access::InWork => "of cases in work",
             Access::All => "all",
+            Access::ByEvent => "by event",
+            Access::Open => "anybody",
         }
     }
 }
@@ -121,6 +127,18 @@ routes! {
     Revocations = "GET" "/api/v1/revocations",
     /// Revoke a token or a subject, or lift that.
     Revoke = "POST" "/api/v1/revocations",
+    /// The feed over WebSocket.
+    FeedWs = "GET" "/feed/ws",
+    /// The feed as server-sent events.
+    FeedSse = "GET" "/feed/sse",
+    /// The feed by long poll.
+    FeedEvents = "GET" "/feed/events",
+    /// Acknowledging what was shown.
+    FeedAcks = "POST" "/feed/acks",
+    /// The state behind which the feed goes on.
+    FeedSnapshot = "GET" "/feed/snapshot",
+    /// The keys that sign the feed.
+    FeedKeys = "GET" "/.well-known/jwks.json",
 }
 
 /// Which rows of a route's answer the role gets.
@@ -129,7 +147,12 @@ pub const fn access(role: Role, route: Route) -> Access {
     match route {
         // dictionaries, and what one's own token says
         R::Me | R::Schemas | R::Schema | R::PolicyTags => Access::All,
-        R::Tasks | R::Task => match role {
+        R::FeedKeys => Access::Open,
+        R::FeedWs | R::FeedSse | R::FeedEvents | R::FeedAcks => match role {
+            Role::Creator | Role::Buyer | Role::Moderator | Role::Admin => Access::ByEvent,
+            Role::Service => Access::None,
+        },
+        R::Tasks | R::Task | R::FeedSnapshot => match role {
             Role::Creator => Access::OwnGrantees,
             Role::Buyer => Access::Own,
             Role::Moderator => Access::InWork,

@@ -5,6 +5,7 @@ mod delivery;
 mod ends;
 mod ledger;
 mod resume;
+mod routes;
 
 use serde_json::Value;
 use tally_schemas::Topic;
