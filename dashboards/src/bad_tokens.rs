@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Slots, 8 bytes each.
-const SLOTS: usize = 65_536;
+const SLOTS: u64 = 65_536;
 const MINUTE_NS: u64 = 60_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -44,9 +44,8 @@ impl BadTokens {
     }
 
     fn count_at(&self, address: IpAddr, now_ns: u64) -> Result<(), u64> {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
-        let place = self.hasher.hash_one(party(address)) as usize % SLOTS;
-        let Some(slot) = self.slots.get(place) else { return Ok(()) };
+        let place = usize::try_from(self.hasher.hash_one(party(address)) % SLOTS);
+        let Some(slot) = place.ok().and_then(|place| self.slots.get(place)) else { return Ok(()) };
         let counted = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
             let next = until.max(now_ns) + self.each_ns;
             (next <= now_ns + MINUTE_NS).then_some(next)
@@ -62,8 +61,7 @@ impl BadTokens {
 fn party(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => u64::from(address.to_bits()),
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(u64::MAX),
     }
 }
 
@@ -112,7 +110,7 @@ mod tests {
         let refused = (0..1_000_000u32)
             .filter(|n| limit.count_at(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)), 0).is_err());
         assert_eq!(refused.count(), 0); // about fifteen share a slot
-        assert_eq!(limit.slots.len(), SLOTS);
+        assert_eq!(limit.slots.len() as u64, SLOTS);
         let one = address("10.0.0.1");
         assert!((0..1_000).filter(|_| limit.count_at(one, 0).is_ok()).count() < 600);
     }
