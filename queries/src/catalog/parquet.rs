@@ -2,7 +2,7 @@
 
 use super::snapshot::Snapshot;
 use super::table::{BUCKET, Table, tables};
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -192,12 +192,15 @@ pub fn register(context: &SessionContext, place: &Place) -> Result<(), ParquetEr
 
 fn listing(place: &Place, table: &Table) -> Result<ListingTable, ParquetError> {
     let url = ListingTableUrl::parse(place.url(&format!("{}/", table.name)))?;
-    let format = ParquetFormat::default().with_force_view_types(false);
-    let mut options = ListingOptions::new(Arc::new(format)).with_file_extension(".parquet");
-    let mut schema = table.schema();
+    let mut options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let (schema, own) = (table.schema(), |field: &&Arc<Field>| !table.bucketed || field.name() != BUCKET);
+    // texts as views: short ones are compared in place, and none is copied out of its page
+    let seen = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, true),
+        _ => field.as_ref().clone(),
+    };
+    let schema = Arc::new(Schema::new(schema.fields().iter().filter(own).map(seen).collect::<Vec<_>>()));
     if table.bucketed {
-        let own = schema.fields().iter().filter(|field| field.name() != BUCKET).cloned();
-        schema = Arc::new(Schema::new(own.collect::<Vec<_>>()));
         options = options.with_table_partition_cols(vec![(BUCKET.to_owned(), DataType::Int64)]);
     }
     let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);

@@ -1,12 +1,16 @@
--- The same by joins and by position: a chain is whole where every event of a task stands at the place its state_version says.
+-- The same by joins and by distinct versions: a chain is whole where a task has as many events as versions, and as many as the highest
+-- of them says.
 WITH placed AS (
-    SELECT task_id, state_version, kind, policy_tag, event_us, row_number() OVER (PARTITION BY task_id ORDER BY state_version) AS place
+    SELECT task_id, state_version, count(*) AS events, min(event_us) AS at, min(policy_tag) AS low_tag, max(policy_tag) AS high_tag,
+        max(CASE WHEN state_version < 1 OR (state_version = 1 AND kind <> 'SUBMITTED') THEN 1 ELSE 0 END) AS misplaced,
+        sum(CASE WHEN kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') THEN 1 ELSE 0 END) AS ends
     FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
+    GROUP BY task_id, state_version
 ), own AS (
-    SELECT task_id, min(event_us) AS own_at, count(*) AS events,
-        max(CASE WHEN state_version <> place OR (state_version = 1 AND kind <> 'SUBMITTED') THEN 1 ELSE 0 END) AS broken_chain,
-        CASE WHEN count(DISTINCT policy_tag) > 1 THEN 1 ELSE 0 END AS conflicting_tag,
-        CASE WHEN sum(CASE WHEN kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK') THEN 1 ELSE 0 END) > 1 THEN 1 ELSE 0 END AS ended_twice
+    SELECT task_id, min(at) AS own_at,
+        CASE WHEN sum(events) <> count(*) OR max(state_version) <> count(*) OR max(misplaced) = 1 THEN 1 ELSE 0 END AS broken_chain,
+        CASE WHEN min(low_tag) <> max(high_tag) THEN 1 ELSE 0 END AS conflicting_tag,
+        CASE WHEN sum(ends) > 1 THEN 1 ELSE 0 END AS ended_twice
     FROM placed
     GROUP BY task_id
 ), own_events AS (
