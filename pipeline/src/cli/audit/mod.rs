@@ -110,8 +110,11 @@ impl InputArgs {
     async fn over(&self, store: &Store) -> anyhow::Result<OpenedInput> {
         let fresh = if self.ask_kafka { heads(&self.kafka).await? } else { Vec::new() };
         let client = store.client().clone();
-        let snapshot = Snapshot::take(&client, fresh).await?;
         let distrust = distrust(&store.differences().await?);
+        let snapshot = match (Snapshot::take(&client, fresh).await, &distrust) {
+            (Err(error), Some(why)) => return Err(anyhow::Error::from(error).context(why.clone())),
+            (snapshot, _) => snapshot?,
+        };
         Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: None, distrust })
     }
 
