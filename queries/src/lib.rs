@@ -12,6 +12,7 @@ mod reconcile;
 pub mod revocations;
 pub mod seal;
 pub mod service;
+pub mod visible;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
 pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};

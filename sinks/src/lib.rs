@@ -7,6 +7,7 @@
 
 mod bisect;
 mod dead_topic;
+mod definitions;
 pub mod embedded;
 mod error;
 mod heads;
@@ -19,6 +20,7 @@ mod store;
 
 pub use bisect::{Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};
+pub use definitions::Difference;
 pub use error::{Retry, StoreError};
 pub use heads::Head;
 pub use migrate::{MIGRATIONS, Migration, MigrationError};

@@ -15,6 +15,12 @@ pub struct Migration {
     sql: &'static str,
 }
 
+impl Migration {
+    pub(crate) const fn sql(&self) -> &'static str {
+        self.sql
+    }
+}
+
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
 pub const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
@@ -114,7 +120,7 @@ impl Store {
         Ok(fresh)
     }
 
-    async fn execute(&self, statement: &str) -> Result<(), StoreError> {
+    pub(crate) async fn execute(&self, statement: &str) -> Result<(), StoreError> {
         self.client
             .query_raw(statement)
             .with_setting("async_insert", "0")
@@ -133,7 +139,7 @@ impl Store {
     }
 
     /// The statements of a migration for this store.
-    fn render(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn render(&self, sql: &str) -> Vec<String> {
         let statements = sql
             .split(";\n")
             .map(str::trim)

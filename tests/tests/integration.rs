@@ -14,6 +14,7 @@ mod integration {
     mod bench_seals;
     mod commands;
     mod dead_letters;
+    mod definitions;
     mod encoders;
     mod feed;
     mod feed_page;
@@ -28,6 +29,7 @@ mod integration {
     mod repurchase;
     mod seals;
     mod seals_elsewhere;
+    mod seals_forged;
     mod seals_killed;
     mod service;
     mod trouble;

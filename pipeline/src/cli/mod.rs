@@ -12,6 +12,7 @@ mod feed_bench;
 mod feed_client;
 mod ingest;
 mod migrate;
+mod pipe;
 mod progress;
 mod prove;
 mod publish;
@@ -29,6 +30,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_pipeline::config::Logging;
+use tally_queries::visible::visible_lines;
 use tokio_util::sync::CancellationToken;
 
 /// Exit code where something could not be done or checked.
@@ -75,11 +77,12 @@ enum Command {
 
 /// Parses, runs, and says on standard error why it could not.
 pub(crate) fn main() -> ExitCode {
-    match start() {
+    match pipe::ending_quietly(start) {
         Ok(code) => code,
         Err(error) => {
             use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "tally: {error:#}"); // there is nobody else to tell
+            let text = visible_lines(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "tally: {text}"); // there is nobody else to tell
             ExitCode::from(FAILED)
         }
     }

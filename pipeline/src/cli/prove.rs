@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tally_pipeline::config::ClickHouse;
 use tally_queries::seal::{Keys, SealError, check_proof, prove};
+use tally_queries::visible::{visible, visible_json};
 use uuid::Uuid;
 
 /// Write the proof that an event was taken, or check one, for which the file and the public key are enough.
@@ -56,12 +57,12 @@ async fn make(args: &ProveArgs, keys: &Keys, event_id: Uuid) -> anyhow::Result<E
             return Ok(ExitCode::from(2));
         }
         Err(SealError::Altered(what)) => {
-            println!("cannot be proven: {what}");
+            println!("cannot be proven: {}", visible(&what));
             return Ok(ExitCode::from(1));
         }
         Err(error) => return Err(error.into()),
     };
-    let text = serde_json::to_string_pretty(&proof)?;
+    let text = visible_json(&serde_json::to_string_pretty(&proof)?); // the same JSON; it may be shown in a terminal
     match &args.out {
         Some(file) => {
             std::fs::write(file, text + "\n").with_context(|| format!("writing {}", file.display()))?;
@@ -81,17 +82,17 @@ fn check(file: &Path, keys: &Keys) -> anyhow::Result<ExitCode> {
                 let value = |name: &str| receipt.get(name).map(ToString::to_string).unwrap_or_default();
                 println!(
                     "at {}/{}/{}, value sha256 {}:",
-                    value("topic").trim_matches('"'),
+                    visible(value("topic").trim_matches('"')),
                     value("partition"),
                     value("offset"),
                     value("raw_sha256").trim_matches('"')
                 );
-                println!("{}", serde_json::to_string_pretty(event)?);
+                println!("{}", visible_json(&serde_json::to_string_pretty(event)?));
             }
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ (SealError::Altered(_) | SealError::Malformed(_))) => {
-            println!("the proof does not hold: {error}");
+            println!("the proof does not hold: {}", visible(&error.to_string()));
             Ok(ExitCode::from(1))
         }
         Err(error) => Err(error.into()),

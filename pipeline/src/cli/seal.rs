@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_pipeline::config::ClickHouse;
 use tally_queries::seal::{Keys, Log, Sealed, Signers, generate_key, seal};
+use tally_queries::visible::visible;
 
 /// Hash what was stored since the last seal into each partition's tree, and sign one checkpoint over all.
 ///
@@ -147,10 +148,10 @@ fn print(sealed: &Sealed) -> u8 {
     let mut code = 0;
     for lane in &sealed.lanes {
         if lane.added > 0 {
-            println!("{}: {} leaves added", lane.lane, lane.added);
+            println!("{}: {} leaves added", visible(&lane.lane.to_string()), lane.added);
         }
         if let Some(stop) = lane.stop {
-            println!("{}: stopped: {stop}", lane.lane);
+            println!("{}: stopped: {stop}", visible(&lane.lane.to_string()));
             code = 2;
         }
     }

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally_pipeline::Source;
 use tally_pipeline::config::{ClickHouse, Kafka};
-use tally_queries::seal::{Keys, Report, Request, Scope, Witness, verify};
+use tally_queries::seal::{Class, Finding, Keys, Report, Request, Scope, Witness, verify};
+use tally_queries::visible::{visible, visible_json};
+use tally_sinks::{Difference, Store};
 
 /// How long a row may wait for its seal where --max-age says nothing else.
 const MAX_AGE_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -94,18 +96,37 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let witness = broker.as_ref().map(|broker| broker as &dyn Witness);
     let opened = store::open(&args.clickhouse).await?;
-    let report = Box::pin(verify(opened.store.client(), &log, &keys, &request, witness)).await;
+    let mut report = Box::pin(verify(opened.store.client(), &log, &keys, &request, witness)).await;
+    if scope == Scope::All {
+        define(&opened.store, &mut report).await;
+    }
     opened.close().await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        println!("{}", visible_json(&serde_json::to_string_pretty(&report)?));
     } else {
         print(&report, matches!(scope, Scope::Sample(..)).then_some(seed));
     }
     Ok(ExitCode::from(report.exit_code()))
 }
 
+/// Holds the definitions of tables and views, through which all figures are read, against those of this version.
+async fn define(store: &Store, report: &mut Report) {
+    match store.differences().await {
+        Ok(differing) => {
+            for Difference { name, what, .. } in differing {
+                let what = format!("is not what `tally migrate` of this version makes: {what}");
+                report.add(Finding::of_table(Class::Tampered, &name, what));
+            }
+        }
+        Err(error) => {
+            let what = format!("definitions of tables and views: {:#}", anyhow::Error::from(error));
+            report.add(Finding::log(Class::Unchecked, what));
+        }
+    }
+}
+
 fn print(report: &Report, seed: Option<u64>) {
-    report.findings.iter().for_each(|finding| println!("{finding}"));
+    report.findings.iter().for_each(|finding| println!("{}", visible(&finding.to_string())));
     if report.more > 0 {
         println!("and {} findings more", report.more);
     }

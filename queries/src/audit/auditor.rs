@@ -58,6 +58,8 @@ pub struct Auditor {
     pub(super) settings: Settings,
     pub(super) workers: Vec<Url>,
     pub(super) memory_bytes_max: Option<usize>,
+    /// Why nothing that is read here can be believed.
+    distrust: Option<String>,
 }
 
 impl std::fmt::Debug for Auditor {
@@ -98,7 +100,14 @@ impl Auditor {
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
         context.register_table("beyond", Arc::new(beyond(&snapshot)?))?;
         let (workers, memory_bytes_max) = (limits.workers.clone(), limits.memory_bytes_max);
-        Ok(Auditor { context, source, snapshot, progress, settings, workers, memory_bytes_max })
+        let distrust = None;
+        Ok(Auditor { context, source, snapshot, progress, settings, workers, memory_bytes_max, distrust })
+    }
+
+    /// The same, where whoever opened the source knows that it is not to be believed: every job then says ERROR and `why`.
+    #[must_use]
+    pub fn distrusting(self, why: String) -> Auditor {
+        Auditor { distrust: Some(why), ..self }
     }
 
     /// The session, for exports.
@@ -126,6 +135,9 @@ impl Auditor {
     /// Runs one job. Whatever goes wrong becomes a result of verdict ERROR that says so.
     pub async fn run(&self, name: JobName, window: Window) -> JobResult {
         let job = job(name);
+        if let Some(why) = &self.distrust {
+            return self.unchecked(job, window, format!("Could not be checked: {why}."));
+        }
         let (began, rows_before) = (Instant::now(), self.progress.read().rows);
         let mut attempt = 1;
         let mut by_hash = self.memory_bytes_max.is_none() || self.passes(job).len() > 1;
@@ -217,7 +229,10 @@ impl Auditor {
             [] => String::new(),
             names => format!(" Workers that do not answer: {}.", names.join(", ")),
         };
-        let sentence = format!("Could not be checked: {}.{absent}", chain(error));
+        self.unchecked(job, window, format!("Could not be checked: {}.{absent}", chain(error)))
+    }
+
+    fn unchecked(&self, job: &Job, window: Window, sentence: String) -> JobResult {
         let verdict = Verdict::Error;
         self.result(
             job,

@@ -1,7 +1,7 @@
 //! One partition: its leaves computed again from the rows, held against its signed root and its tiles.
 
 use super::diff::diff;
-use super::leaf::Leaf;
+use super::leaf::{Key, Kind, Leaf};
 use super::log::{LaneLog, Log};
 use super::report::{Class, Finding};
 use super::rows::Leaves;
@@ -28,6 +28,8 @@ pub(super) struct Checked {
     /// Leaves that stand in the signed tree.
     pub(super) leaves: u64,
     pub(super) findings: Vec<Finding>,
+    /// Where the map from offsets to tiles is not what the rows give; only a partition that was read whole says so.
+    pub(super) map: Vec<Finding>,
     /// Accepted receipts, where they were asked for.
     pub(super) accepted: Vec<Accepted>,
     /// Offsets [from, next) that were looked at.
@@ -75,15 +77,19 @@ impl Stretch<'_> {
     }
 }
 
-/// Checks a partition from tile `start` on to its end; `keep` keeps the accepted receipts.
+/// A key after all others.
+const END: Key = Key { offset: i64::MAX, kind: Kind::Gap, next: i64::MAX };
+
+/// Checks a partition from tile `start` on to its end; `keep` keeps the accepted receipts. Where the map leads to `start`
+/// and what follows is not what was sealed, the whole partition says whether that is the map's fault.
 pub(super) async fn lane(
     client: &Client,
-    log: &Log,
+    whole: &Log,
     head: &Head,
     start: u64,
     keep: bool,
 ) -> Result<Checked, SealError> {
-    let log = log.of(head);
+    let log = whole.of(head);
     let (mut tree, mut from) = (Tree::default(), None);
     if start > 0 {
         tree = log.tree(start * WIDTH as u64).await?;
@@ -95,9 +101,13 @@ pub(super) async fn lane(
     let mut leaves =
         Leaves::open(client, &head.lane, from.map_or(i64::MIN, |key| key.offset), head.next).await?;
     let mut stretch = Stretch { head, log, tree, full: Vec::new(), differ: Vec::new(), missing: Vec::new() };
+    let mut keys = Vec::new(); // of the first row of each tile
     while let Some(leaf) = leaves.next().await? {
         if from.is_some_and(|key| leaf.key < key) {
             continue;
+        }
+        if stretch.tree.size().is_multiple_of(WIDTH as u64) {
+            keys.push(leaf.key);
         }
         stretch.tree.push(leaf.hash, &mut stretch.full);
         if keep {
@@ -119,27 +129,63 @@ pub(super) async fn lane(
         };
         checked.findings.extend(differ.iter().map(|at| Finding::lane(Class::Tampered, &head.lane, path(at))));
         checked.findings.extend(missing.into_iter().map(|path| Finding::from(SealError::Missing(path))));
+        if start == 0 {
+            checked.map = mapped(&log, head, &keys).await?;
+        }
+    } else if start > 0 {
+        checked.findings = blame(client, whole, head).await?;
     } else {
         let first = differ.iter().filter(|(level, _)| *level == 0).map(|(_, number)| *number).min();
-        let first = first.unwrap_or(start).min(log.tiles().saturating_sub(1)).max(start);
-        checked.findings = diff(client, &log, head, first, None).await?;
+        let first = first.unwrap_or(0).min(log.tiles().saturating_sub(1));
+        let place = usize::try_from(first).unwrap_or(usize::MAX);
+        let from = (first > 0).then(|| keys.get(place).copied().unwrap_or(END));
+        checked.findings = diff(client, &log, head, first, from).await?;
     }
     Ok(checked)
 }
 
+/// What is wrong with a partition of which a part did not check: its rows and tiles, read whole without the map.
+///
+/// # Errors
+/// [`SealError::Map`] where nothing is: then the map, by which the part was found, leads astray.
+async fn blame(client: &Client, log: &Log, head: &Head) -> Result<Vec<Finding>, SealError> {
+    let whole = Box::pin(lane(client, log, head, 0, false)).await?;
+    if whole.findings.is_empty() {
+        return Err(SealError::Map(format!("{}/{}/first", head.lane.topic_id, head.lane.partition)));
+    }
+    Ok(whole.findings)
+}
+
+/// Holds the map from offsets to tiles against the keys that the rows give.
+async fn mapped(log: &LaneLog, head: &Head, keys: &[Key]) -> Result<Vec<Finding>, SealError> {
+    let mut findings = Vec::new();
+    for (number, own) in (0..).zip(keys.chunks(WIDTH)) {
+        match log.first_keys(number).await {
+            Ok(stored) if stored == own => {}
+            Ok(_) | Err(SealError::Map(_)) => {
+                let text = format!("the log is altered: the map {} is not that of the rows", log.map(number));
+                findings.push(Finding::lane(Class::Tampered, &head.lane, text));
+            }
+            Err(error @ SealError::Missing(_)) => findings.push(error.into()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(findings)
+}
+
 fn accepted(leaf: &Leaf) -> Option<Accepted> {
-    let record = leaf.key.kind == super::Kind::Record && !leaf.dead;
+    let record = leaf.key.kind == Kind::Record && !leaf.dead;
     record.then_some(Accepted { digest: leaf.digest, offset: leaf.key.offset, event_id: leaf.event_id })
 }
 
 /// Checks one leaf by its inclusion proof, and with it the other leaves of its tile.
 pub(super) async fn sample(
     client: &Client,
-    log: &Log,
+    whole: &Log,
     head: &Head,
     index: u64,
 ) -> Result<Checked, SealError> {
-    let log = log.of(head);
+    let log = whole.of(head);
     let tile = index / WIDTH as u64;
     let from = log.first_key(tile).await?;
     let end = if tile + 1 < log.tiles() { Some(log.first_key(tile + 1).await?) } else { None };
@@ -160,7 +206,7 @@ pub(super) async fn sample(
     if included && log.tile(0, tile).await? == hashes {
         checked.leaves = hashes.len() as u64;
     } else {
-        checked.findings = diff(client, &log, head, tile, end).await?;
+        checked.findings = blame(client, whole, head).await?;
     }
     Ok(checked)
 }

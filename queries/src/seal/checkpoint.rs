@@ -28,6 +28,20 @@ pub struct Lane {
     pub partition: i32,
 }
 
+/// Kafka's bound on the length of a topic's name, bytes.
+const TOPIC_BYTES_MAX: usize = 249;
+
+impl Lane {
+    /// Whether Kafka could have such a partition: its topic's name is of the letters, digits, dots, underscores and hyphens
+    /// that Kafka allows, as [`Head::from_line`] depends on, and its number counts from 0.
+    pub(super) fn is_of_kafka(&self) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let name = self.topic.as_bytes();
+        let long = (1..=TOPIC_BYTES_MAX).contains(&name.len());
+        long && name.iter().copied().all(allowed) && self.partition >= 0
+    }
+}
+
 impl std::fmt::Display for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.topic, self.partition)
@@ -164,4 +178,32 @@ pub(super) fn checkpoint(note: &[u8], heads: &[u8], keys: &Keys) -> Result<Check
         return Err(altered());
     }
     Ok(Checkpoint { origin: claim.origin, heads, note: note.to_vec(), signers: claim.signers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, Lane, heads_from, heads_text};
+    use uuid::Uuid;
+
+    /// Scenario: topics as Kafka allows them; with a space, a line feed, an escape, a letter beyond ASCII; none, and too long.
+    /// Guarantees: the allowed ones come back from a list of heads as they went in; the others are told apart before.
+    #[test]
+    fn only_topics_of_kafka_stand_in_heads() {
+        let head = |topic: &str| Head {
+            lane: Lane { topic: topic.to_owned(), topic_id: Uuid::from_u128(7), partition: 3 },
+            next: 9,
+            size: 8,
+            appended_at_ms: 1,
+            root: [5; 32],
+        };
+        for topic in ["task-events", "Eu.prod_2.task-events", &"a".repeat(249)] {
+            let heads = [head(topic)];
+            assert!(heads[0].lane.is_of_kafka(), "{topic}");
+            assert_eq!(heads_from(heads_text(&heads).as_bytes()), Some(heads.to_vec()));
+        }
+        for topic in ["task events", "task\nevents", "a\u{1b}[2K", "tâsk", "", "a/b", &"a".repeat(250)] {
+            assert!(!head(topic).lane.is_of_kafka(), "{topic:?}");
+        }
+        assert!(!Lane { partition: -1, ..head("a").lane }.is_of_kafka());
+    }
 }

@@ -39,6 +39,11 @@ impl Sealed<'_> {
         Ok(())
     }
 
+    /// Sealed leaves that no row was found for up to the end, of a tree of that size: its last tile is seldom full.
+    fn rest(&self, size: u64) -> u64 {
+        (self.end * WIDTH as u64).min(size).saturating_sub(self.at)
+    }
+
     /// Passes over so many hashes and the one after them.
     fn pass(&mut self, skipped: u64) {
         for _ in 0..=skipped {
@@ -59,13 +64,14 @@ struct Comparison<'a> {
     findings: Vec<Finding>,
 }
 
-/// Names what differs from tile `first` on, up to the leaf `end`; never empty.
+/// Names what differs from tile `first` on; never empty. `from` is the key of the first row of that tile, as the rows
+/// give it; `None` where it is the first tile.
 pub(super) async fn diff(
     client: &Client,
     log: &LaneLog,
     head: &Head,
     first: u64,
-    end: Option<Key>,
+    from: Option<Key>,
 ) -> Result<Vec<Finding>, SealError> {
     let unnamed = |why: String| {
         vec![Finding::lane(
@@ -79,16 +85,14 @@ pub(super) async fn diff(
         Ok(false) => return Ok(unnamed("which rows cannot be said: nor do the tiles".to_owned())),
         Err(error) => return Ok(unnamed(format!("which rows cannot be said: {error}"))),
     }
-    let from = if first > 0 { Some(log.first_key(first).await?) } else { None };
-    let last = if end.is_some() { first + 1 } else { log.tiles() };
     let at = first * WIDTH as u64;
     let mut sealed =
-        Sealed { log, tile: first, end: last, ahead: VecDeque::new(), places: HashMap::new(), at };
-    let next = end.map_or(head.next, |key| key.offset.saturating_add(1).min(head.next));
-    let mut leaves = Leaves::open(client, &head.lane, from.map_or(i64::MIN, |key| key.offset), next).await?;
+        Sealed { log, tile: first, end: log.tiles(), ahead: VecDeque::new(), places: HashMap::new(), at };
+    let first_offset = from.map_or(i64::MIN, |key| key.offset);
+    let mut leaves = Leaves::open(client, &head.lane, first_offset, head.next).await?;
     let mut comparison = Comparison { head, last: None, strangers: Vec::new(), findings: Vec::new() };
     while let Some(leaf) = leaves.next().await? {
-        if from.is_some_and(|key| leaf.key < key) || end.is_some_and(|end| leaf.key >= end) {
+        if from.is_some_and(|key| leaf.key < key) {
             continue;
         }
         sealed.fill().await?;
@@ -109,8 +113,7 @@ pub(super) async fn diff(
             return Ok(comparison.findings);
         }
     }
-    let rest = sealed.ahead.len() as u64 + sealed.end.saturating_sub(sealed.tile) * WIDTH as u64;
-    comparison.resolve(rest, None);
+    comparison.resolve(sealed.rest(head.size), None);
     if comparison.findings.is_empty() {
         return Ok(unnamed("they changed while they were read, or stand in another order".to_owned()));
     }

@@ -24,6 +24,11 @@ pub enum SealError {
     /// An object of the log is not what it must be.
     #[error("the log is altered: {0}")]
     Altered(String),
+    /// The map from offsets to tiles leads astray, while the rows give the signed root.
+    #[error(
+        "the map {0} does not lead to the rows that are there; `tally verify` of everything names what was altered"
+    )]
+    Map(String),
     /// A checkpoint or proof bears no signature of a key that was given.
     #[error("no signature of a known key: {0}")]
     UnknownKey(String),

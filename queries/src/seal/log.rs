@@ -2,7 +2,7 @@
 //!
 //! | object | holds |
 //! | --- | --- |
-//! | `checkpoint` | the newest signed checkpoint, for clients of C2SP tlog-tiles; a convenience, never believed alone |
+//! | `checkpoint` | the newest signed checkpoint, for clients of C2SP tlog-tiles; a convenience, never believed here |
 //! | `checkpoints/SEQ` | the SEQth signed checkpoint, written once: who creates it has sealed, all others look again |
 //! | `checkpoints/hint` | a SEQ that existed |
 //! | `heads/ROOT` | the partition heads that a checkpoint of that root signs |
@@ -112,6 +112,19 @@ impl Log {
         Ok(found)
     }
 
+    /// Brings `checkpoint` up to the newest, after a crash between the two; whatever else it holds stays, to be found.
+    pub(super) async fn point_at(&self, number: u64, note: &[u8]) -> Result<(), SealError> {
+        let pointer = self.get(NEWEST).await?;
+        let before = match number {
+            ..=1 => None,
+            _ => self.get(&numbered(number - 1)).await?,
+        };
+        if pointer == before {
+            self.overwrite(NEWEST, Bytes::copy_from_slice(note)).await?;
+        }
+        Ok(())
+    }
+
     pub(super) fn lane(&self, lane: &Lane, size: u64) -> LaneLog {
         LaneLog { log: self.clone(), prefix: format!("{}/{}", lane.topic_id, lane.partition), size }
     }
@@ -210,9 +223,17 @@ impl LaneLog {
 
     /// The keys of the first leaves of 256 tiles from tile `256 * number` on.
     pub(super) async fn first_keys(&self, number: u64) -> Result<Vec<Key>, SealError> {
-        let bytes = self.object("first", number, width(self.tiles(), 0, number), KEY_BYTES).await?;
+        let bytes = match self.object("first", number, width(self.tiles(), 0, number), KEY_BYTES).await {
+            Err(SealError::Altered(_)) => return Err(SealError::Map(self.map(number))),
+            read => read?,
+        };
         let keys: Option<Vec<Key>> = bytes.chunks_exact(KEY_BYTES).map(Key::decode).collect();
-        keys.ok_or_else(|| SealError::Altered(format!("{}/first/{number}", self.prefix)))
+        keys.ok_or_else(|| SealError::Map(self.map(number)))
+    }
+
+    /// The path of that part of the map.
+    pub(super) fn map(&self, number: u64) -> String {
+        tile_path(&format!("{}/first", self.prefix), number, width(self.tiles(), 0, number))
     }
 
     /// The key of the first leaf of a tile.

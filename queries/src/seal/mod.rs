@@ -9,6 +9,7 @@
 //! | `sealer` | extends the trees and signs |
 //! | `verify` | the table of what is found how, and which exit code it is |
 //! | `check`, `diff`, `facts` | one partition; which rows differ; facts against their receipts |
+//! | `orphans`, `numbered` | a fact or a receipt alone; the checkpoints before the newest |
 //! | `witness` | the ledger against whoever still has the bytes |
 //! | `proof` | inclusion and consistency |
 //! | `prove` | proof files, and checking them with nothing but the public key |
@@ -25,6 +26,8 @@ mod history;
 mod keys;
 mod leaf;
 mod log;
+mod numbered;
+mod orphans;
 mod proof;
 mod prove;
 mod report;

@@ -3,7 +3,7 @@
 //! A proof is a JSON object:
 //! ```text
 //! { "format": "tally proof 1", "event_id": "…", "checkpoint": "the signed note",
-//!   "records": [ {                       one for each time the event was taken; later ones are duplicates
+//!   "records": [ {                       one for each time the event was taken, earliest first; later ones are duplicates
 //!     "leaf": "base64 of the leaf's data",        "record": { the same, readable },
 //!     "index": 17, "inclusion": ["base64", …],    in the partition's tree (RFC 6962 audit path)
 //!     "head": "the partition's line in the list of heads",
@@ -17,7 +17,7 @@ use super::checkpoint::{self, Checkpoint, Head, claim};
 use super::facts::{self, Facts, Which};
 use super::keys::Keys;
 use super::leaf::{Bytes, Key, Kind, leaf};
-use super::log::Log;
+use super::log::{LaneLog, Log};
 use super::rows::{Leaves, record_row};
 use super::sealer::newest;
 use super::tree::{Hash, WIDTH, leaf_hash};
@@ -126,6 +126,7 @@ pub async fn prove(
     if records.is_empty() {
         return Ok(None);
     }
+    records.sort_by_key(|record| coordinates(&record.record));
     let note = String::from_utf8(checkpoint.note).map_err(SealError::malformed)?;
     let proof = Proof { format: FORMAT.to_owned(), event_id, checkpoint: note, records };
     check(&proof, keys)?; // a proof that does not hold is never handed out
@@ -144,11 +145,16 @@ async fn record(
     let row = record_row(client, lane, offset).await?;
     let sealed = leaf(Kind::Record, &row)?;
     let (tile, first) = log.tile_of(Key { offset, kind: Kind::Record, next: 0 }).await?;
-    let mut index = tile * WIDTH as u64;
-    let mut leaves = Leaves::open(client, lane, first.offset, offset.saturating_add(1)).await?;
-    while let Some(leaf) = leaves.next().await? {
-        index += u64::from(leaf.key >= first && leaf.key < sealed.key);
-    }
+    let index = tile * WIDTH as u64 + leaves_between(client, lane, first, sealed.key).await?;
+    let path = included(&log, head, index, sealed.hash).await?;
+    let Some(inclusion) = path else {
+        // rows and signature may be sound all the same: the map led here, and it is not trusted
+        let counted = leaves_between(client, lane, BEGINNING, sealed.key).await?;
+        return Err(match included(&log, head, counted, sealed.hash).await? {
+            Some(_) => SealError::Map(log.map(tile / WIDTH as u64)),
+            None => SealError::Altered(format!("the receipt at {lane}/{offset} is not what was sealed")),
+        });
+    };
     let content = content(client, lane, offset, &sealed.digest).await?;
     let hashes: Vec<Hash> = checkpoint.heads.iter().map(Head::leaf).collect();
     let head_index = at as u64;
@@ -156,13 +162,40 @@ async fn record(
         leaf: BASE64_STANDARD.encode([Kind::Record.line(), &row].concat()),
         record: readable(&row).ok_or_else(|| SealError::malformed("a row of audit_log is too short"))?,
         index,
-        inclusion: encode(&proof::inclusion(&log, head.size, index).await?),
+        inclusion: encode(&inclusion),
         head: head.line(),
         head_index,
         head_inclusion: encode(&proof::inclusion_among(&hashes, head_index)?),
         event: event(&content).ok_or_else(|| SealError::malformed("a content cannot be read"))?,
         content: BASE64_STANDARD.encode(content),
     })
+}
+
+/// A key before all others.
+const BEGINNING: Key = Key { offset: i64::MIN, kind: Kind::Record, next: 0 };
+
+/// How many rows of a partition have keys in [from, to).
+async fn leaves_between(client: &Client, lane: &Lane, from: Key, to: Key) -> Result<u64, SealError> {
+    let mut leaves = Leaves::open(client, lane, from.offset, to.offset.saturating_add(1)).await?;
+    let mut count = 0;
+    while let Some(leaf) = leaves.next().await? {
+        count += u64::from(leaf.key >= from && leaf.key < to);
+    }
+    Ok(count)
+}
+
+/// The path of a leaf to the partition's signed root, if it stands at that index.
+async fn included(
+    log: &LaneLog,
+    head: &Head,
+    index: u64,
+    leaf: Hash,
+) -> Result<Option<Vec<Hash>>, SealError> {
+    if index >= head.size {
+        return Ok(None);
+    }
+    let path = proof::inclusion(log, head.size, index).await?;
+    Ok(proof::includes(&path, head.size, head.root, index, leaf).then_some(path))
 }
 
 /// The content of the fact of a receipt.
@@ -243,12 +276,25 @@ fn check(proof: &Proof, keys: &Keys) -> Result<Proven, SealError> {
     for (n, record) in proof.records.iter().enumerate() {
         let (receipt, event) = holds(record, proof.event_id, &claim)
             .map_err(|what| SealError::Altered(format!("record {n} of the proof: {what}")))?;
+        // the same record twice would say that the event was taken twice
+        if records.last().is_some_and(|(before, _)| coordinates(before) >= coordinates(&receipt)) {
+            return Err(SealError::Altered(format!(
+                "record {n} of the proof: it does not follow the one before"
+            )));
+        }
         records.push((receipt, event));
     }
     Ok(Proven { event_id: proof.event_id, signers: claim.signers, records })
 }
 
 type Readable = (Map<String, Value>, Map<String, Value>);
+
+/// Where a receipt stands among those of its event: by append time, then by topic, partition and offset.
+fn coordinates(receipt: &Map<String, Value>) -> (i64, String, i64, i64) {
+    let number = |name: &str| receipt.get(name).and_then(Value::as_i64).unwrap_or_default();
+    let topic = receipt.get("topic_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    (number("appended_at_ms"), topic, number("partition"), number("offset"))
+}
 
 fn holds(record: &Record, event_id: Uuid, claim: &checkpoint::Claim) -> Result<Readable, &'static str> {
     let head = Head::from_line(&record.head).ok_or("the head cannot be read")?;

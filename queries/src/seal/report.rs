@@ -58,7 +58,13 @@ pub struct Report {
 }
 
 impl Finding {
-    pub(super) fn log(class: Class, what: impl Into<String>) -> Finding {
+    /// A finding about a table or view as a whole.
+    pub fn of_table(class: Class, table: &str, what: impl Into<String>) -> Finding {
+        Finding { table: table.to_owned(), ..Finding::log(class, what) }
+    }
+
+    /// A finding about the log, or about all there is.
+    pub fn log(class: Class, what: impl Into<String>) -> Finding {
         Finding { class, table: String::new(), at: String::new(), event_id: None, what: what.into() }
     }
 
@@ -79,6 +85,7 @@ impl From<SealError> for Finding {
             SealError::Query(_)
             | SealError::Store { .. }
             | SealError::Missing(_)
+            | SealError::Map(_)
             | SealError::UnknownKey(_)
             | SealError::Key(_)
             | SealError::Malformed(_)
@@ -115,7 +122,8 @@ impl std::fmt::Display for Finding {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, finding: Finding) {
+    /// Adds what was found, here or by whoever knows more than the seals do.
+    pub fn add(&mut self, finding: Finding) {
         self.worst = Some(self.worst.map_or(finding.class, |worst| worst.min(finding.class)));
         if self.findings.len() < KEPT_MAX {
             self.findings.push(finding);

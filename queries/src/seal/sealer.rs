@@ -37,6 +37,8 @@ pub enum Stop {
     LetterMissing(i64),
     /// There is a dead letter at this offset, and no receipt that says dead.
     ReceiptMissing(i64),
+    /// Its rows name a topic that Kafka does not allow: no broker had them, and a list of heads cannot hold it.
+    NoTopic,
 }
 
 impl std::fmt::Display for Stop {
@@ -45,6 +47,7 @@ impl std::fmt::Display for Stop {
             Stop::Hole(first, next) => write!(f, "no row for offsets {first} to {}", next - 1),
             Stop::LetterMissing(offset) => write!(f, "no dead letter for the receipt at offset {offset}"),
             Stop::ReceiptMissing(offset) => write!(f, "no receipt for the dead letter at offset {offset}"),
+            Stop::NoTopic => f.write_str("Kafka allows no topic of that name"),
         }
     }
 }
@@ -101,6 +104,7 @@ pub async fn seal(
         let number = before.as_ref().map_or(0, |(number, _)| *number);
         let before = before.map(|(_, checkpoint)| checkpoint);
         if let Some(before) = &before {
+            log.point_at(number, &before.note).await?;
             history::remember(client, before, now_micros).await?;
         }
         let (heads, lanes) = extend(client, log, before.as_ref()).await?;
@@ -116,12 +120,12 @@ pub async fn seal(
         }
         let text = heads_text(&heads);
         let note = signers.sign(&body(signers.origin(), &heads)?)?;
-        log.keep(&format!("heads/{}", hex::encode(heads_root(&heads))), Bytes::from(text.clone())).await?;
+        // read as everyone will read it, before it is there for good
+        let checkpoint = checkpoint(&note, text.as_bytes(), &Keys::parse(signers.public())?)?;
+        log.keep(&format!("heads/{}", hex::encode(heads_root(&heads))), Bytes::from(text)).await?;
         if log.create(&numbered(number + 1), Bytes::from(note.clone())).await? {
             log.overwrite(NEWEST, Bytes::from(note.clone())).await?;
             log.overwrite(HINT, Bytes::from((number + 1).to_string())).await?;
-            let own = Keys::parse(signers.public())?;
-            let checkpoint = checkpoint(&note, text.as_bytes(), &own)?;
             history::remember(client, &checkpoint, now_micros).await?;
             return Ok(Sealed { checkpoint: Some(checkpoint), number: number + 1, published: true, lanes });
         }
@@ -158,6 +162,7 @@ async fn extend(
             lane.topic.clone_from(&head.lane.topic);
         }
     }
+    let (lanes, nowhere): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(Lane::is_of_kafka);
     let one = |lane: Lane| {
         let head = heads.get(&(lane.topic_id, lane.partition)).cloned();
         let (client, log) = (client.clone(), log.clone());
@@ -170,6 +175,7 @@ async fn extend(
         heads.extend(head.map(|head| ((head.lane.topic_id, head.lane.partition), head)));
         sealed.push(lane);
     }
+    sealed.extend(nowhere.into_iter().map(|lane| LaneSealed { lane, added: 0, stop: Some(Stop::NoTopic) }));
     let mut heads: Vec<Head> = heads.into_values().collect();
     heads.sort();
     Ok((heads, sealed))

@@ -8,9 +8,14 @@
 //! | coordinates, append time or rank of a fact were altered | tampered (1) | they are not those of its earliest receipt |
 //! | a sealed row or its fact was deleted | tampered (1) | a leaf without row; a receipt without fact |
 //! | a row was inserted among sealed ones, or a fact | tampered (1) | a row without leaf; a fact without receipt |
+//! | a fact was inserted beyond the sealed ones | tampered (1) | no receipt, and Kafka never came so far, or its topic has ended or never was (`orphans`) |
+//! | a fact has no receipt, or a receipt no fact, for more than a minute | incomplete (2) | its block never ended, or the other was deleted |
+//! | rows name a topic that Kafka does not allow | tampered (1) | nor does the sealer take them up |
 //! | the log was rolled back (truncated tip) | tampered (1) | `seals`, or a checkpoint kept elsewhere, has more leaves |
 //! | the log was begun anew, or went on from an old copy, over altered rows | tampered (1) | it does not continue a row of `seals`; nor does the sealer go on |
-//! | a tile, a list of heads or a checkpoint was altered | tampered (1) | root, signature |
+//! | a tile, a list of heads or a checkpoint was altered | tampered (1) | root, signature; of the numbered ones the last 1,000 are read |
+//! | the file `checkpoint` is neither the newest nor, after a crash, the one before | tampered (1) | it is held against the numbered ones |
+//! | the map `first/` was altered | tampered (1), to `Sample`, `Since` and `prove` could not check (3) | it is computed again; where it leads astray the whole partition is looked at |
 //! | a tile is missing | could not check (3) | the rows may still give the signed root; proofs cannot be made |
 //! | the checkpoint bears no known key's signature | could not check (3) | |
 //! | raw_sha256 of a receipt or dead letter was altered before it was sealed, or the row invented or left out | tampered (1) | the bytes in Kafka, where a witness is given |
@@ -27,11 +32,13 @@
 
 use super::check::{self, Checked};
 use super::checkpoint::{self, Checkpoint, leaves};
-use super::facts::{self, Facts, Mismatch, OFFENDERS_MAX, Which, Wrong};
+use super::facts::{self, Facts, Which, Wrong};
 use super::history::Remembered;
 use super::keys::Keys;
 use super::leaf::{Key, Kind};
 use super::log::Log;
+use super::numbered;
+use super::orphans::orphans;
 use super::report::{Class, Finding, Report};
 use super::sealer::{LANES_MAX, newest};
 use super::witness::{self, Looked, Witness};
@@ -42,6 +49,7 @@ use futures::stream::{self, StreamExt};
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 use tally_schemas::Topic;
 use uuid::Uuid;
 
@@ -81,7 +89,7 @@ pub async fn verify(
     witness: Option<&dyn Witness>,
 ) -> Report {
     let mut report = Report::default();
-    let Some(checkpoint) = signed(client, log, keys, &mut report).await else { return report };
+    let Some((number, checkpoint)) = signed(client, log, keys, &mut report).await else { return report };
     report.checkpoint = String::from_utf8_lossy(&checkpoint.note).into_owned();
     report.signers.clone_from(&checkpoint.signers);
     if let Some((note, heads)) = &request.expect {
@@ -93,6 +101,9 @@ pub async fn verify(
             }
             Err(error) => report.add(error.into()),
         }
+    }
+    if request.scope == Scope::All {
+        report.add_all(numbered::altered(log, keys, number).await);
     }
     let looked = match request.scope {
         Scope::All => everything(client, log, &checkpoint, request, &mut report).await,
@@ -117,7 +128,7 @@ pub async fn verify(
 }
 
 /// The newest checkpoint of the log, held against the one that ClickHouse remembers.
-async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) -> Option<Checkpoint> {
+async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) -> Option<(u64, Checkpoint)> {
     let found = newest(log, keys).await;
     let remembered = match history::remembered(client, keys.origin()).await {
         Ok(remembered) => remembered,
@@ -126,8 +137,8 @@ async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) ->
             Vec::new()
         }
     };
-    let checkpoint = match found {
-        Ok(Some((_, checkpoint))) => checkpoint,
+    let (number, checkpoint) = match found {
+        Ok(Some(found)) => found,
         Ok(None) => {
             report.add(match remembered.is_empty() {
                 false => Finding::log(
@@ -144,7 +155,7 @@ async fn signed(client: &Client, log: &Log, keys: &Keys, report: &mut Report) ->
         }
     };
     report.add_all(continues(log, &checkpoint.heads, &remembered, keys).await);
-    Some(checkpoint)
+    Some((number, checkpoint))
 }
 
 /// Whether a log with these heads continues every checkpoint that ClickHouse remembers. A log that was begun anew over altered rows does
@@ -178,6 +189,7 @@ fn take(report: &mut Report, head: &Head, checked: Result<Checked, SealError>) -
         Ok(mut checked) => {
             report.leaves += checked.leaves;
             report.add_all(std::mem::take(&mut checked.findings));
+            report.add_all(std::mem::take(&mut checked.map));
             Some(checked)
         }
         Err(error) => {
@@ -195,6 +207,7 @@ async fn everything(
     request: &Request,
     report: &mut Report,
 ) -> Looked {
+    let begun = Instant::now();
     let one = |head: &Head| {
         let (client, log, head) = (client.clone(), log.clone(), head.clone());
         cores::end(cores::begin(async move { check::lane(&client, &log, &head, 0, false).await }))
@@ -203,13 +216,11 @@ async fn everything(
     let contracts = async {
         let mut all = Vec::new();
         for contract in Topic::ALL {
-            let (wrong, mismatches) =
-                (facts::all_wrong(client, contract).await, facts::mismatches(client, contract).await);
-            all.push((contract, wrong, mismatches));
+            all.push((contract, facts::all_wrong(client, contract).await));
         }
-        all
+        (all, orphans(client, checkpoint, (request.now_ms, begun)).await)
     };
-    let (lanes, contracts) = futures::join!(lanes, contracts);
+    let (lanes, (contracts, orphans)) = futures::join!(lanes, contracts);
     for (head, checked) in checkpoint.heads.iter().zip(lanes) {
         take(report, head, checked);
     }
@@ -217,9 +228,7 @@ async fn everything(
         let text = "no contract for this topic: its facts cannot be checked";
         report.add(Finding::lane(Class::Unchecked, &head.lane, text));
     }
-    let heads: HashMap<_, _> =
-        checkpoint.heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
-    for (contract, wrong, mismatches) in contracts {
+    for (contract, wrong) in contracts {
         match wrong {
             Ok((count, wrong)) => {
                 report.facts += count;
@@ -227,51 +236,12 @@ async fn everything(
             }
             Err(error) => report.add(error.into()),
         }
-        match mismatches {
-            Ok(found) if found.len() as u64 > OFFENDERS_MAX => {
-                let text = "more facts and receipts do not match than can be told apart";
-                report.add(Finding {
-                    table: contract.table().to_owned(),
-                    ..Finding::log(Class::Unchecked, text)
-                });
-            }
-            Ok(found) => found.iter().for_each(|found| mismatch(contract, found, &heads, request, report)),
-            Err(error) => report.add(error.into()),
-        }
+    }
+    match orphans {
+        Ok(orphans) => orphans.tell(report),
+        Err(error) => report.add(error.into()),
     }
     checkpoint.heads.iter().map(|head| (head.lane.clone(), 0..head.next)).collect()
-}
-
-/// Says what a mismatch means: among sealed offsets it is tampering, beyond them it may be on its way.
-fn mismatch(
-    contract: Topic,
-    found: &Mismatch,
-    heads: &HashMap<(Uuid, i32), i64>,
-    request: &Request,
-    report: &mut Report,
-) {
-    let Mismatch { topic, topic_id, partition, offset, appended_at_ms, event_id, receipts, facts } = found;
-    // of a partition that was never sealed nothing is known, but no lane writes facts without receipts for long
-    let next = heads.get(&(*topic_id, *partition)).copied().unwrap_or(0);
-    let what = match (receipts, facts) {
-        (_, 0) => "has its receipt and no fact: it was deleted",
-        (0, _) => "has no receipt: it was inserted",
-        (_, 1) => "does not carry the coordinates of its earliest receipt",
-        _ => "is there several times",
-    };
-    let at = format!("{topic}/{partition}/{offset}");
-    if *offset < next {
-        report.add(Finding::row(contract.table(), at, *event_id, what));
-    } else if request.now_ms.abs_diff(*appended_at_ms) > request.max_age_ms.unsigned_abs() {
-        let finding = Finding::row(contract.table(), at, *event_id, what);
-        report.add(Finding {
-            class: Class::Incomplete,
-            what: format!("{what}, or its block never ended"),
-            ..finding
-        });
-    } else {
-        report.unsealed += 1; // its block is being written
-    }
 }
 
 fn altered(contract: Topic, fact: Wrong, report: &mut Report) {
@@ -405,6 +375,10 @@ async fn unsealed(
         checkpoint.heads.iter().map(|head| ((head.lane.topic_id, head.lane.partition), head.next)).collect();
     for lane in history::lanes(client).await? {
         let head = heads.get(&(lane.topic_id, lane.partition)).copied();
+        if head.is_none() && !lane.is_of_kafka() {
+            let text = "Kafka allows no topic of that name: its rows were inserted";
+            report.add(Finding::lane(Class::Tampered, &lane, text));
+        }
         let beyond = beyond(client, &lane, head.unwrap_or(0)).await?;
         report.unsealed += beyond.rows;
         if beyond.oldest_ms.is_some_and(|oldest| oldest < request.now_ms - request.max_age_ms) {

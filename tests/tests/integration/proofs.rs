@@ -9,7 +9,7 @@ use tally_tests::{Kafka, Tally, skip_without};
 use super::seals::{SOON, Sealed};
 
 /// Scenario: an event's proof is made, and checked in an empty folder with nothing but the public key; then it is
-/// changed, and checked with another key.
+/// changed, given one record twice, and checked with another key.
 /// Guarantees: it holds, and only then. Its paths hold by `ct-merkle`, its signature by OpenSSL: neither is ours.
 #[test]
 fn a_proof_holds_for_strangers() {
@@ -38,6 +38,13 @@ fn a_proof_holds_for_strangers() {
         let middle = old.len() / 2;
         let other = if &old[middle..=middle] == "A" { "B" } else { "A" };
         *place = Value::from(format!("{}{other}{}", &old[..middle], &old[middle + 1..]));
+        let changed_file = sealed.path("changed");
+        fs::write(&changed_file, changed.to_string()).expect("a file");
+        check(&changed_file, &key, 1);
+    }
+    for again in [&records[..1], &[records[1].clone(), records[0].clone()]] {
+        let mut changed = proof.clone();
+        changed["records"] = [again, &records[..1]].concat().into();
         let changed_file = sealed.path("changed");
         fs::write(&changed_file, changed.to_string()).expect("a file");
         check(&changed_file, &key, 1);

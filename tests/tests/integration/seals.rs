@@ -215,7 +215,7 @@ fn deleted_and_inserted_rows_are_found() {
     assert!(said.contains("--seed"), "{said}");
 }
 
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut found, mut pending) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = pending.pop() {
         for entry in fs::read_dir(&next).expect("a folder can be listed") {

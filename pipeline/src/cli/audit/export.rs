@@ -18,6 +18,9 @@ pub(crate) struct ExportArgs {
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let input = args.input.open().await?;
+    if let Some(why) = &input.distrust {
+        anyhow::bail!("nothing was exported: {why}")
+    }
     let auditor = input.auditor(Settings::default(), &Limits::default())?;
     let exported = export(auditor.context(), &Place::open(&args.out)?, auditor.snapshot()).await?;
     for (table, rows) in exported.rows {

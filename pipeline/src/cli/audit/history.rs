@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use tally_pipeline::config::ClickHouse;
 use tally_queries::audit::history::{Wanted, history};
 use tally_queries::audit::result::moment as text;
+use tally_queries::visible::{visible, visible_json};
 
 /// Results of earlier audits, the latest first, with what each put right.
 #[derive(clap::Args, Debug)]
@@ -32,12 +33,12 @@ pub(super) async fn run(args: HistoryArgs) -> anyhow::Result<ExitCode> {
     let wanted = Wanted { job: args.job, as_known_at_us: args.as_known_at, limit: args.limit };
     let results = history(opened.store.client(), &wanted).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&results)?);
+        println!("{}", visible_json(&serde_json::to_string_pretty(&results)?));
     } else {
         for result in &results {
-            let (job, verdict, at) = (&result.job, result.verdict, text(result.known_at_us));
+            let (job, verdict, at) = (visible(&result.job), result.verdict, text(result.known_at_us));
             let (from, to) = (text(result.window.from_us), text(result.window.to_us));
-            println!("{at}  {job:<13} {verdict:<13} {from} to {to}\n    {}", result.sentence);
+            println!("{at}  {job:<13} {verdict:<13} {from} to {to}\n    {}", visible(&result.sentence));
             if let Some(earlier) = &result.restates {
                 println!(
                     "    restates the result of {}, which said {}:",
@@ -45,7 +46,7 @@ pub(super) async fn run(args: HistoryArgs) -> anyhow::Result<ExitCode> {
                     earlier.verdict
                 );
                 for one in &earlier.differences {
-                    println!("      {}: {} → {}", one.figure, one.before, one.after);
+                    println!("      {}: {} → {}", visible(&one.figure), one.before, one.after);
                 }
             }
         }

@@ -8,7 +8,7 @@ use tally_pipeline::config::{ClickHouse, Kafka};
 use tally_queries::audit::{Auditor, JobName, Limits, Settings, Source};
 use tally_queries::catalog::{Head, Place, Snapshot, open_parquet};
 use tally_schemas::Topic;
-use tally_sinks::Store;
+use tally_sinks::{Difference, Store};
 
 mod export;
 mod history;
@@ -89,6 +89,8 @@ pub(super) struct OpenedInput {
     source: Source,
     snapshot: Snapshot,
     store: Option<Opened>,
+    /// Why no figure of it can be believed.
+    distrust: Option<String>,
 }
 
 impl InputArgs {
@@ -97,7 +99,7 @@ impl InputArgs {
         if let Some(place) = &self.parquet {
             let place = Place::open(place)?;
             let snapshot = open_parquet(&place).await?;
-            return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None });
+            return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None, distrust: None });
         }
         let opened = store::open_migrated(&self.clickhouse).await?;
         let input = self.over(&opened.store).await?;
@@ -108,8 +110,12 @@ impl InputArgs {
     async fn over(&self, store: &Store) -> anyhow::Result<OpenedInput> {
         let fresh = if self.ask_kafka { heads(&self.kafka).await? } else { Vec::new() };
         let client = store.client().clone();
-        let snapshot = Snapshot::take(&client, fresh).await?;
-        Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: None })
+        let distrust = distrust(&store.differences().await?);
+        let snapshot = match (Snapshot::take(&client, fresh).await, &distrust) {
+            (Err(error), Some(why)) => return Err(anyhow::Error::from(error).context(why.clone())),
+            (snapshot, _) => snapshot?,
+        };
+        Ok(OpenedInput { source: Source::ClickHouse(client), snapshot, store: None, distrust })
     }
 
     /// The topic of task events, as this configuration names it.
@@ -120,7 +126,11 @@ impl InputArgs {
 
 impl OpenedInput {
     fn auditor(&self, settings: Settings, limits: &Limits) -> anyhow::Result<Auditor> {
-        Ok(Auditor::new(self.source.clone(), self.snapshot.clone(), settings, limits)?)
+        let auditor = Auditor::new(self.source.clone(), self.snapshot.clone(), settings, limits)?;
+        Ok(match &self.distrust {
+            Some(why) => auditor.distrusting(why.clone()),
+            None => auditor,
+        })
     }
 
     async fn close(self) -> anyhow::Result<()> {
@@ -129,6 +139,16 @@ impl OpenedInput {
             None => Ok(()),
         }
     }
+}
+
+/// Why tables and views that are not what this version makes give no figures; they are named.
+fn distrust(differing: &[Difference]) -> Option<String> {
+    let named = |differs: &Difference| format!("{} ({})", differs.name, differs.what);
+    let named: Vec<String> = differing.iter().map(named).collect();
+    (!named.is_empty()).then(|| {
+        let named = named.join(", ");
+        format!("not what this version makes: {named}; `tally migrate` puts views right and names the rest")
+    })
 }
 
 /// The high watermarks as Kafka has them now.

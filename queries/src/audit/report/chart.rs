@@ -3,8 +3,8 @@
 //! Coordinates are display only: they are the one place where figures become floats. Form carries the meaning (a dot is a
 //! share, a bar its interval, a dashed line its target); colour only repeats it.
 
-use super::visible::html as escaped;
 use crate::audit::result::{JobResult, Measure, Target};
+use crate::visible::html as escaped;
 use std::fmt::Write;
 
 /// Height of a row and width of the drawing, in CSS pixels.

@@ -1,9 +1,9 @@
 //! The report as one HTML file: it loads nothing and runs nothing, and its policy says so to the browser.
 
 use super::number::{bounds, grouped, share, target};
-use super::visible::html as escaped;
 use super::{Report, chart, label, sign};
 use crate::audit::result::{JobResult, Measure, Verdict, WindowState, moment};
+use crate::visible::html as escaped;
 use base64::Engine;
 use sha2::{Digest, Sha256};
 

@@ -18,9 +18,9 @@ mod offenders;
 mod terminal;
 #[cfg(test)]
 mod tests;
-mod visible;
 
 use super::result::{JobResult, Verdict, moment};
+use crate::visible::visible_json;
 use serde::Serialize;
 
 pub use offenders::{OffendersFormat, UnknownEnding, write_offenders};
@@ -80,7 +80,7 @@ impl Report {
             command: &self.command,
             results: &self.results,
         };
-        Ok(visible::visible_json(&serde_json::to_string_pretty(&json)?))
+        Ok(visible_json(&serde_json::to_string_pretty(&json)?))
     }
 
     /// For people at a terminal.

@@ -1,6 +1,7 @@
 //! All offenders, for other programs: CSV or JSON lines, by the file's ending.
 
 use crate::audit::result::Offender;
+use crate::visible::{visible, visible_json};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,7 +10,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffendersFormat {
     /// RFC 4180 with a header `job,id,why,detail`. A field that a spreadsheet would run as a formula (it begins with `=`,
-    /// `+`, `-`, `@`, a tab or a carriage return) gets an apostrophe before it: use JSON lines where the bytes matter.
+    /// `+`, `-`, `@`, a tab or a carriage return) gets an apostrophe before it, and controls and marks of direction stand as
+    /// `\u{1b}`: use JSON lines where the bytes matter.
     Csv,
     /// One object a line: `{"job":…,"id":…,"why":…,"detail":…}`.
     JsonLines,
@@ -63,7 +65,7 @@ pub fn write_offenders(
             }
             OffendersFormat::JsonLines => {
                 let line = serde_json::to_string(&Line { job: &job, offender: &offender })?;
-                writeln!(out, "{}", super::visible::visible_json(&line))?;
+                writeln!(out, "{}", visible_json(&line))?;
             }
         }
         written += 1;
@@ -74,8 +76,9 @@ pub fn write_offenders(
 
 fn field(text: &str) -> String {
     let apostrophe = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    if apostrophe.is_empty() && !text.contains(['"', ',', '\r', '\n']) {
-        return text.to_owned();
+    let text = visible(text);
+    if apostrophe.is_empty() && !text.contains(['"', ',']) {
+        return text.into_owned();
     }
     format!("\"{apostrophe}{}\"", text.replace('"', "\"\""))
 }

@@ -1,9 +1,9 @@
 //! The report in a terminal: a table of the jobs, then what each rests on.
 
 use super::number::{bounds, grouped, share, target};
-use super::visible::visible;
 use super::{Report, label, sign};
 use crate::audit::result::{JobResult, Measure, Verdict, moment};
+use crate::visible::visible;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 /// Where the text is going to be read.

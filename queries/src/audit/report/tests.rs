@@ -288,7 +288,8 @@ fn nothing_is_no_yes() {
 }
 
 /// Scenario: offenders with quotes, ends of lines and a formula as CSV and as JSON lines.
-/// Guarantees: one record each: fields quoted as RFC 4180 wants, formulas disarmed; JSON lines carry the very bytes.
+/// Guarantees: one record each: fields quoted as RFC 4180 wants, formulas disarmed, nothing that steers a terminal; JSON lines
+/// carry the very bytes.
 #[test]
 fn offenders_in_files() {
     let offender = Offender { id: HOSTILE.to_owned(), why: "miss".to_owned(), detail: "a, b".to_owned() };
@@ -298,7 +299,7 @@ fn offenders_in_files() {
         assert_eq!(write_offenders(&mut out, format, offenders).unwrap(), 1);
         String::from_utf8(out).unwrap()
     };
-    let id = format!("\"'{}\"", HOSTILE.replace('"', "\"\""));
+    let id = "\"'=<script>alert(\"\"1\"\")</script>'&\\u{202e}evil\\u{1b}[31m\\u{9b}2J\\u{a}PASS, too\"";
     assert_eq!(write(OffendersFormat::Csv), format!("job,id,why,detail\r\naccuracy,{id},miss,\"a, b\"\r\n"));
     let lines = write(OffendersFormat::JsonLines);
     let value: serde_json::Value = serde_json::from_str(lines.strip_suffix('\n').unwrap()).unwrap();

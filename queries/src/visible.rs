@@ -11,16 +11,21 @@ fn steers(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// For people: such characters as `\u{202e}`, so that they are seen and do nothing.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+/// For people, on one line: such characters as `\u{202e}`, so that they are seen and do nothing.
+pub fn visible(text: &str) -> Cow<'_, str> {
     replace(text, |c, out| {
         let _ = write!(out, "\\u{{{:x}}}", u32::from(c)); // writing to a string does not fail
     })
 }
 
+/// For people, over several lines: `visible`, and the text's own line ends stay.
+pub fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
 /// In JSON that was written already, and not over several lines inside of strings: such characters as `\u202e`. They can
 /// stand only in strings there; the text's own line ends stay.
-pub(super) fn visible_json(json: &str) -> String {
+pub fn visible_json(json: &str) -> String {
     let lines: Vec<Cow<'_, str>> = json
         .split('\n')
         .map(|line| {
@@ -46,7 +51,7 @@ fn replace(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 }
 
 /// For HTML: `visible`, and with the five characters that mean something there as references.
-pub(super) fn html(text: &str) -> String {
+pub(crate) fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in visible(text).chars() {
         match c {
@@ -59,4 +64,23 @@ pub(super) fn html(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{visible, visible_json, visible_lines};
+
+    /// Scenario: a text that would wipe a line and hide the rest, in C0, C1 and marks of direction, for people and in JSON.
+    /// Guarantees: nothing of it steers; the JSON still says the same text.
+    #[test]
+    fn nothing_steers() {
+        let text = "\u{1b}[2K\u{1b}[1A\u{9b}8mverified\u{202e}\n";
+        assert_eq!(visible(text), "\\u{1b}[2K\\u{1b}[1A\\u{9b}8mverified\\u{202e}\\u{a}");
+        assert_eq!(visible_lines("a\r\nb\u{7}"), "a\\u{d}\nb\\u{7}");
+        let json = serde_json::to_string_pretty(&[text, "plain", "\u{e0041}"]).expect("JSON");
+        let shown = visible_json(&json);
+        assert!(shown.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{shown}");
+        let back: Vec<String> = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(back, [text, "plain", "\u{e0041}"]);
+    }
 }
