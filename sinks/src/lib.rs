@@ -6,6 +6,7 @@
 //! calls.
 
 mod bisect;
+mod body;
 mod dead_topic;
 pub mod embedded;
 mod error;
