@@ -11,9 +11,10 @@ test: ## all tests, on real Kafka and the real ClickHouse engine; T=name for som
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
-bench: ## figures of the README: reading alone, and 1,000,000 events through real Kafka, in release
+bench: ## figures of the README, in release: reading, and draining beside others, through real Kafka; TALLY_BENCH_EVENTS=N TALLY_BENCH_ROUNDS=N
 	@sh tests/setup/install.sh
-	$(CARGO) bench -p tally-schemas
+	@sh tests/setup/bench.sh
+	$(CARGO) bench -p tally-schemas -p tally-sinks
 	$(CARGO) build --release -p tally-pipeline
 	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench_
 

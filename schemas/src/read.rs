@@ -6,9 +6,9 @@ use crate::decode::{Decoders, Writers};
 use crate::digest::{Sha256Digest, content_digests};
 use crate::reason::Fault;
 use crate::validate::validate;
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
-use arrow_select::take::take_record_batch;
+use arrow_select::filter::filter_record_batch;
 
 /// A batch of messages of one topic, in order.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +65,14 @@ impl Reader {
         let broken = validate(self.topic, &events, &appended);
         if !broken.is_empty() {
             let mut guilty = broken.iter().map(|(row, _)| *row).peekable();
-            let kept = (0..events.num_rows()).filter(|row| guilty.next_if_eq(row).is_none());
-            let kept: Vec<u32> = kept.filter_map(|row| u32::try_from(row).ok()).collect();
+            let kept: Vec<bool> =
+                (0..events.num_rows()).map(|row| guilty.next_if_eq(&row).is_none()).collect();
             for (row, fault) in broken {
                 faults.extend(places.get(row).map(|place| (*place, fault)));
             }
-            places = kept.iter().filter_map(|row| places.get(*row as usize).copied()).collect();
-            events = take_record_batch(&events, &UInt32Array::from(kept))?;
+            places =
+                places.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(place, _)| place).collect();
+            events = filter_record_batch(&events, &BooleanArray::from(kept))?; // copies runs: few rows are guilty
             faults.sort_by_key(|(place, _)| *place);
         }
         let digests = content_digests(self.topic, &events);

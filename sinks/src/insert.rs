@@ -1,10 +1,9 @@
 //! One INSERT: an ArrowStream body, a token, and the settings that make both mean something.
 
+use crate::body::body;
 use crate::error::StoreError;
 use crate::store::Store;
 use arrow_array::RecordBatch;
-use arrow_ipc::writer::StreamWriter;
-use bytes::Bytes;
 use std::time::Duration;
 
 /// How long ClickHouse may take for one insert before it counts as unanswered.
@@ -21,7 +20,7 @@ impl Store {
         let schema = first.schema();
         let columns: Vec<String> = schema.fields().iter().map(|f| format!("`{}`", f.name())).collect();
         let sql = format!("INSERT INTO {table} ({}) FORMAT ArrowStream", columns.join(", "));
-        let body = encode(batches)?;
+        let pieces = body(batches)?;
         let limit = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
         let mut insert = self
             .client
@@ -38,18 +37,9 @@ impl Store {
                 .with_setting("distributed_foreground_insert", "1") // acknowledged means on the shard
                 .with_setting("insert_quorum", "auto");
         }
-        insert.send(body).await.map_err(StoreError::from)?;
+        for piece in pieces {
+            insert.send(piece).await.map_err(StoreError::from)?;
+        }
         insert.end().await.map_err(StoreError::from)
     }
-}
-
-/// The batches as one Arrow IPC stream.
-fn encode(batches: &[RecordBatch]) -> Result<Bytes, StoreError> {
-    let Some(first) = batches.first() else { return Ok(Bytes::new()) };
-    let size: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let mut writer = StreamWriter::try_new(Vec::with_capacity(size + 4096), &first.schema())?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    Ok(writer.into_inner()?.into())
 }

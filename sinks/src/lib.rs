@@ -6,6 +6,7 @@
 //! calls.
 
 mod bisect;
+mod body;
 mod dead_topic;
 mod definitions;
 pub mod embedded;

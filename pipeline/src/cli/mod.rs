@@ -1,5 +1,6 @@
 //! The command line. Each command is a module: its arguments, and one `run`.
 
+mod allocator;
 mod arguments;
 mod audit;
 mod balance;
@@ -77,6 +78,7 @@ enum Command {
 
 /// Parses, runs, and says on standard error why it could not.
 pub(crate) fn main() -> ExitCode {
+    allocator::bound_arenas();
     match pipe::ending_quietly(start) {
         Ok(code) => code,
         Err(error) => {

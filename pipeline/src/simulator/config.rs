@@ -92,7 +92,7 @@ impl Config {
 
     /// The same settings with every value inside its bounds.
     pub(super) fn bounded(mut self) -> Config {
-        self.invalid_permille = self.invalid_permille.min(450);
+        self.invalid_permille = self.invalid_permille.min(500);
         self.duplicate_permille = self.duplicate_permille.min(450);
         self.start = self.start.max(1_577_836_800_000_000);
         self.wallets = self.wallets.clamp(2, 1_000_000);

@@ -1,0 +1,95 @@
+//! Nanoseconds of what is done with judged rows before they are sent, over blocks of 10,000 events of each topic:
+//! `cargo bench -p tally-sinks`. A time divided by 10,000 is the time of one event.
+//!
+//! The body is private to the crate, so its module is compiled in here; nothing is made public for a clock.
+
+#[path = "../src/body.rs"]
+mod body;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tally_schemas::{
+    Encoder, Messages, Read, Reader, Topic, Writers, frame_single_object, latest, local_writers,
+};
+use tally_sinks::rows::{Coordinates, Origin, facts, receipts};
+use uuid::Uuid;
+
+const EVENTS: usize = 10_000;
+const VALUE_BYTES_MAX: usize = 1 << 20;
+/// 2025-07-01T12:00:00Z, less than a day after the newest example.
+const APPENDED_AT_MS: i64 = 1_751_371_200_000;
+
+fn main() {
+    divan::main();
+}
+
+/// A block as the judge leaves it.
+struct Judged {
+    origin: Origin,
+    read: Read,
+    at: Coordinates,
+}
+
+/// The topic's valid examples in turn, each with an id of its own, judged.
+fn judged(contract: Topic) -> Judged {
+    let home = [env!("CARGO_MANIFEST_DIR"), "..", "schemas", "examples", contract.name(), "valid"];
+    let folder: PathBuf = home.iter().collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the examples").map(|file| file.expect("an entry").path()).collect();
+    files.sort();
+    let parse = |file: &PathBuf| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(file).expect("a file")).expect("JSON")
+    };
+    let mut events: Vec<serde_json::Value> = files.iter().map(parse).collect();
+    let encoder = Encoder::new(latest(contract)).expect("a plan");
+    let kinds = events.len();
+    let encode = |number: usize| {
+        let event = &mut events[number % kinds];
+        event["event_id"] = Uuid::from_u128(number as u128).to_string().into();
+        frame_single_object(latest(contract), &encoder.encode(event).expect("a body"))
+    };
+    let values: Vec<Vec<u8>> = (0..EVENTS).map(encode).collect();
+    let writer = local_writers(contract).last().expect("a version").expect("a contract reads itself");
+    let mut writers = Writers::default();
+    writers.insert(writer.id(), Ok(Arc::new(writer)));
+    let shown: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_slice())).collect();
+    let messages = Messages { values: &shown, appended_at_ms: &vec![APPENDED_AT_MS; EVENTS] };
+    let read = Reader::new(contract, VALUE_BYTES_MAX).read(messages, &writers).expect("a reading");
+    assert_eq!(read.events.num_rows(), EVENTS);
+    let origin =
+        Origin { contract, topic: contract.name().to_owned(), topic_id: Uuid::from_u128(7), partition: 1 };
+    let at = Coordinates {
+        offsets: (0..EVENTS).map(|offset| i64::try_from(offset).expect("an offset")).collect(),
+        appended_at_ms: vec![APPENDED_AT_MS; EVENTS],
+        raw_bytes: vec![250; EVENTS],
+        raw_sha256: read.digests.clone(),
+        schema: vec![0; EVENTS],
+        schemas: vec!["avro:0000000000000000".to_owned()],
+    };
+    Judged { origin, read, at }
+}
+
+#[divan::bench(args = Topic::ALL)]
+fn columns_of_facts(bencher: Bencher<'_, '_>, contract: Topic) {
+    let Judged { origin, read, at } = judged(contract);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| facts(&origin, &read.events, &at, &read.digests).expect("columns"));
+}
+
+#[divan::bench(args = Topic::ALL)]
+fn columns_of_receipts(bencher: Bencher<'_, '_>, contract: Topic) {
+    let Judged { origin, read, at } = judged(contract);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| receipts(&origin, &read.events, &at, &read.digests).expect("columns"));
+}
+
+#[divan::bench(args = Topic::ALL)]
+fn body_of_facts(bencher: Bencher<'_, '_>, contract: Topic) {
+    let Judged { origin, read, at } = judged(contract);
+    let rows = [facts(&origin, &read.events, &at, &read.digests).expect("columns")];
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| body::body(&rows).expect("a body"));
+}

@@ -1,0 +1,162 @@
+//! What all contenders drain: four topics of three partitions, filled once by the seeded platform, in the Confluent
+//! wire format that all of them read.
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
+use std::time::Duration;
+use tally_pipeline::simulator::{Config, Expect, Simulator};
+use tally_schemas::{Topic, contracts, frame_confluent};
+use tally_tests::{Kafka, Registry, unique};
+
+/// The same seed, the same events.
+const SEED: u64 = 7;
+/// For one question to the broker.
+const ANSWER: Duration = Duration::from_secs(10);
+/// For the last records to be acknowledged.
+const FLUSH: Duration = Duration::from_secs(120);
+/// Bytes before an event's body in single-object encoding.
+const SINGLE_OBJECT_HEADER_BYTES: usize = 10;
+
+/// How a backlog is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// The producer's compression: `lz4` or `none`.
+    pub(super) codec: &'static str,
+    /// Records, all topics together.
+    pub(super) events: u64,
+    /// Partitions of each topic.
+    pub(super) partitions: i32,
+    /// Invalid records of a thousand; as many are duplicates, up to 10.
+    pub(super) invalid_permille: u16,
+}
+
+/// Filled topics.
+pub(super) struct Backlog<'a> {
+    pub(super) kafka: &'a Kafka,
+    pub(super) layout: Layout,
+    /// Bytes of the values.
+    pub(super) bytes: u64,
+    /// Records that are no valid event, and valid ones of each topic.
+    pub(super) invalid: u64,
+    prefix: String,
+}
+
+impl<'a> Backlog<'a> {
+    /// Creates the topics and fills them. `ids`: each contract's id in the registry, by fingerprint.
+    pub(super) fn fill(kafka: &'a Kafka, ids: &HashMap<u64, u32>, layout: Layout) -> Backlog<'a> {
+        let mut backlog =
+            Backlog { kafka, layout, bytes: 0, invalid: 0, prefix: format!("{}.", unique("backlog")) };
+        for contract in Topic::ALL {
+            kafka.create_topic(&backlog.topic(contract), layout.partitions, &[("retention.ms", "-1")]);
+        }
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", kafka.bootstrap()).set("compression.type", layout.codec);
+        config.set("linger.ms", "20").set("queue.buffering.max.messages", "200000");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
+        let mut platform = Simulator::new(Config {
+            invalid_permille: layout.invalid_permille,
+            duplicate_permille: layout.invalid_permille.min(10),
+            ..Config::seeded(SEED)
+        });
+        for _ in 0..layout.events {
+            let emission = platform.next();
+            let value = in_confluent(emission.value, ids);
+            backlog.bytes += value.len() as u64;
+            backlog.invalid += u64::from(matches!(emission.expect, Expect::Dead(_)));
+            let topic = backlog.topic(emission.topic);
+            let at_ms = emission.occurred_at / 1000;
+            let mut record = BaseRecord::to(&topic).key(&emission.key).payload(&value).timestamp(at_ms);
+            while let Err((error, again)) = producer.send(record) {
+                let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                assert_eq!(error, full, "the producer refused");
+                record = again;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        producer.flush(FLUSH).expect("every record is acknowledged");
+        backlog
+    }
+
+    /// Deletes the topics: what follows has the broker and the disk to itself.
+    pub(super) fn forget(&self) {
+        Topic::ALL.into_iter().for_each(|contract| self.kafka.delete_topic(&self.topic(contract)));
+    }
+
+    /// The Kafka topic of a contract.
+    pub(super) fn topic(&self, contract: Topic) -> String {
+        format!("{}{}", self.prefix, contract.name())
+    }
+
+    /// What stands before the names of its topics.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Mean size of a value, bytes.
+    pub(super) fn event_bytes(&self) -> u64 {
+        self.bytes / self.layout.events.max(1)
+    }
+
+    /// Every partition from its beginning.
+    pub(super) fn partitions(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for contract in Topic::ALL {
+            for partition in 0..self.layout.partitions {
+                let added = list.add_partition_offset(&self.topic(contract), partition, Offset::Beginning);
+                added.expect("an offset");
+            }
+        }
+        list
+    }
+
+    /// Where it is drained: `group` names the group that reads a contract's topic.
+    pub(super) fn finish(&self, group: &dyn Fn(Topic) -> String) -> Finish {
+        let lane = |contract| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", self.kafka.bootstrap()).set("group.id", group(contract));
+            let mut list = TopicPartitionList::new();
+            list.add_partition_range(&self.topic(contract), 0, self.layout.partitions - 1);
+            (config.create().expect("a client"), list)
+        };
+        Finish(Topic::ALL.map(lane).into())
+    }
+}
+
+/// The finish line, the same for everybody: what the groups have committed.
+pub(super) struct Finish(Vec<(BaseConsumer, TopicPartitionList)>);
+
+impl Finish {
+    /// Records that are committed; what is not known counts as none.
+    pub(super) fn committed(&self) -> u64 {
+        let of_topic = |(asker, list): &(BaseConsumer, TopicPartitionList)| {
+            let committed = asker.committed_offsets(list.clone(), ANSWER).ok();
+            committed.map_or(0, |list| list.elements().iter().map(|one| offset(one.offset())).sum::<u64>())
+        };
+        self.0.iter().map(of_topic).sum()
+    }
+}
+
+fn offset(offset: Offset) -> u64 {
+    match offset {
+        Offset::Offset(offset) => offset.unsigned_abs(),
+        _ => 0,
+    }
+}
+
+/// Registers every version of every contract; their ids by fingerprint.
+pub(super) fn register(registry: &Registry) -> HashMap<u64, u32> {
+    let subject = |topic: Topic| format!("{}-value", topic.name());
+    contracts().iter().map(|c| (c.fingerprint, registry.register(&subject(c.topic), &c.json))).collect()
+}
+
+/// An event of a contract under the contract's id in the registry; anything else as it is.
+pub(super) fn in_confluent(value: Vec<u8>, ids: &HashMap<u64, u32>) -> Vec<u8> {
+    let Some((header, body)) = value.split_first_chunk::<SINGLE_OBJECT_HEADER_BYTES>() else { return value };
+    let Some(fingerprint) = header.strip_prefix(&[0xC3, 0x01]) else { return value };
+    let fingerprint = u64::from_le_bytes(fingerprint.try_into().expect("eight bytes"));
+    ids.get(&fingerprint).map_or_else(|| value.clone(), |id| frame_confluent(*id, body))
+}

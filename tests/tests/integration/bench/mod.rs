@@ -1,0 +1,80 @@
+//! How fast, beside whom, and what bounds it. Not tests: `make bench` runs them, in release, and prints.
+//!
+//! One run measures all contenders turn by turn, several rounds, so that what else the machine does falls on all alike.
+//! `backlog` is what they drain, `contenders` who they are, `raw` the limits, `report` what is said.
+
+mod backlog;
+mod contenders;
+mod gauge;
+mod growth;
+mod kafka_engine;
+mod latency;
+mod raw;
+mod report;
+
+use backlog::{Backlog, Layout, register};
+use contenders::{Arena, CONTENDERS, Contender};
+use report::Figures;
+use serde_json::json;
+use std::env;
+use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
+
+/// Rounds of the comparison.
+const ROUNDS: usize = 3;
+/// Records of the backlog, unless `TALLY_BENCH_EVENTS` says otherwise.
+const EVENTS: u64 = 1_000_000;
+
+/// Drains the same backlog (1 % invalid, 1 % duplicate, twelve partitions) by everybody, once packed and once plain.
+/// `TALLY_BENCH_ONLY=tally,raw` keeps to contenders whose names have one of these words.
+#[test]
+#[ignore = "a measurement: run `make bench`"]
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn bench_drain() {
+    if skip_without(Kafka::installed()) || skip_without(Registry::installed()) {
+        return;
+    }
+    let (kafka, registry) = (Kafka::start(), Registry::start());
+    let data = TempFolder::new("bench-clickhouse");
+    let mut clickhouse = ClickHouse::start(data.path());
+    let clickhouse_id = clickhouse.process().id();
+    let ids = register(&registry);
+    let only = env::var("TALLY_BENCH_ONLY").unwrap_or_default();
+    let takes_part = |one: &&Contender| only.split(',').any(|word| one.name.contains(word));
+    let mut documents = Vec::new();
+    for codec in env::var("TALLY_BENCH_CODECS").as_deref().unwrap_or("lz4,none").split(',') {
+        let codec = if codec == "lz4" { "lz4" } else { "none" };
+        let layout = Layout {
+            codec,
+            events: number("TALLY_BENCH_EVENTS", EVENTS),
+            partitions: 3,
+            invalid_permille: 10,
+        };
+        let backlog = Backlog::fill(&kafka, &ids, layout);
+        let rows = raw::Rows::of(&backlog, &ids);
+        let arena = Arena { clickhouse: &clickhouse, clickhouse_id, registry: registry.url(), backlog, rows };
+        let mut all: Vec<Figures> =
+            CONTENDERS.iter().filter(takes_part).map(|one| Figures::new(one.name)).collect();
+        for _ in 0..number("TALLY_BENCH_ROUNDS", ROUNDS as u64) {
+            for (one, figures) in CONTENDERS.iter().filter(takes_part).zip(&mut all) {
+                figures.push((one.run)(&arena));
+            }
+        }
+        let title = format!(
+            "{} events of {} bytes, {codec}, 12 partitions, median of {} rounds, load {}",
+            layout.events,
+            arena.backlog.event_bytes(),
+            number("TALLY_BENCH_ROUNDS", ROUNDS as u64),
+            gauge::load()
+        );
+        println!("{}", report::table(&title, &all));
+        documents.push(report::json(&title, &all));
+        report::keep(&format!("drain-{codec}.svg"), &report::plot(&title, &all));
+    }
+    let kept = report::keep("drain.json", &format!("{:#}\n", json!(documents)));
+    println!("figures and plots are in {}", kept.parent().unwrap_or(&kept).display());
+}
+
+/// A number from the environment.
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
