@@ -78,7 +78,7 @@ pub(super) struct Hub {
     /// Replays from the log that may run at once.
     pub(super) places: Arc<Places>,
     cases: RwLock<Cases>,
-    /// The generation of the ring; 0 before the first.
+    /// The generation of the ring; 0 while there is none.
     opened: watch::Sender<u64>,
     /// With it the generation: places of another one mean nothing. Taken before `bells`.
     ring: RwLock<Option<(u64, Ring)>>,
@@ -332,6 +332,7 @@ async fn follow_log(hub: Arc<Hub>) {
             Err(LogError::Evicted) => {
                 tracing::warn!("retention took what was still to be read; every stream begins anew");
                 hub.ring_mut().take();
+                hub.opened.send_replace(0); // whoever comes meanwhile waits
             }
             Err(LogError::Unavailable(error)) => {
                 let now = crate::chain(error.as_ref());
