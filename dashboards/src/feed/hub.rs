@@ -148,12 +148,15 @@ impl Hub {
         self.is_silent.load(Ordering::Acquire)
     }
 
-    /// Puts a ring in place; those of an earlier generation are told to begin anew.
+    /// Puts a ring in place; those of an earlier generation are told to begin anew, before those who wait for it come in.
     pub(super) fn open(&self, generation: u64, ring: Ring) {
         self.heard();
-        *self.ring_mut() = Some((generation, ring));
+        {
+            let mut place = self.ring_mut();
+            *place = Some((generation, ring));
+            self.bells().close_all(Close::InsufficientState);
+        }
         self.opened.send_replace(generation);
-        self.bells().close_all(Close::InsufficientState);
     }
 
     /// The generation and the ring; nothing before the log was first read.
