@@ -46,6 +46,10 @@ const commands = {
       document.dispatchEvent(new Event("visibilitychange"));
     }, on);
   },
+  /** Said of the address over TLS, where such cookies come from; loopback is trusted with them over http too. */
+  async cookie({ url, name, value }) {
+    await context.addCookies([{ url: url.replace("http:", "https:"), name, value, httpOnly: true, secure: true, sameSite: "Strict" }]);
+  },
   async offline({ on }) { await context.setOffline(on); },
   async screenshot({ window, path, width, scheme }) {
     const page = windows.get(window);

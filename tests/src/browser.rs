@@ -120,6 +120,12 @@ impl Browser {
         self.tell(&json!({ "do": "press", "window": window, "selector": selector, "key": "Enter" }));
     }
 
+    /// Gives the browser a cookie for an address, as a service sets it that signs people in: only over a way that is trusted, only
+    /// for this origin, hidden from scripts.
+    pub fn cookie(&mut self, url: &str, name: &str, value: &str) {
+        self.tell(&json!({ "do": "cookie", "url": url, "name": name, "value": value }));
+    }
+
     /// Tells a window's page that it is hidden, or shown again.
     pub fn hide(&mut self, window: &str, on: bool) {
         self.tell(&json!({ "do": "hide", "window": window, "on": on }));

@@ -78,7 +78,7 @@ pub(super) struct Hub {
     /// Replays from the log that may run at once.
     pub(super) places: Arc<Places>,
     cases: RwLock<Cases>,
-    /// The generation of the ring; 0 before the first.
+    /// The generation of the ring; 0 while there is none.
     opened: watch::Sender<u64>,
     /// With it the generation: places of another one mean nothing. Taken before `bells`.
     ring: RwLock<Option<(u64, Ring)>>,
@@ -148,12 +148,15 @@ impl Hub {
         self.is_silent.load(Ordering::Acquire)
     }
 
-    /// Puts a ring in place; those of an earlier generation are told to begin anew.
+    /// Puts a ring in place; those of an earlier generation are told to begin anew, before those who wait for it come in.
     pub(super) fn open(&self, generation: u64, ring: Ring) {
         self.heard();
-        *self.ring_mut() = Some((generation, ring));
+        {
+            let mut place = self.ring_mut();
+            *place = Some((generation, ring));
+            self.bells().close_all(Close::InsufficientState);
+        }
         self.opened.send_replace(generation);
-        self.bells().close_all(Close::InsufficientState);
     }
 
     /// The generation and the ring; nothing before the log was first read.
@@ -332,6 +335,7 @@ async fn follow_log(hub: Arc<Hub>) {
             Err(LogError::Evicted) => {
                 tracing::warn!("retention took what was still to be read; every stream begins anew");
                 hub.ring_mut().take();
+                hub.opened.send_replace(0); // whoever comes meanwhile waits
             }
             Err(LogError::Unavailable(error)) => {
                 let now = crate::chain(error.as_ref());

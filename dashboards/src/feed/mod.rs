@@ -13,7 +13,7 @@
 //! | `stream`, `replay` | one subscriber's place, live and from the log |
 //! | `cases` | which cases moderators have in work |
 //! | `ws`, `sse`, `poll`, `snapshot` | the routes; `admission`, `refusal` before them, `pulse` within; `document` describes them |
-//! | `wire` | sockets whose readers take nothing |
+//! | `wire`, `stall` | the socket under a stream; readers that take nothing |
 //! | `ledger` | who was sent what, and acknowledged it |
 //!
 //! Start at `stream.rs`. Nothing here decides about rights: `rights` does, for each event at the moment it is sent.
@@ -40,6 +40,7 @@ mod settings;
 mod sign;
 mod snapshot;
 mod sse;
+mod stall;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,7 @@ pub use log::{Batch, Bounds, EventLog, LogError, LogPartition, LogReader, Shape}
 pub use memory::VecLog;
 pub use settings::FeedSettings;
 pub use sign::{Signer, SigningKeyError, add_signing_key};
-pub use wire::{Wire, WireInfo};
+pub use wire::{Sequel, Wire, WireInfo};
 
 use axum::extract::State;
 use axum::http::header;
@@ -86,7 +87,8 @@ impl Feed {
     }
 
     /// Its routes, by their whole paths. Put no time limit on them and no compression: streams last, and compression holds
-    /// events back.
+    /// events back. Each request needs the [`WireInfo`] of its connection as an extension, and whoever serves the connection gives
+    /// the wire to the [`Sequel`] that an event stream leaves there.
     pub fn routes(&self) -> Router {
         let (router, _) = document::operations().split_for_parts();
         router.with_state(self.hub.clone())

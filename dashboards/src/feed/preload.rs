@@ -55,10 +55,25 @@ pub(super) async fn open_ring(
     Ok(reader)
 }
 
+/// How much of each partition is read back at most, so that all together are [`PRELOAD_EVENTS`]: what short ones leave of an equal
+/// share is shared by the others.
+fn share(bounds: &[Bounds]) -> i64 {
+    let mut held: Vec<i64> = bounds.iter().map(|bound| (bound.high - bound.low).max(0)).collect();
+    held.sort_unstable();
+    let (mut left, mut partitions) = (PRELOAD_EVENTS, i64::try_from(held.len()).unwrap_or(i64::MAX));
+    for events in held {
+        if events > left / partitions {
+            return left / partitions;
+        }
+        (left, partitions) = (left - events, partitions - 1);
+    }
+    PRELOAD_EVENTS // all of them are short
+}
+
 /// Where each partition is read back from: its share of [`PRELOAD_EVENTS`] before its end; one of moderation from where the
 /// store has come to, if that is earlier, since cases are loaded from there and nothing in between may be missed.
 pub(super) fn read_back_from(shape: &Shape, bounds: &[Bounds], stored: &[Position]) -> Vec<i64> {
-    let each = PRELOAD_EVENTS / i64::try_from(bounds.len().max(1)).unwrap_or(1);
+    let each = share(bounds);
     let from = shape.partitions().iter().zip(bounds).map(|(one, bound)| {
         let latest = bound.high - each;
         let is_it = |at: &&Position| at.topic_id == one.topic_id && at.partition == one.number;

@@ -53,6 +53,8 @@ pub(super) const CLIENT_FRAME_BYTES_MAX: usize = 16 * 1024;
 pub(super) const FRAMES_AT_ONCE_MAX: usize = 64;
 /// Frames of a client in one second.
 pub(super) const CLIENT_FRAMES_PER_SECOND_MAX: u32 = 50;
+/// Bytes that an event stream gathers before it writes; the last frame may go beyond.
+pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 /// Bytes that a WebSocket gathers before it writes.
 pub(super) const WRITE_BYTES: usize = 4 * 1024;
 /// Bytes that a WebSocket may hold unwritten: the largest event, escaped twice, and more than the bound of a blocked reader.

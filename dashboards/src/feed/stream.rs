@@ -68,6 +68,8 @@ pub(super) struct Stream {
     askew: Option<Box<[i64]>>,
     replay: Option<Box<Replay>>,
     told: Arc<str>,
+    /// The position of the last frame that the wire was given: behind what was told, while a write is blocked.
+    handed: Arc<str>,
     resuming: Option<Box<Resuming>>,
     accepted_ms: i64,
 }
@@ -94,8 +96,9 @@ impl Stream {
         asked: Asked,
     ) -> Result<(Stream, Opening), Close> {
         may_use(who.role, transport.route())?;
-        let line = hub.enter(who, transport)?;
+        // in this order: a ring that opens ends the streams of the one before, and those who wait for it are none of them
         hub.until_open().await?;
+        let line = hub.enter(who, transport)?;
         let (generation, shape, head, end) = {
             let ring = hub.ring();
             let (generation, ring) = ring.as_ref().ok_or(Close::LogUnavailable)?;
@@ -110,6 +113,7 @@ impl Stream {
             looked: true,
             askew: None,
             replay: None,
+            handed: told.clone(),
             told,
             resuming: None,
             accepted_ms: now_ms(),
@@ -136,6 +140,7 @@ impl Stream {
             stream.resuming = Some(Box::new(Resuming { head, last: None, passed: false }));
         }
         let cursor = stream.told.clone();
+        stream.hand(&cursor);
         Ok((stream, Opening { resync, cursor }))
     }
 
@@ -388,6 +393,16 @@ impl Stream {
     /// The position last told.
     pub(super) fn told(&self) -> &Arc<str> {
         &self.told
+    }
+
+    /// The frame that bears this position is on the wire, or will be before any other.
+    pub(super) fn hand(&mut self, cursor: &Arc<str>) {
+        self.handed = cursor.clone();
+    }
+
+    /// The position last handed over: whoever goes on there has missed nothing, also where a blocked write was given up.
+    pub(super) fn handed(&self) -> &Arc<str> {
+        &self.handed
     }
 }
 

@@ -1,15 +1,21 @@
-//! The wire under a connection: its reader's silence is noticed where it happens, at the socket.
+//! The wire under a connection: a write that nobody takes fails in time, and an answer may go on without HTTP.
 //!
-//! A stream over SSE is not asked for more once its socket takes no more, so no clock inside the stream would run then. Here one
-//! does: a write that has been blocked for the wire's patience fails, which ends the connection. `TCP_USER_TIMEOUT` would do the
-//! same without telling a reader that may still hear why, and without counting it.
+//! A body of hyper's is not asked for more once its socket takes no more, so no clock inside it would run then. Here one does: a
+//! write that has been blocked for the wire's patience fails, which ends the connection.
+//!
+//! Whoever streams for long leaves HTTP behind once the answer's head is written ([`WireInfo::body`]): hyper keeps two buffers of
+//! 8 KiB for each connection, and tells a body neither that its reader takes nothing nor that it has gone.
 
+use axum::body::{Body, Bytes};
+use futures::future::BoxFuture;
+use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,6 +23,11 @@ use tokio::time::{Sleep, sleep};
 
 /// How long a write may be blocked where nobody said otherwise, milliseconds.
 const PATIENCE_MS: u64 = 5_000;
+/// Bytes that are read, and forgotten, at once from somebody who is to say nothing more.
+const FORGOTTEN_BYTES: usize = 256;
+
+/// What goes on over a wire after the head of an answer, until its end.
+pub type Sequel = Box<dyn FnOnce(Wire) -> BoxFuture<'static, ()> + Send>;
 
 /// What a handler may set of the wire that it answers over: an extension of each request.
 #[derive(Clone)]
@@ -26,7 +37,21 @@ pub struct WireInfo {
 
 struct Set {
     patience_ms: AtomicU64,
-    stalled: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    next: Mutex<Next>,
+}
+
+/// What comes after HTTP.
+#[derive(Default)]
+struct Next {
+    sequel: Option<Sequel>,
+    /// HTTP has written all that it had.
+    is_due: bool,
+}
+
+impl Set {
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for WireInfo {
@@ -42,9 +67,23 @@ impl WireInfo {
         self.set.patience_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// What to do when that was too long; the first word stands.
-    pub(super) fn when_stalled(&self, act: impl Fn() + Send + Sync + 'static) {
-        let _ = self.set.stalled.set(Box::new(act)); // a second stream on the connection says the same
+    /// The body of an answer of which HTTP writes the head alone: then the wire is the sequel's. Where nobody asks for the body
+    /// (`HEAD`, a client that has gone) there is none.
+    pub(super) fn body(&self, sequel: Sequel) -> Body {
+        let (set, mut sequel) = (self.set.clone(), Some(sequel));
+        let never = futures::stream::poll_fn(move |_| {
+            if let Some(sequel) = sequel.take() {
+                set.next().sequel = Some(sequel);
+            }
+            Poll::<Option<std::result::Result<Bytes, Infallible>>>::Pending
+        });
+        Body::from_stream(never)
+    }
+
+    /// What goes on, once HTTP has written all that comes before it.
+    pub fn sequel(&self) -> Option<Sequel> {
+        let mut next = self.set.next();
+        if next.is_due { next.sequel.take() } else { None }
     }
 }
 
@@ -68,13 +107,29 @@ impl Wire {
     /// Over this stream; `place` is dropped with it. An upgrade takes the wire out of its HTTP connection and lasts longer than
     /// that.
     pub fn new(stream: TcpStream, place: impl Send + Sync + 'static) -> Wire {
-        let set = Set { patience_ms: AtomicU64::new(PATIENCE_MS), stalled: OnceLock::new() };
+        let set = Set { patience_ms: AtomicU64::new(PATIENCE_MS), next: Mutex::default() };
         Wire { stream, info: WireInfo { set: Arc::new(set) }, blocked: None, _place: Box::new(place) }
     }
 
     /// What handlers may set.
     pub fn info(&self) -> &WireInfo {
         &self.info
+    }
+
+    /// Ends when the peer has closed the connection or reset it. What it says until then is forgotten: after a request whose
+    /// answer ends the connection there is nothing to say. A future that is dropped loses nothing.
+    pub(super) async fn gone(&mut self) {
+        poll_fn(|cx| {
+            loop {
+                let mut bytes = [0; FORGOTTEN_BYTES]; // not held between polls: it would be in every connection's memory
+                let mut buf = ReadBuf::new(&mut bytes);
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
+                    Ok(()) if !buf.filled().is_empty() => {}
+                    Ok(()) | Err(_) => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
     }
 
     /// Starts or stops the clock by what a write gave.
@@ -89,9 +144,6 @@ impl Wire {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
                 self.blocked = None;
-                if let Some(act) = self.info.set.stalled.get() {
-                    act();
-                }
                 Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the reader takes nothing")))
             }
         }
@@ -124,7 +176,11 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // hyper comes here only when it holds nothing that is still to be written
+        let mut next = self.info.set.next();
+        next.is_due = next.sequel.is_some();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -8,10 +8,10 @@ use super::hub::Hub;
 use super::pulse::{Due, Pulse};
 use super::refusal::{NO_POSITION, Refusal, close_of};
 use super::settings::{
-    BEHIND_BYTES_MAX, BEHIND_FRAMES_MAX, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAMES_PER_SECOND_MAX,
-    CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX, FRAMES_AT_ONCE_MAX, READ_BYTES, STALL_SECONDS_MAX,
-    WRITE_BYTES, WRITE_BYTES_MAX,
+    CLIENT_FRAME_BYTES_MAX, CLIENT_FRAMES_PER_SECOND_MAX, CONNECT_SECONDS_MAX, FAREWELL_SECONDS_MAX,
+    FRAMES_AT_ONCE_MAX, READ_BYTES, STALL_SECONDS_MAX, WRITE_BYTES, WRITE_BYTES_MAX,
 };
+use super::stall::stalled;
 use super::stream::{Sending, Stream};
 use super::wire::WireInfo;
 use crate::identity::{Denied, Principal};
@@ -25,10 +25,8 @@ use axum::response::{IntoResponse, Response};
 use futures::SinkExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-/// How often a blocked write is looked at.
-const LOOK_MS: u64 = 100;
 /// How long a client may take to answer a close frame.
 const GOODBYE_MS: u64 = 1_000;
 
@@ -77,16 +75,16 @@ pub(super) async fn connect(
 
 async fn serve(mut socket: WebSocket, hub: Arc<Hub>, (known, request): (Option<Principal>, RequestInfo)) {
     let begun = Box::pin(begin(&mut socket, &hub, known, request)).await;
-    let (ended, told) = match begun {
+    let (ended, handed) = match begun {
         Ok((mut stream, pulse)) => {
             let ended = run(&mut socket, &mut stream, pulse, request).await;
-            (ended, Some(stream.told().clone()))
+            (ended, Some(stream.handed().clone()))
         }
         Err(ended) => (ended, None),
     };
     if let Some(close) = ended {
         hub.metrics.closed(close);
-        let farewell = farewell(&mut socket, close, told.as_deref());
+        let farewell = farewell(&mut socket, close, handed.as_deref());
         let _ = timeout(Duration::from_secs(FAREWELL_SECONDS_MAX), farewell).await;
     }
 }
@@ -149,22 +147,26 @@ async fn run(socket: &mut WebSocket, stream: &mut Stream, mut pulse: Pulse, requ
     }
 }
 
-async fn send(socket: &mut WebSocket, stream: &Stream, sending: Vec<Sending>) -> Result<(), Ended> {
-    let bell = &stream.line.bell;
+async fn send(socket: &mut WebSocket, stream: &mut Stream, sending: Vec<Sending>) -> Result<(), Ended> {
     for one in sending {
         let mut text = String::new();
         if let Some(end) = one.event.frame_end(one.sight, &stream.line.hub.signer) {
             frame::event(&mut text, &one.cursor, &one.prev, end);
-            write(socket, bell, text).await?;
+            write(socket, &stream.line.bell, text).await?;
+            stream.hand(&one.cursor);
         }
     }
-    flush(socket, bell).await
+    flush(socket, &stream.line.bell).await
 }
 
 async fn beat(socket: &mut WebSocket, stream: &mut Stream, pulse: &mut Pulse) -> Result<(), Ended> {
     let text = match pulse.due() {
         None => return Ok(()),
-        Some(Due::Heartbeat) => frame::heartbeat(&stream.heartbeat()),
+        Some(Due::Heartbeat) => {
+            let cursor = stream.heartbeat();
+            stream.hand(&cursor); // it passes over what was filtered, and nothing else waits
+            frame::heartbeat(&cursor)
+        }
         Some(Due::Reauth(by)) => frame::reauth(by),
         Some(Due::End(close)) => return Err(Some(close)),
     };
@@ -245,30 +247,11 @@ async fn flush(socket: &mut WebSocket, bell: &Bell) -> Result<(), Ended> {
     }
 }
 
-/// Ends when a write has been blocked for so long, or so much was left behind meanwhile, that its reader is let go; or when
-/// the stream must end for another reason.
-async fn stalled(bell: &Bell) -> Close {
-    let begun = Instant::now();
-    let (frames_before, bytes_before) = bell.rung();
-    loop {
-        sleep(Duration::from_millis(LOOK_MS)).await;
-        let (frames, bytes) = bell.rung();
-        let behind = frames.saturating_sub(frames_before) > BEHIND_FRAMES_MAX
-            || bytes.saturating_sub(bytes_before) > BEHIND_BYTES_MAX;
-        if let Some(close) = bell.close() {
-            return close;
-        }
-        if behind || begun.elapsed() >= Duration::from_secs(STALL_SECONDS_MAX) {
-            return Close::SlowConsumer;
-        }
-    }
-}
-
 /// Says why, and waits a moment for the client to have heard it: a socket that is closed over unread input forgets its output.
-async fn farewell(socket: &mut WebSocket, close: Close, told: Option<&str>) {
+async fn farewell(socket: &mut WebSocket, close: Close, handed: Option<&str>) {
     let frame = CloseFrame { code: close.code(), reason: close.word().into() };
     let said = async {
-        socket.feed(Message::Text(frame::goaway(close, told).into())).await?;
+        socket.feed(Message::Text(frame::goaway(close, handed).into())).await?;
         socket.send(Message::Close(Some(frame))).await
     };
     if said.await.is_ok() {

@@ -1,14 +1,17 @@
 //! Sockets: taken one by one up to a bound, each with its own bounds of time, and ended in good order.
 
 use super::metrics::ServiceMetrics;
-use crate::feed::Wire;
+use crate::feed::{Sequel, Wire};
 use crate::request::Peer;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,8 +27,9 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// noticed earlier, by its wire.
 const UNACKNOWLEDGED_MS_MAX: u64 = 15_000;
 /// Bytes that the system may hold for a connection beside those on their way. Without a bound it takes megabytes, and lets the
-/// writer go on only once a third of them is gone: a reader that is slow but steady would look like one that takes nothing.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// writer go on only once a third of them is gone: a reader that is slow but steady would look like one that takes nothing. With
+/// it the writer goes on once half of them are gone.
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 /// After the system refused a connection (too many files open, say).
 const PAUSE_MS: u64 = 100;
 
@@ -101,29 +105,46 @@ async fn connection((stream, peer): (TcpStream, Peer), place: Place, app: Router
     let _ = socket.set_tcp_nodelay(true); // a socket that is gone already shows so below
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(UNACKNOWLEDGED_MS_MAX)));
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    // boxed: what HTTP needs is given back once a stream has left it
+    if let Some((wire, sequel)) = Box::pin(http((Wire::new(stream, place), peer), app, stop)).await {
+        sequel(wire).await;
+    }
+}
+
+/// Speaks HTTP over a wire until its end, or until an answer goes on by itself: then what does so, and the wire for it.
+async fn http((wire, peer): (Wire, Peer), app: Router, stop: CancellationToken) -> Option<(Wire, Sequel)> {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEAD_S_MAX))
         .max_buf_size(HEAD_BYTES_MAX);
-    let wire = Wire::new(stream, place);
     let info = wire.info().clone();
+    let told = info.clone();
     let app = app.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(info.clone());
+        request.extensions_mut().insert(told.clone());
         request.extensions_mut().insert(peer);
         request
     });
-    let connection =
+    let mut connection =
         server.serve_connection(TokioIo::new(wire), TowerToHyperService::new(app)).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut stopped = pin!(stop.cancelled());
+    let mut is_stopping = false;
+    let sequel = poll_fn(|cx| {
+        if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                Poll::Ready(None)
+            }
+            Poll::Pending => info.sequel().map_or(Poll::Pending, |sequel| Poll::Ready(Some(sequel))),
+        }
+    });
+    let sequel = sequel.await?;
+    let parts = connection.into_parts()?;
+    Some((parts.io.into_inner(), sequel))
 }

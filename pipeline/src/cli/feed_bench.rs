@@ -3,6 +3,7 @@
 
 mod account;
 mod faults;
+mod memory;
 mod proxy;
 mod publisher;
 mod report;
@@ -14,6 +15,7 @@ use super::feed_client::{End, Line, Signatures, Transport};
 use account::{Audience, Latencies, Publication};
 use anyhow::{Context, bail};
 use faults::{Fault, Faults};
+use memory::Memory;
 use proxy::Proxy;
 use report::{Quantiles, Report, Revoked, Struck};
 use service::Usage;
@@ -54,6 +56,9 @@ pub(crate) struct FeedBenchArgs {
     /// What goes wrong: cut, swallow, stall, kill, roll, revoke, with commas between; `none` for a run without faults.
     #[arg(long, default_value = "cut,swallow,stall,kill,roll,revoke", value_name = "LIST", value_parser = faults_of)]
     faults: FaultList,
+    /// How many readers stall at once, by the fault of that name; half of them on each transport where both are used.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    stalled: u32,
     /// Same seed, same choice of whom a fault strikes.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -243,12 +248,15 @@ async fn measure(
         seconds: args.seconds,
         cuts: args.cuts,
         seed: args.seed,
+        stalled: args.stalled as usize,
         subscribers: steady.to_vec(),
         revocable: revoked.to_vec(),
         shared: Arc::clone(&shared),
         proxy,
         service: Arc::clone(&world.service),
         store: world.store(),
+        stalls: Default::default(),
+        slow_closes: Default::default(),
         struck: Default::default(),
     };
     let began = Instant::now();
@@ -257,6 +265,7 @@ async fn measure(
     let seconds = began.elapsed().as_secs_f64();
     let after = world.service.lock().await.usage();
     let slow_closes = world.service.lock().await.slow_closes().await;
+    let slow_closes = slow_closes.map(|closes| closes + faults.slow_closes.load(Ordering::Relaxed));
     let revoked = look_at_revoked(&shared, revoked).await?;
     stop.cancel();
     for task in running {
@@ -274,7 +283,7 @@ async fn measure(
         &shared,
         steady,
         &faults,
-        Summary { published, seconds, cpu, connection_bytes, peak: world.peak(), slow_closes, revoked },
+        Summary { published, seconds, cpu, connection_bytes, memory: &world.memory, slow_closes, revoked },
     ))
 }
 
@@ -387,18 +396,18 @@ async fn look_at_revoked(shared: &Shared, revoked: &[Arc<Subscriber>]) -> anyhow
 }
 
 /// What is known at the end of a run beside the counters.
-struct Summary {
+struct Summary<'a> {
     published: u64,
     seconds: f64,
     cpu: Option<f64>,
     connection_bytes: Option<u64>,
-    peak: Option<u64>,
+    memory: &'a Memory,
     slow_closes: Option<u64>,
     revoked: Vec<Revoked>,
 }
 
-fn sum_up(shared: &Shared, steady: &[Arc<Subscriber>], faults: &Faults, summary: Summary) -> Report {
-    let Summary { published, seconds, cpu, connection_bytes, peak, slow_closes, revoked } = summary;
+fn sum_up(shared: &Shared, steady: &[Arc<Subscriber>], faults: &Faults, summary: Summary<'_>) -> Report {
+    let Summary { published, seconds, cpu, connection_bytes, memory, slow_closes, revoked } = summary;
     let counts = &shared.counts;
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let missing = steady.iter().map(|one| one.page().missing(&shared.publication, published)).sum();
@@ -432,6 +441,7 @@ fn sum_up(shared: &Shared, steady: &[Arc<Subscriber>], faults: &Faults, summary:
         stopped: steady.iter().filter(|one| one.stopped.load(Ordering::Relaxed) != 0).count(),
         slow_closes,
         connection_bytes,
-        service_peak_bytes: peak,
+        service_peak_bytes: memory.peak(),
+        stalled_bytes: faults.stalled_bytes(memory),
     }
 }

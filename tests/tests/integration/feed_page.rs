@@ -275,6 +275,64 @@ fn where_websockets_are_blocked_other_ways_are_found() {
     assert_eq!(without_network(browser.errors()), Vec::<String>::new());
 }
 
+/// Scenario: a page of somebody's own uses the browser's `EventSource`, without a script of ours: first without the cookie, then
+/// with it; the connection is cut, and the service says goodbye, while events are published.
+/// Guarantees: nobody is let in without the cookie; with it the browser itself comes back to where it was, by its
+/// `Last-Event-ID`: everything came, each once; scripts cannot read the cookie.
+#[test]
+fn the_browsers_own_event_source_resumes_with_the_cookie() {
+    if skip() {
+        return;
+    }
+    const OPEN: &str = r#"
+        Object.assign(window, { got: [], hellos: [], ends: [], wrong: [], refused: false });
+        window.source = new EventSource(new URL("feed/sse?cursor=now", document.baseURI));
+        const heard = (op, act) => window.source.addEventListener(op, (event) => {
+            const frame = JSON.parse(event.data);
+            if (frame.op !== op || (op !== "goaway" && event.lastEventId !== frame.cursor)) window.wrong.push(event.data);
+            act(frame);
+        });
+        heard("hello", (frame) => window.hellos.push(frame.recovered));
+        heard("event", (frame) => window.got.push(JSON.parse(frame.payload).id));
+        heard("heartbeat", () => {});
+        heard("goaway", (frame) => window.ends.push(frame.code));
+        window.source.onerror = () => { window.refused = window.source.readyState === EventSource.CLOSED; };
+        return true;
+    "#;
+    const HELLOS: &str = "return window.hellos.length >= argument && window.hellos.every(Boolean)";
+    let mut scene = Scene::new("source");
+    let mut browser = Browser::start();
+    browser.open("own", &scene.page());
+    browser.eval("own", OPEN, &Value::Null);
+    browser.wait_for("own", SOON, "return window.refused && window.hellos.length === 0", &Value::Null);
+    assert!(browser.errors().iter().all(|error| error.contains("401")), "and nothing else is wrong");
+
+    browser.cookie(&scene.proxy.url(), "__Host-tally", &scene.token(600));
+    browser.eval("own", OPEN, &Value::Null);
+    browser.wait_for("own", SOON, HELLOS, &json!(1));
+    let all = scene.publish(10);
+    browser.wait_for("own", SOON, GOT, &json!(all));
+    assert_eq!(browser.eval("own", "return document.cookie", &Value::Null), "");
+
+    scene.proxy.cut();
+    scene.publish(10);
+    browser.wait_for("own", SOON, HELLOS, &json!(2));
+    let all = scene.publish(10);
+    browser.wait_for("own", SOON, GOT, &json!(all));
+
+    scene.service.tally.sigterm();
+    browser.wait_for("own", SOON, "return JSON.stringify(window.ends) === '[4200]'", &Value::Null);
+    scene.service.tally.expect_success(SOON);
+    scene.publish(10);
+    let address = scene.service.address.to_string();
+    scene.service = scene.desk.serve_on(&scene.stage, &address, &[]);
+    browser.wait_for("own", SOON, HELLOS, &json!(3));
+    let all = scene.publish(10);
+    browser.wait_for("own", SOON, GOT, &json!(all));
+    assert_eq!(browser.eval("own", "return window.wrong", &Value::Null), json!([]));
+    assert_eq!(without_network(browser.errors()), Vec::<String>::new());
+}
+
 /// Scenario: somebody between service and browser alters payloads, once and always; in one window the browser's own
 /// cryptography knows no Ed25519.
 /// Guarantees: what was altered is never shown; what is asked for again and comes whole is; what does not is counted, said,

@@ -1,6 +1,6 @@
 //! How the feed opens, and what it does while the log is away.
 
-use super::replays::{events, hub, stream};
+use super::replays::{events, hub, ring_at_the_end, stream, unopened};
 use super::{block_on, log, publish};
 use crate::feed::Feed;
 use crate::feed::frame::Close;
@@ -8,6 +8,7 @@ use crate::feed::log::{Batch, Bounds, EventLog, LogError, LogPartition, LogReade
 use crate::feed::memory::VecLog;
 use crate::feed::preload::read_back_from;
 use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally_queries::feed::Position;
 use tally_schemas::Topic;
@@ -110,6 +111,30 @@ fn a_log_that_is_away_does_not_look_idle() {
     });
 }
 
+/// Scenario: somebody comes while the service has not read the log yet, another comes after; later the log turns out to be
+/// another one.
+/// Guarantees: the one who waited is let in as if it had come later, and stays; the streams of a ring that is replaced end.
+#[test]
+fn who_waits_for_the_opening_is_not_closed_by_it() {
+    block_on(async {
+        let log = log();
+        let hub = unopened(&log, 8);
+        let shape = Arc::new(log.shape().await.expect("a shape"));
+        let waiting = tokio::spawn({
+            let (hub, shape) = (hub.clone(), shape.clone());
+            async move { stream(&hub, &shape, 0, "").await }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished(), "nothing is open yet");
+        hub.open(1, ring_at_the_end(&log, &shape).await);
+        let mut waited = timeout(SOON, waiting).await.expect("in time").expect("a stream");
+        assert!(timeout(Duration::from_millis(300), waited.next(1)).await.is_err(), "it stays");
+        hub.open(2, ring_at_the_end(&log, &shape).await);
+        let ended = timeout(SOON, waited.next(1)).await.expect("in time");
+        assert_eq!(ended.err(), Some(Close::InsufficientState));
+    });
+}
+
 /// Scenario: partitions of two topics; the store lags behind what is read back, is ahead of it, lags behind retention, or has
 /// never seen the partition.
 /// Guarantees: moderation is read from the store's position on, if that is earlier, and never before what is retained; what
@@ -142,4 +167,23 @@ fn cases_miss_nothing_between_the_store_and_the_ring() {
     };
     let moderation = [at(cases, 0), at(cases, 1), at(cases, 2), at(cases, 3)];
     assert_eq!((moderation, at(tasks, 0)), ([70_000, 96_000, 60_000, 60_000], 96_000));
+}
+
+/// Scenario: three partitions of tasks; one holds little, two hold much; then all hold little.
+/// Guarantees: all of what is short is read back, and what it leaves of its share goes to the others, not beyond the whole.
+#[test]
+fn what_short_partitions_leave_is_read_back_of_the_others() {
+    let part = |number| LogPartition {
+        contract: Topic::Task,
+        topic: "t".to_owned(),
+        topic_id: Uuid::from_u128(3),
+        number,
+    };
+    let shape = Shape::new((0..3).map(part).collect());
+    let from = |held: [i64; 3]| {
+        let bounds: Vec<Bounds> = held.iter().map(|held| Bounds { low: 50, high: 50 + held }).collect();
+        read_back_from(&shape, &bounds, &[])
+    };
+    assert_eq!(from([100_000, 2_000, 60_000]), [91_050, 50, 51_050]); // 9,000 of each that has them
+    assert_eq!(from([10, 0, 7_000]), [50, 50, 50]);
 }

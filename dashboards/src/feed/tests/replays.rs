@@ -95,6 +95,20 @@ pub(super) fn events(each: usize, users: &[u8]) -> Vec<Said> {
 
 /// A hub whose ring is empty and stands at the log's end, so that whatever was published before lies behind it.
 pub(super) async fn hub<L: EventLog + Clone>(log: &L, replays_max: usize) -> (Arc<Hub>, Arc<Shape>) {
+    let hub = unopened(log, replays_max);
+    let shape = Arc::new(log.shape().await.expect("a shape"));
+    hub.open(1, ring_at_the_end(log, &shape).await);
+    (hub, shape)
+}
+
+/// An empty ring at the log's end.
+pub(super) async fn ring_at_the_end(log: &impl EventLog, shape: &Arc<Shape>) -> Ring {
+    let head = log.bounds(shape).await.expect("bounds").iter().map(|bound| bound.high).collect();
+    Ring::new(shape.clone(), head, RingBounds { events_max: 1_000, bytes_max: usize::MAX })
+}
+
+/// A hub that has not read its log yet.
+pub(super) fn unopened<L: EventLog + Clone>(log: &L, replays_max: usize) -> Arc<Hub> {
     let client = clickhouse::Client::default().with_url("http://127.0.0.1:9"); // nothing here asks it and waits
     let keys = KeySource::Local(vec![generate_key().1]);
     let settings = Settings { issuer: "i".to_owned(), audience: "a".to_owned(), keys };
@@ -110,12 +124,7 @@ pub(super) async fn hub<L: EventLog + Clone>(log: &L, replays_max: usize) -> (Ar
         read: ReadLimits { execution_s_max: 1, result_rows_max: 1, memory_bytes_max: 1 },
     };
     let settings = FeedSettings { replays_max, ..FeedSettings::default() };
-    let hub = Hub::new(parts, settings, CancellationToken::new());
-    let shape = Arc::new(log.shape().await.expect("a shape"));
-    let head = log.bounds(&shape).await.expect("bounds").iter().map(|bound| bound.high).collect();
-    let limits = RingBounds { events_max: 1_000, bytes_max: usize::MAX };
-    hub.open(1, Ring::new(shape.clone(), head, limits));
-    (hub, shape)
+    Hub::new(parts, settings, CancellationToken::new())
 }
 
 pub(super) async fn stream(hub: &Arc<Hub>, shape: &Arc<Shape>, user: u8, from: &str) -> Stream {

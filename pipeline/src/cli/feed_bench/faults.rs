@@ -1,14 +1,15 @@
 //! What goes wrong on purpose, when, and for whom.
 
+use super::memory::{Around, Memory};
 use super::proxy::{Fate, Proxy};
 use super::service::Service;
-use super::subscriber::{Shared, Subscriber};
+use super::subscriber::{STALL, Shared, Subscriber};
 use anyhow::Context;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tally_pipeline::simulate::now_micros;
 use tally_queries::revocations::{Revocation, RevocationKind, revoke};
 use tokio::sync::Mutex;
@@ -75,6 +76,8 @@ pub(super) struct Faults {
     /// How many connections are cut.
     pub(super) cuts: u64,
     pub(super) seed: u64,
+    /// How many readers stall at once.
+    pub(super) stalled: usize,
     pub(super) subscribers: Vec<Arc<Subscriber>>,
     /// Subscribers that are there to be revoked.
     pub(super) revocable: Vec<Arc<Subscriber>>,
@@ -83,6 +86,10 @@ pub(super) struct Faults {
     pub(super) service: Arc<Mutex<Service>>,
     /// Where revocations are kept.
     pub(super) store: Option<clickhouse::Client>,
+    /// When readers began to stall.
+    pub(super) stalls: std::sync::Mutex<Vec<Instant>>,
+    /// Slow readers that processes let go which were killed later.
+    pub(super) slow_closes: AtomicU64,
     /// How often each struck.
     pub(super) struck: [AtomicU64; Fault::ALL.len()],
 }
@@ -99,6 +106,13 @@ impl Faults {
     /// How often a fault has struck.
     pub(super) fn times(&self, fault: Fault) -> u64 {
         self.struck[fault as usize].load(Ordering::Relaxed)
+    }
+
+    /// What the service's memory did while readers stalled, where it rose the most.
+    pub(super) fn stalled_bytes(&self, memory: &Memory) -> Option<Around> {
+        let stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
+        let around = stalls.iter().filter_map(|from| memory.around(*from, *from + STALL));
+        around.max_by_key(|around| around.peak.saturating_sub(around.before))
     }
 
     /// Strikes until the run is over.
@@ -171,14 +185,16 @@ impl Faults {
         tracing::info!(fault = fault.name(), "a fault strikes");
         match fault {
             Fault::Stall => {
-                // one of each transport: they stand alternately
-                for one in self.subscribers.iter().take(2) {
+                self.stalls.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                // of each transport: they stand alternately
+                for one in self.subscribers.iter().take(self.stalled) {
                     one.stall.notify_one();
                     self.count(fault);
                 }
             }
             Fault::Kill => {
                 let mut service = self.service.lock().await;
+                self.slow_closes.fetch_add(service.slow_closes().await.unwrap_or(0), Ordering::Relaxed);
                 service.kill().await?;
                 tokio::time::sleep(DOWN).await;
                 let back = self.shared.publication.now_ns(); // measured from the start of the new process on

@@ -1,6 +1,7 @@
 //! What a run found, for people and for machines.
 
 use super::faults::Fault;
+use super::memory::Around;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -91,8 +92,10 @@ pub(super) struct Report {
     pub(super) revoked: Vec<Revoked>,
     /// Subscribers that were told not to come again, and should not have been.
     pub(super) stopped: usize,
-    /// Readers that the service let go because they took nothing, since it was started last.
+    /// Readers that the service let go because they took nothing.
     pub(super) slow_closes: Option<u64>,
+    /// The service's memory around the stall that took the most.
+    pub(super) stalled_bytes: Option<Around>,
     pub(super) connection_bytes: Option<u64>,
     pub(super) service_peak_bytes: Option<u64>,
 }
@@ -137,7 +140,12 @@ impl Report {
             line(struck.fault, format!("{} times{caught_up}", struck.times));
         }
         if let Some(closes) = self.slow_closes.filter(|closes| *closes > 0) {
-            line("slow readers", format!("{closes} let go by the service since its last start"));
+            line("slow readers", format!("{closes} let go by the service with 4102"));
+        }
+        if let Some(Around { before, peak, after }) = self.stalled_bytes {
+            let [before, peak, after] = [before, peak, after].map(|bytes| bytes >> 20);
+            let said = format!("{before} MiB resident before, {peak} at most, {after} at the end of the run");
+            line("memory while stalled", said);
         }
         for one in &self.revoked {
             let Revoked { transport, closed_with, late_events, replay_closed_with } = one;

@@ -1,5 +1,6 @@
 //! What the bench runs on: an in-process broker, the embedded ClickHouse and a service of its own, or yours.
 
+use super::memory::Memory;
 use super::service::Service;
 use super::{AUDIENCE, FeedBenchArgs, ISSUER};
 use crate::cli::store::{self, Opened};
@@ -7,8 +8,7 @@ use anyhow::Context;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_dashboards::identity::{Minter, generate_key};
 use tally_pipeline::config::Kafka;
 use tally_schemas::Topic;
@@ -29,7 +29,7 @@ pub(super) struct World {
     pub(super) service: Arc<Mutex<Service>>,
     pub(super) kafka: Kafka,
     pub(super) minter: Minter,
-    peak_bytes: Arc<AtomicU64>,
+    pub(super) memory: Arc<Memory>,
     _looking: DropGuard,
     store: Option<Opened>,
     _cluster: Option<MockCluster<'static, DefaultProducerContext>>,
@@ -75,13 +75,13 @@ impl World {
             }
         };
         let service = Arc::new(Mutex::new(service));
-        let (peak_bytes, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-        tokio::spawn(look(Arc::clone(&service), Arc::clone(&peak_bytes), stop.clone()));
+        let (memory, stop) = (Arc::new(Memory::default()), CancellationToken::new());
+        tokio::spawn(look(Arc::clone(&service), Arc::clone(&memory), stop.clone()));
         Ok(World {
             service,
             kafka,
             minter,
-            peak_bytes,
+            memory,
             _looking: stop.drop_guard(),
             store,
             _cluster: cluster,
@@ -92,11 +92,6 @@ impl World {
     /// The store, where it is known.
     pub(super) fn store(&self) -> Option<clickhouse::Client> {
         self.store.as_ref().map(|opened| opened.store.client().clone())
-    }
-
-    /// The most memory that the service was seen with; `None` where it is not ours.
-    pub(super) fn peak(&self) -> Option<u64> {
-        Some(self.peak_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     /// Stops what was started.
@@ -114,10 +109,11 @@ impl World {
     }
 }
 
-async fn look(service: Arc<Mutex<Service>>, peak_bytes: Arc<AtomicU64>, stop: CancellationToken) {
+/// Nothing is seen of a service that is not ours.
+async fn look(service: Arc<Mutex<Service>>, memory: Arc<Memory>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Some(usage) = service.lock().await.usage() {
-            peak_bytes.fetch_max(usage.resident_bytes, Ordering::Relaxed);
+            memory.note(Instant::now(), usage.resident_bytes);
         }
         tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = stop.cancelled() => {} }
     }

@@ -83,8 +83,8 @@ fn assert_within(frames: &[serde_json::Value], elapsed: Duration) {
 
 /// Scenario: a reader over WebSocket and one over SSE stop reading while thousands of events of theirs are published; another
 /// subject listens meanwhile. Later both resume from the last cursor that they read.
-/// Guarantees: the WebSocket is let go with 4102, the SSE connection ends, both are counted; the other subject loses nothing;
-/// the resumes are complete.
+/// Guarantees: each is let go with 4102, told where to go on, and counted; the other subject loses nothing; the resumes are
+/// complete.
 #[test]
 fn a_stalled_reader_is_let_go_and_resumes_without_loss() {
     if skip_without(Kafka::real()) {
@@ -101,22 +101,25 @@ fn a_stalled_reader_is_let_go_and_resumes_without_loss() {
     }
     let slow = "tally_feed_closes_total{reason=\"slow_consumer\"}";
     let mut published = 0;
-    let mut publish_until_counted = |closes: f64| {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while service.metric(slow) < closes {
-            assert!(Instant::now() < deadline, "a stalled reader is counted after {published} events");
-            publisher.publish(Topic::Task, &progress("user-1", published, 500));
-            publisher.publish(Topic::Task, &progress("user-2", 500_000 + published / 500, 1));
-            published += 500;
-        }
-    };
-    publish_until_counted(1.0);
-    // it has some seconds to come back and hear why
-    let (read, end) = ws.rest(SOON);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while service.metric(slow) < 2.0 {
+        assert!(Instant::now() < deadline, "a stalled reader is counted after {published} events");
+        publisher.publish(Topic::Task, &progress("user-1", published, 500));
+        publisher.publish(Topic::Task, &progress("user-2", 500_000 + published / 500, 1));
+        published += 500;
+    }
+    // they have some seconds to come back and hear why
+    let ((read, end), (read_sse, end_sse)) = std::thread::scope(|scope| {
+        let over_sse = scope.spawn(|| sse.rest(SOON));
+        (ws.rest(SOON), over_sse.join().expect("a reader"))
+    });
     assert_eq!((code_of(&read), end), (4102, Heard::Closed(4102)));
-    publish_until_counted(2.0);
-    let (read_sse, end) = sse.rest(SOON);
-    assert_eq!(end, Heard::Gone);
+    assert_eq!((code_of(&read_sse), end_sse), (4102, Heard::Gone));
+    for read in [&read, &read_sse] {
+        let last = read.iter().rfind(|frame| frame["op"] == "event").expect("events before the stall");
+        let goaway = read.iter().rfind(|frame| frame["op"] == "goaway").expect("a goaway");
+        assert_eq!(goaway["cursor"], last["cursor"], "nobody is told of a position that was not reached");
+    }
     calm.events(published / 500);
     for (read, mut again) in [(read, true), (read_sse, false)].map(|(read, over_sse)| {
         let events: Vec<Event> = read.iter().filter(|frame| frame["op"] == "event").map(Event::of).collect();

@@ -3,6 +3,7 @@
 mod bounds;
 mod delivery;
 mod ends;
+mod keys;
 mod ledger;
 mod resume;
 mod routes;

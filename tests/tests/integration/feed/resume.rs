@@ -6,6 +6,7 @@ use std::time::Duration;
 use tally_dashboards::identity::Role;
 use tally_schemas::Topic;
 use tally_tests::feed::{Desk, Event, Frames, Heard, Publisher, Service};
+use tally_tests::stage::PARTITIONS;
 use tally_tests::{Kafka, Stage, eventually, skip_without};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -176,6 +177,49 @@ fn what_cannot_be_resumed_is_said() {
     }
     refused(&small, &token, &start, "evicted");
     refused(&small, &token, &ahead(&start), "ahead");
+}
+
+/// Scenario: the tasks' topic is deleted and created again while a service serves streams over both transports; the new one gets
+/// fewer events than the old one had.
+/// Guarantees: each stream is ended, to be resumed; the old cursor is refused as foreign everywhere, though its offsets exist
+/// again; all of the new topic is there for whoever begins anew, from the past and live, and nothing of the old one.
+#[test]
+fn a_topic_created_anew_is_another_log() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let (stage, desk) = (Stage::shared("feedanew"), Desk::default());
+    let service = desk.serve(&stage, &[]);
+    let token = desk.pass(Role::Buyer, "user-1");
+    let (mut ws, mut sse) = (service.ws(&token, "now"), service.sse(&token, "now"));
+    ws.frame("hello");
+    sse.frame("hello");
+    Publisher::to(&stage).publish(Topic::Task, &progress("user-1", 0, 300));
+    let (over_ws, over_sse) = (ws.events(300), sse.events(300));
+    assert_eq!((set(&over_ws), set(&over_sse)), (numbers(0, 300), numbers(0, 300)));
+    let cursor = over_ws[29].cursor.clone();
+
+    let topic = stage.topic(Topic::Task);
+    stage.kafka.delete_topic(&topic);
+    stage.kafka.create_topic(&topic, PARTITIONS, &[]);
+    let ended = [ws.rest(SOON), sse.rest(SOON)];
+    for (frames, end) in &ended {
+        let last = frames.last().expect("a goaway");
+        // 4103 where the topic was gone for longer than a log may be silent
+        assert!(last["code"] == 4203 || last["code"] == 4103, "{last} {end:?}");
+        assert_eq!(last["reconnect"], true);
+        assert!(frames.iter().all(|frame| frame["op"] != "event"), "{frames:?}");
+    }
+    Publisher::to(&stage).publish(Topic::Task, &progress("user-1", 1_000, 200));
+    eventually(SOON, "a service that serves the new topic", || {
+        let (status, body) = service.get(&format!("/feed/events?after={cursor}"), &token);
+        (status == 410).then_some(body)
+    });
+    refused(&service, &token, &cursor, "foreign");
+    let (mut ws, mut sse) = (service.ws(&token, "earliest"), service.sse(&token, "earliest"));
+    assert_eq!((set(&ws.events(200)), set(&sse.events(200))), (numbers(1_000, 200), numbers(1_000, 200)));
+    Publisher::to(&stage).publish(Topic::Task, &progress("user-1", 2_000, 20));
+    assert_eq!((set(&ws.events(20)), set(&sse.events(20))), (numbers(2_000, 20), numbers(2_000, 20)));
 }
 
 /// The same log, a million offsets later in its first partition: written by hand after the cursor's description.
