@@ -3,6 +3,7 @@
 //!
 //! The body is private to the crate, so its module is compiled in here; nothing is made public for a clock.
 
+#[cfg_attr(test, expect(unused_imports, reason = "a bench runs no tests of the module"))]
 #[path = "../src/body.rs"]
 mod body;
 

@@ -64,7 +64,7 @@ pub(crate) async fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
         C::Export(args) => export::run(args).await,
         C::History(args) => history::run(args).await,
         C::SelfTest(args) => Box::pin(self_test::run(args)).await,
-        C::Watch(args) => watch::run(args).await,
+        C::Watch(args) => Box::pin(watch::run(args)).await,
         C::Worker(args) => worker::run(args).await,
     }
 }

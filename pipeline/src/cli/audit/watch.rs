@@ -211,7 +211,7 @@ impl Closed {
 
     /// Oldest first: windows that were never judged, at most so many a round, and those of the look-back. What does not depend on its
     /// window is judged again for the last one alone.
-    fn to_judge(&self, judged: &BTreeSet<i64>, look_back: Option<i64>, windowed: bool) -> Vec<(i64, i64)> {
+    fn to_judge(self, judged: &BTreeSet<i64>, look_back: Option<i64>, windowed: bool) -> Vec<(i64, i64)> {
         let count = usize::try_from((self.end - self.first) / self.length).unwrap_or(0);
         let starts = (0_i64..).map(|n| self.first + n * self.length).take(count);
         let from = look_back.map_or(i64::MAX, |back| match windowed {

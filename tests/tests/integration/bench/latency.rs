@@ -27,7 +27,10 @@ const DRAIN: Duration = Duration::from_secs(60);
 
 /// When each record was handed to the producer, by topic, partition and offset.
 #[derive(Clone, Default)]
-struct Sent(Arc<Mutex<HashMap<(String, i32), Vec<Instant>>>>);
+struct Sent(Arc<Mutex<ByPartition>>);
+
+/// By topic and partition: when the record of each offset was handed to the producer.
+type ByPartition = HashMap<(String, i32), Vec<Instant>>;
 
 impl ClientContext for Sent {}
 
