@@ -95,7 +95,9 @@ impl Auditor {
             Source::ClickHouse(client) => {
                 catalog::register_clickhouse(&context, client, &snapshot, &progress)?;
             }
-            Source::Parquet(place) => catalog::register_parquet(&context, place)?,
+            Source::Parquet(place) => {
+                catalog::register_parquet(&context, place, limits.memory_bytes_max.is_none())?;
+            }
         }
         context.register_table("heads", Arc::new(heads(&snapshot)?))?;
         context.register_table("beyond", Arc::new(beyond(&snapshot)?))?;

@@ -178,25 +178,26 @@ fn differing(written: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> 
     wrong.take(FILES_NAMED_MAX).collect()
 }
 
-/// Makes every table of an export known to a session.
+/// Makes every table of an export known to a session. With `views` texts stay in the pages of the file, which is faster; but what sorts
+/// under a limit of memory would count the whole page for each few rows of it.
 ///
 /// # Errors
 /// Where a name is taken.
-pub fn register(context: &SessionContext, place: &Place) -> Result<(), ParquetError> {
+pub fn register(context: &SessionContext, place: &Place, views: bool) -> Result<(), ParquetError> {
     place.register(context);
     for table in tables() {
-        context.register_table(table.name, Arc::new(listing(place, table)?))?;
+        context.register_table(table.name, Arc::new(listing(place, table, views)?))?;
     }
     Ok(())
 }
 
-fn listing(place: &Place, table: &Table) -> Result<ListingTable, ParquetError> {
+fn listing(place: &Place, table: &Table, views: bool) -> Result<ListingTable, ParquetError> {
     let url = ListingTableUrl::parse(place.url(&format!("{}/", table.name)))?;
-    let mut options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let format = ParquetFormat::default().with_force_view_types(views);
+    let mut options = ListingOptions::new(Arc::new(format)).with_file_extension(".parquet");
     let (schema, own) = (table.schema(), |field: &&Arc<Field>| !table.bucketed || field.name() != BUCKET);
-    // texts as views: short ones are compared in place, and none is copied out of its page
     let seen = |field: &Arc<Field>| match field.data_type() {
-        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, true),
+        DataType::Utf8 if views => Field::new(field.name(), DataType::Utf8View, true),
         _ => field.as_ref().clone(),
     };
     let schema = Arc::new(Schema::new(schema.fields().iter().filter(own).map(seen).collect::<Vec<_>>()));
