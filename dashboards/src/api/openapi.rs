@@ -42,9 +42,12 @@ pub fn document() -> OpenApi {
     components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
     document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
-        for operation in operations_of(item) {
+        for (method, operation) in operations_of(item) {
             match path.starts_with("/api/") {
-                true => complete(path, operation),
+                true => {
+                    operation.operation_id = Some(id(method, path));
+                    complete(path, operation);
+                }
                 false => problems(operation, crate::feed::problems(path)),
             }
         }
@@ -52,8 +55,16 @@ pub fn document() -> OpenApi {
     document
 }
 
-fn operations_of(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut)
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let both = [("get", &mut item.get), ("post", &mut item.post)];
+    both.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// The name of an operation in clients that are made from the document: unique, and the same as long as its path is.
+fn id(method: &str, path: &str) -> String {
+    let words = path.trim_start_matches("/api/v1/").split(['/', '{', '}', '-', '.']);
+    let words: Vec<&str> = std::iter::once(method).chain(words).filter(|word| !word.is_empty()).collect();
+    words.join("_")
 }
 
 /// What every operation has: CSV beside a page, 304 beside 200, and the problems that may come instead.
@@ -109,7 +120,7 @@ mod tests {
     #[test]
     fn router_document_and_rights_have_the_same_routes() {
         let document = document();
-        let mut stated = BTreeSet::new();
+        let (mut stated, mut ids) = (BTreeSet::new(), BTreeSet::new());
         for (path, item) in &document.paths.paths {
             for (method, operation) in [
                 ("GET", &item.get),
@@ -127,6 +138,7 @@ mod tests {
                         "{path}"
                     );
                     stated.insert((method.to_owned(), path.clone()));
+                    assert!(ids.insert(operation.operation_id.clone()), "{path}: its id is that of another");
                 }
             }
         }
