@@ -32,9 +32,12 @@ impl RequestInfo {
 /// written. The other end of the connection where there are no proxies, or where the header does not say.
 fn client(peer: IpAddr, headers: &HeaderMap, proxies: u32) -> IpAddr {
     let Some(back) = (proxies as usize).checked_sub(1) else { return peer };
-    let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-    hops.iter().rev().nth(back).and_then(|hop| address(hop)).unwrap_or(peer)
+    // a hop that is no text is a hop still: those behind it keep their places
+    let lines =
+        headers.get_all(FORWARDED_FOR).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let hops: Vec<&[u8]> = lines.collect();
+    let hop = hops.iter().rev().nth(back).and_then(|hop| std::str::from_utf8(hop).ok());
+    hop.and_then(|hop| address(hop.trim())).unwrap_or(peer)
 }
 
 /// An address, with or without a port.
@@ -46,7 +49,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::client;
-    use axum::http::HeaderMap;
+    use axum::http::{HeaderMap, HeaderValue};
     use std::net::IpAddr;
 
     /// Scenario: requests with and without forwarded addresses, through no, one and two proxies, some with what a client wrote
@@ -56,13 +59,19 @@ mod tests {
     #[test]
     fn only_our_own_proxies_are_believed() {
         let peer: IpAddr = "10.0.0.9".parse().expect("an address");
-        let of = |lines: &[&str], proxies| {
+        let of_bytes = |lines: &[&[u8]], proxies| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append("x-forwarded-for", line.parse().expect("a header"));
+                headers.append("x-forwarded-for", HeaderValue::from_bytes(line).expect("a header"));
             }
             client(peer, &headers, proxies).to_string()
         };
+        let of = |lines: &[&str], proxies| {
+            let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            of_bytes(&lines, proxies)
+        };
+        assert_eq!(of_bytes(&[b"9.9.9.9", b"\xff, 198.51.100.1"], 1), "198.51.100.1");
+        assert_eq!(of_bytes(&[b"9.9.9.9", b"\xff"], 1), "10.0.0.9");
         assert_eq!(of(&["198.51.100.1"], 0), "10.0.0.9");
         assert_eq!(of(&["198.51.100.1"], 1), "198.51.100.1");
         assert_eq!(of(&["1.1.1.1, 198.51.100.1"], 1), "198.51.100.1");

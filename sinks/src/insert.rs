@@ -6,7 +6,7 @@ use crate::store::Store;
 use arrow_array::RecordBatch;
 use std::time::Duration;
 
-/// How long ClickHouse may take for one insert before it counts as unanswered.
+/// How long ClickHouse may take for each piece of an insert, and then for its answer, before it counts as unanswered.
 const ANSWER_SECONDS_MAX: u64 = 120;
 
 impl Store {

@@ -92,12 +92,12 @@ impl Store {
                 .param("partition", partition)
                 .param("from", from)
         };
-        // together: a lane waits for the slowest of them only, and none builds on what another said
-        let (ranges, orphans, stored) = tokio::try_join!(
-            ask(DONE).fetch_all::<Range>(),
+        let (orphans, stored) = tokio::try_join!(
             ask(ORPHANS).fetch_all::<Orphan>(),
             ask(STORED).param("facts", facts).fetch_all::<Offset>(),
         )?;
+        // last: what the others leave out for its receipt is among these, though the receipt came a moment before
+        let ranges = ask(DONE).fetch_all::<Range>().await?;
         let inherited = orphans.into_iter().map(|orphan| {
             let reason = Reason::from_name(&orphan.reason).unwrap_or(Reason::RejectedByStore);
             (orphan.offset, Fault { reason, path: orphan.path, sentence: orphan.sentence })

@@ -207,8 +207,13 @@ impl Hub {
         self.bells().hang(&bell, self.settings.connections_per_subject_max)?;
         self.metrics.entered(transport);
         let line = Line { hub: self.clone(), bell };
-        // it was not among the bells when the revocation came, perhaps
-        if self.authority.is_revoked(&line.bell.principal()) { Err(Close::Revoked) } else { Ok(line) }
+        // it was not among the bells when all were rung, perhaps
+        match () {
+            () if self.is_stopping() => Err(Close::GoingAway),
+            () if self.is_silent() => Err(Close::LogUnavailable),
+            () if self.authority.is_revoked(&line.bell.principal()) => Err(Close::Revoked),
+            () => Ok(line),
+        }
     }
 
     /// A subject says that everything up to a cursor was shown. False where the cursor is none of this log, or beyond its

@@ -83,7 +83,11 @@ pub(super) async fn connect(
         (HeaderName::from_static("x-accel-buffering"), "no"),
         (header::CONNECTION, "close"), // there is no second request on a wire that the stream has had
     ];
-    Ok((head, body).into_response())
+    let mut response = (head, body).into_response();
+    if !is_chunked {
+        *response.version_mut() = Version::HTTP_10; // else hyper promises to keep alive what it was asked to
+    }
+    Ok(response)
 }
 
 /// Why a stream ended: the service's reason, or none where the client is gone.
@@ -152,6 +156,9 @@ impl Session {
             frame::sse(&mut text, "event", Some(&one.cursor), &json);
             self.stream.hand(&one.cursor); // a chunk that was begun is ended, whatever comes
             if text.len() >= CHUNK_BYTES {
+                if let Some(close) = self.stream.line.bell.close() {
+                    return Err(Some(close)); // what waits behind this chunk is not for the reader any more
+                }
                 self.write(wire, &text, unsent).await?;
                 text.clear();
             }

@@ -187,8 +187,8 @@ impl Stream {
         }
     }
 
-    /// Waits for what comes next, at most `events_max` and [`FRAMES_AT_ONCE_MAX`]. What it gives is written down as sent, so
-    /// whoever asks sends all of it. A future that is dropped loses nothing.
+    /// Waits for what comes next, at most `events_max` and [`FRAMES_AT_ONCE_MAX`]. What it gives is written down as sent: handed to the
+    /// connection, whose reader may be let go before it has taken it all. What was taken the acknowledgements say. A future that is dropped loses nothing.
     ///
     /// # Errors
     /// Why the connection must end.

@@ -25,6 +25,8 @@ use tokio::time::{Sleep, sleep};
 const PATIENCE_MS: u64 = 5_000;
 /// Bytes that are read, and forgotten, at once from somebody who is to say nothing more.
 const FORGOTTEN_BYTES: usize = 256;
+/// Such bytes of one connection: an honest client has nothing to say behind its request.
+const FORGOTTEN_BYTES_MAX: usize = 64 << 10;
 
 /// What goes on over a wire after the head of an answer, until its end.
 pub type Sequel = Box<dyn FnOnce(Wire) -> BoxFuture<'static, ()> + Send>;
@@ -93,6 +95,8 @@ pub struct Wire {
     info: WireInfo,
     /// Runs while a write is blocked.
     blocked: Option<Pin<Box<Sleep>>>,
+    /// Bytes that the peer sent and nobody asked for.
+    forgotten: usize,
     /// Given back when the wire ends, in whosever hands it is by then.
     _place: Box<dyn Send + Sync>,
 }
@@ -108,7 +112,13 @@ impl Wire {
     /// that.
     pub fn new(stream: TcpStream, place: impl Send + Sync + 'static) -> Wire {
         let set = Set { patience_ms: AtomicU64::new(PATIENCE_MS), next: Mutex::default() };
-        Wire { stream, info: WireInfo { set: Arc::new(set) }, blocked: None, _place: Box::new(place) }
+        Wire {
+            stream,
+            info: WireInfo { set: Arc::new(set) },
+            blocked: None,
+            forgotten: 0,
+            _place: Box::new(place),
+        }
     }
 
     /// What handlers may set.
@@ -117,14 +127,16 @@ impl Wire {
     }
 
     /// Ends when the peer has closed the connection or reset it. What it says until then is forgotten: after a request whose
-    /// answer ends the connection there is nothing to say. A future that is dropped loses nothing.
+    /// answer ends the connection there is nothing to say, and who goes on talking is gone too. A future that is dropped loses nothing.
     pub(super) async fn gone(&mut self) {
         poll_fn(|cx| {
             loop {
                 let mut bytes = [0; FORGOTTEN_BYTES]; // not held between polls: it would be in every connection's memory
                 let mut buf = ReadBuf::new(&mut bytes);
                 match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
-                    Ok(()) if !buf.filled().is_empty() => {}
+                    Ok(()) if !buf.filled().is_empty() && self.forgotten < FORGOTTEN_BYTES_MAX => {
+                        self.forgotten += buf.filled().len();
+                    }
                     Ok(()) | Err(_) => return Poll::Ready(()),
                 }
             }

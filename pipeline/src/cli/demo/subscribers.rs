@@ -150,6 +150,8 @@ struct Subscriber {
 struct Place {
     cursor: String,
     last_event: String,
+    /// The key for which the published ones were last asked for once more.
+    asked_for: String,
     /// The cursor of the last heartbeat, where nothing came since.
     beat: Option<String>,
     greeted: bool,
@@ -290,6 +292,7 @@ impl Place {
         Place {
             cursor: "now".to_owned(),
             last_event: String::new(),
+            asked_for: String::new(),
             beat: None,
             greeted: false,
             pending: false,
@@ -324,7 +327,8 @@ impl Place {
             self.seen.gaps += 1;
             return Then::Resume;
         }
-        if !signatures.knows(&frame.kid) {
+        if !signatures.knows(&frame.kid) && self.asked_for != *frame.kid {
+            (*frame.kid).clone_into(&mut self.asked_for);
             return Then::Keys; // and then the event once more: the position has not moved
         }
         // what does not verify is passed over, and counted: a stream must not stand still for it
