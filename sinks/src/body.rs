@@ -68,11 +68,12 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::body;
-    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow_array::types::Int8Type;
+    use arrow_array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray};
     use arrow_ipc::writer::StreamWriter;
     use std::sync::Arc;
 
-    /// Scenario: long and short columns, nulls, a slice, and two batches in one body.
+    /// Scenario: long and short columns, nulls, dictionaries that differ, a slice, an empty batch: three batches in one body.
     /// Guarantees: the pieces together are the stream that Arrow's own writer writes, and a long column is one of them
     /// without having been copied.
     #[test]
@@ -80,9 +81,16 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
         let texts: ArrayRef =
             Arc::new(StringArray::from_iter((0..10_000).map(|n| (n % 3 > 0).then(|| format!("text {n}")))));
-        let long =
-            RecordBatch::try_from_iter([("numbers", numbers.clone()), ("texts", texts)]).expect("a batch");
-        let batches = [long.clone(), long.slice(17, 5)];
+        let words = |words: [&str; 2]| -> ArrayRef {
+            let all: Vec<&str> = (0..10_000).map(|n| words[usize::from(n % 7 == 0)]).collect();
+            Arc::new(all.into_iter().collect::<DictionaryArray<Int8Type>>())
+        };
+        let batch = |kinds: ArrayRef| {
+            let columns = [("numbers", numbers.clone()), ("texts", texts.clone()), ("kinds", kinds)];
+            RecordBatch::try_from_iter(columns).expect("a batch")
+        };
+        let long = batch(words(["HELD", "CHARGED"]));
+        let batches = [long.clone(), batch(words(["REFUNDED", "HELD"])).slice(17, 5), long.slice(3, 0)];
         let mut written = StreamWriter::try_new(Vec::new(), &long.schema()).expect("a writer");
         batches.iter().for_each(|batch| written.write(batch).expect("written"));
         let pieces = body(&batches).expect("a body");
