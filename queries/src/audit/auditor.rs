@@ -204,7 +204,10 @@ impl Auditor {
         let differences = check::compare(&counters, &theirs);
         let agrees = differences.is_empty() && (!theirs.0.is_empty() || counters.0.is_empty());
         if job.name == JobName::Offsets {
-            counters.0.insert("beyond_taken".to_owned(), self.snapshot.beyond_taken);
+            counters.0.insert(
+                "beyond_taken".to_owned(),
+                i64::try_from(self.snapshot.beyond.len()).unwrap_or(i64::MAX),
+            );
             counters.0.insert("beyond_waiting".to_owned(), self.snapshot.beyond_waiting);
         }
         let case = Case { counters: &counters, settings: &self.settings, snapshot: &self.snapshot, window };
@@ -244,8 +247,7 @@ impl Auditor {
     }
 
     fn result(&self, job: &Job, window: Window, judgement: Judgement) -> JobResult {
-        let texts = job.subjects.into_iter().chain(job.once.iter().chain(job.each_pass).copied());
-        let texts = texts.chain([job.figures, job.offenders, job.check]);
+        let texts = job.once.iter().copied().chain(job.plans()).chain([job.offenders, job.check]);
         let source = match self.source {
             Source::ClickHouse(_) => "clickhouse",
             Source::Parquet(_) => "parquet",

@@ -26,14 +26,8 @@ pub(super) async fn by_clickhouse(
 pub(super) fn compare(ours: &Counters, theirs: &Counters) -> Vec<Difference> {
     let column = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let checked: BTreeSet<String> = theirs.0.keys().map(|name| column(name)).collect();
-    let names: BTreeSet<&String> =
-        ours.0.keys().filter(|name| checked.contains(&column(name))).chain(theirs.0.keys()).collect();
-    let of = |counters: &Counters, name: &String| counters.0.get(name).copied().unwrap_or(0);
-    let differs = names.into_iter().filter_map(|name| {
-        let (before, after) = (of(ours, name), of(theirs, name));
-        (before != after).then(|| Difference { figure: name.clone(), before, after })
-    });
-    differs.collect()
+    let ours = ours.0.iter().filter(|(name, _)| checked.contains(&column(name)));
+    Difference::between(&ours.map(|(name, count)| (name.clone(), *count)).collect(), &theirs.0)
 }
 
 /// The text in ClickHouse's words: tables, then the texts that it reads, as common table expressions before its own, and

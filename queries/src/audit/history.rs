@@ -4,7 +4,7 @@ use super::result::{Difference, JobResult, Restatement};
 use crate::QueryError;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -162,16 +162,6 @@ fn same(a: &JobResult, b: &JobResult) -> bool {
 
 /// Every counter, and every target, that is not what it was.
 fn differences(before: &JobResult, now: &JobResult) -> Vec<Difference> {
-    let counters = differing(&before.counters, &now.counters);
-    counters.into_iter().chain(differing(&before.settings, &now.settings)).collect()
-}
-
-fn differing(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> Vec<Difference> {
-    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let of = |all: &BTreeMap<String, i64>, name: &String| all.get(name).copied().unwrap_or(0);
-    let differs = names.into_iter().filter_map(|figure| {
-        let (before, after) = (of(before, figure), of(now, figure));
-        (before != after).then(|| Difference { figure: figure.clone(), before, after })
-    });
-    differs.collect()
+    let counters = Difference::between(&before.counters, &now.counters);
+    counters.into_iter().chain(Difference::between(&before.settings, &now.settings)).collect()
 }

@@ -68,6 +68,13 @@ pub(super) struct Job {
     pub(super) judge: fn(&Case<'_>) -> Judgement,
 }
 
+impl Job {
+    /// Its own texts that read rows, in the order in which they are computed; offenders apart, which are asked for only where there are any.
+    pub(super) fn plans(&self) -> impl Iterator<Item = Text> {
+        self.each_pass.iter().copied().chain(self.subjects).chain([self.figures])
+    }
+}
+
 /// What a judge looks at.
 pub(super) struct Case<'a> {
     pub(super) counters: &'a Counters,

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// The seven states of an answer. Only PASS is a yes.
@@ -181,6 +181,19 @@ pub struct Difference {
     pub before: i64,
     /// There, or now.
     pub after: i64,
+}
+
+impl Difference {
+    /// Every figure of either that is not the same in both; one that only one of them has is 0 in the other.
+    pub(super) fn between(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> Vec<Difference> {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let of = |all: &BTreeMap<String, i64>, name: &String| all.get(name).copied().unwrap_or(0);
+        let differs = names.into_iter().filter_map(|figure| {
+            let (before, after) = (of(before, figure), of(after, figure));
+            (before != after).then(|| Difference { figure: figure.clone(), before, after })
+        });
+        differs.collect()
+    }
 }
 
 /// The result that this one puts right.

@@ -30,9 +30,7 @@ impl Auditor {
         if !job.by_bucket || !files || !self.workers.is_empty() {
             return vec![WHOLE];
         }
-        let texts = job.each_pass.iter().copied().chain(job.subjects).chain([job.figures]);
-        let texts: Vec<Text> = texts.collect();
-        let read = |name: &str| texts.iter().any(|text| text.mentions(name));
+        let read = |name: &str| job.plans().any(|text| text.mentions(name));
         let rows = self.snapshot.rows.iter().filter(|(name, _)| read(name)).map(|(_, rows)| rows);
         passes::passes(rows.sum(), self.memory_bytes_max)
     }
@@ -40,8 +38,7 @@ impl Auditor {
     /// Computes what a job's texts share.
     pub(super) async fn compute_once(&self, job: &Job, window: Window) -> Result<()> {
         for text in job.once {
-            let texts = job.each_pass.iter().copied().chain(job.subjects).chain([job.figures, job.offenders]);
-            let ours = texts.into_iter().any(|other| other.mentions(text.stem()));
+            let ours = job.plans().chain([job.offenders]).any(|other| other.mentions(text.stem()));
             if ours || matches!(self.source, Source::Parquet(_)) {
                 self.compute(*text, window, WHOLE, true).await?; // else the second opinion is ClickHouse's own
             }

@@ -62,9 +62,6 @@ pub struct Snapshot {
     pub last_event_us: i64,
     /// Facts and dead letters that lie beyond the bound although every offset up to them is said to have its disposition,
     /// or the topic has ended: their receipts are gone.
-    pub beyond_taken: i64,
-    /// Which they are.
-    #[serde(default)]
     pub beyond: Vec<Beyond>,
     /// Those of partitions without any receipt, and those appended more than an hour ago: their receipts are late or gone.
     pub beyond_waiting: i64,
@@ -91,7 +88,6 @@ impl Default for Snapshot {
             watermark_us: 0,
             first_event_us: 0,
             last_event_us: 0,
-            beyond_taken: 0,
             beyond: Vec::new(),
             beyond_waiting: 0,
             state_version_max: 0,
@@ -182,7 +178,6 @@ impl Snapshot {
             heads,
             first_event_us,
             last_event_us,
-            beyond_taken: 0,
             beyond: Vec::new(),
             beyond_waiting: 0,
             state_version_max: versions.map_err(failed("the highest version of a state"))?,
@@ -216,8 +211,7 @@ impl Snapshot {
                 }
             }
         }
-        (self.beyond_taken, self.beyond_waiting) = (i64::try_from(beyond.len()).unwrap_or(i64::MAX), waiting);
-        self.beyond = beyond;
+        (self.beyond, self.beyond_waiting) = (beyond, waiting);
         Ok(self)
     }
 
