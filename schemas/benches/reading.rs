@@ -19,6 +19,7 @@ mod decode;
 mod digest;
 #[path = "../src/framing.rs"]
 mod framing;
+mod messages;
 #[path = "../src/read.rs"]
 mod read;
 #[path = "../src/reason.rs"]
@@ -37,9 +38,7 @@ use contract::Topic;
 use decode::Writers;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use std::path::PathBuf;
 use std::sync::Arc;
-use tally_schemas::{Encoder, frame_single_object};
 use writer::Writer;
 
 const EVENTS: usize = 10_000;
@@ -51,26 +50,9 @@ fn main() {
     divan::main();
 }
 
-/// The topic's valid examples in turn, each with an id of its own, under the newest contract.
 fn messages(topic: Topic) -> Vec<Vec<u8>> {
-    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "examples", topic.name(), "valid"].iter().collect();
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("the examples").map(|file| file.expect("an entry").path()).collect();
-    files.sort();
-    let parse = |file: &PathBuf| -> serde_json::Value {
-        serde_json::from_str(&std::fs::read_to_string(file).expect("a file")).expect("JSON")
-    };
-    let mut events: Vec<serde_json::Value> = files.iter().map(parse).collect();
     let topic = tally_schemas::Topic::from_name(topic.name()).expect("a topic");
-    let contract = tally_schemas::latest(topic);
-    let encoder = Encoder::new(contract).expect("a plan");
-    let kinds = events.len();
-    let encode = |number: usize| {
-        let event = &mut events[number % kinds];
-        event["event_id"] = uuid::Uuid::from_u128(number as u128).to_string().into();
-        frame_single_object(contract, &encoder.encode(event).expect("a body"))
-    };
-    (0..EVENTS).map(encode).collect()
+    messages::messages(topic, EVENTS)
 }
 
 fn newest(topic: Topic) -> Arc<Writer> {

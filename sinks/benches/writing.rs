@@ -6,14 +6,14 @@
 #[cfg_attr(test, expect(unused_imports, reason = "a bench runs no tests of the module"))]
 #[path = "../src/body.rs"]
 mod body;
+#[path = "../../schemas/benches/messages/mod.rs"]
+mod messages;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use std::path::PathBuf;
+use messages::messages;
 use std::sync::Arc;
-use tally_schemas::{
-    Encoder, Messages, Read, Reader, Topic, Writers, frame_single_object, latest, local_writers,
-};
+use tally_schemas::{Messages, Read, Reader, Topic, Writers, local_writers};
 use tally_sinks::rows::{Coordinates, Origin, facts, receipts};
 use uuid::Uuid;
 
@@ -35,23 +35,7 @@ struct Judged {
 
 /// The topic's valid examples in turn, each with an id of its own, judged.
 fn judged(contract: Topic) -> Judged {
-    let home = [env!("CARGO_MANIFEST_DIR"), "..", "schemas", "examples", contract.name(), "valid"];
-    let folder: PathBuf = home.iter().collect();
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("the examples").map(|file| file.expect("an entry").path()).collect();
-    files.sort();
-    let parse = |file: &PathBuf| -> serde_json::Value {
-        serde_json::from_str(&std::fs::read_to_string(file).expect("a file")).expect("JSON")
-    };
-    let mut events: Vec<serde_json::Value> = files.iter().map(parse).collect();
-    let encoder = Encoder::new(latest(contract)).expect("a plan");
-    let kinds = events.len();
-    let encode = |number: usize| {
-        let event = &mut events[number % kinds];
-        event["event_id"] = Uuid::from_u128(number as u128).to_string().into();
-        frame_single_object(latest(contract), &encoder.encode(event).expect("a body"))
-    };
-    let values: Vec<Vec<u8>> = (0..EVENTS).map(encode).collect();
+    let values = messages(contract, EVENTS);
     let writer = local_writers(contract).last().expect("a version").expect("a contract reads itself");
     let mut writers = Writers::default();
     writers.insert(writer.id(), Ok(Arc::new(writer)));
