@@ -1,5 +1,6 @@
 //! Where the source puts a partition's records and its lane takes them.
 
+use crate::clock;
 use crate::slab::{Budget, Record, Slab};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ impl Inbox {
             Put::Failure(said) => *failure = Some(said),
         });
         if !slab.is_empty() || failure.is_some() {
-            since.get_or_insert_with(Instant::now);
+            since.get_or_insert_with(clock::now);
             self.ready.notify_one();
         }
     }
@@ -77,7 +78,8 @@ impl Inbox {
                 let full = open.slab.as_ref().is_some_and(|slab| {
                     slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
                 });
-                let left = open.since.map(|since| self.limits.linger.saturating_sub(since.elapsed()));
+                let waited = open.since.map(|since| clock::now().saturating_duration_since(since));
+                let left = waited.map(|waited| self.limits.linger.saturating_sub(waited));
                 if full || left == Some(Duration::ZERO) {
                     open.since = None;
                     if let Some(slab) = &mut open.slab {
@@ -89,7 +91,7 @@ impl Inbox {
             };
             match wait {
                 None => self.ready.notified().await,
-                Some(left) => drop(tokio::time::timeout(left, self.ready.notified()).await),
+                Some(left) => drop(clock::within(left, self.ready.notified()).await),
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
-use crate::lane::{Lane, LaneState, Route};
+use crate::lane::{Lane, LaneState, Route, Servers};
 use crate::look::{Lookout, Watched, last_look, look};
 use crate::metrics::Metrics;
 use crate::ops::{self, Shown};
 use crate::slab::Budget;
 use crate::source::{Lanes, Partition, Source, SourceError};
+use crate::write::Sinks;
 use crate::writers::Book;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -110,9 +111,7 @@ pub async fn run(
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let fleet = Arc::new(Fleet {
         route: Arc::new(Route {
-            source: source.clone(),
-            store,
-            dead_topic,
+            outside: Servers { source: source.clone(), sinks: Sinks { store, dead_topic } },
             metrics,
             value_bytes_max: bounds.event.value_bytes_max as usize,
             in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer

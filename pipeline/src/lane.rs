@@ -1,36 +1,44 @@
 //! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
 //! crash; the next start goes on from the receipts.
 
+mod outside;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod state;
 
+pub(crate) use outside::Servers;
+#[cfg(test)]
+pub(crate) use simulation::simulated_clock;
 pub(crate) use state::LaneState;
 
+use outside::{Marks, Outside};
 use start::Start;
 use state::Side;
 
+use crate::clock;
+use crate::fault::{self, Bug};
 use crate::inbox::Inbox;
 use crate::judge::{Block, Known, judge};
 use crate::metrics::{Attested, Metrics};
 use crate::slab::Slab;
-use crate::source::{GapError, Partition, Source};
+use crate::source::{GapError, Partition};
 use crate::write::Step;
 use crate::writers::{Book, named_in};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tally_schemas::{Reader, Topic};
 use tally_sinks::rows::Origin;
-use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
+use tally_sinks::{Receipts, Refused, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use uuid::Uuid;
 
 /// What all lanes share.
 #[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) source: Source,
-    pub(crate) store: Store,
-    pub(crate) dead_topic: DeadTopic,
+pub(crate) struct Route<O = Servers> {
+    pub(crate) outside: O,
     pub(crate) metrics: Metrics,
     pub(crate) value_bytes_max: usize,
     /// Blocks between judging and receipt, all lanes together: what bounds the memory of a full drain.
@@ -39,8 +47,8 @@ pub(crate) struct Route {
 
 /// One partition's worker.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    pub(crate) route: Arc<Route>,
+pub(crate) struct Lane<O = Servers> {
+    pub(crate) route: Arc<Route<O>>,
     pub(crate) book: Arc<Book>,
     pub(crate) contract: Topic,
     pub(crate) partition: Partition,
@@ -64,10 +72,19 @@ struct InHand {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A commit that was sent.
+#[derive(Clone, Copy)]
+struct Commit {
+    next: i64,
+    topic_id: Uuid,
+}
+
+/// How long a lane has nothing to write before it asks whether its last commit arrived.
+const CONFIRM: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-impl Lane {
+impl<O: Outside> Lane<O> {
     /// Works until told to stop.
     pub(crate) async fn run(self) {
         let abandon = self.state.abandon.clone();
@@ -114,14 +131,16 @@ impl Lane {
     async fn pause(&self, tries: &mut usize) {
         let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
         *tries += 1;
-        self.state.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        self.state.stop.run_until_cancelled(clock::sleep(pause)).await;
     }
 
     async fn take_blocks(&self, start: Start) -> End {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
         let Start { origin, receipts, next } = start;
         tracing::debug!(lane = %self.partition, next, "taking");
-        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, judged), self.store_blocks(blocks));
+        let committing = Commit { next, topic_id: origin.topic_id };
+        let storing = self.store_blocks(blocks, committing);
+        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, judged), storing);
         end
     }
 
@@ -134,7 +153,7 @@ impl Lane {
                 Some(Err(said)) => return End::Restart(said),
                 Some(Ok(slab)) => slab,
             };
-            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::now);
             match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
                 None => return End::Stopped,
                 Some(Err(end)) => return end,
@@ -153,7 +172,7 @@ impl Lane {
                 let block = judge(origin, slab, &mut reader, known);
                 (block, reader)
             };
-            let block = match tokio::task::spawn_blocking(work).await {
+            let block = match self.route.outside.compute(work).await {
                 Ok((Ok(block), kept)) => {
                     reader = kept;
                     block
@@ -168,15 +187,9 @@ impl Lane {
                 true => Some(permit),
                 false => {
                     drop(permit); // what is read again may take long, and others have work
-                    let again = self.route.source.read_again(&self.partition, &block.gaps);
-                    match self.state.stop.run_until_cancelled(again).await {
+                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
                         None => return End::Stopped,
-                        Some(Err(error)) => {
-                            if matches!(error, GapError::PassedOver(_)) {
-                                self.route.metrics.passed_over(&self.partition);
-                            }
-                            return End::Restart(error.to_string());
-                        }
+                        Some(Err(end)) => return end,
                         Some(Ok(())) => None,
                     }
                 }
@@ -193,7 +206,7 @@ impl Lane {
     async fn confirm(&self, origin: &Origin) -> Result<(), End> {
         let mut tries = 0;
         loop {
-            match self.route.source.identity(&origin.topic).await {
+            match self.route.outside.identity(&origin.topic).await {
                 Ok(id) if id == origin.topic_id => return Ok(()),
                 Ok(id) => {
                     return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
@@ -203,6 +216,19 @@ impl Lane {
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
                     self.pause(&mut tries).await;
                 }
+            }
+        }
+    }
+
+    /// Reads the block's gaps once more, in the same topic: one created anew meanwhile says nothing of them.
+    async fn read_again(&self, block: &Block) -> Result<(), End> {
+        match self.route.outside.read_again(&self.partition, &block.gaps).await {
+            Ok(()) => self.confirm(&block.origin).await,
+            Err(error) => {
+                if matches!(error, GapError::PassedOver(_)) {
+                    self.route.metrics.passed_over(&self.partition);
+                }
+                Err(End::Restart(error.to_string()))
             }
         }
     }
@@ -222,8 +248,22 @@ impl Lane {
         }
     }
 
-    async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>) {
-        while let Some(mut in_hand) = blocks.recv().await {
+    /// `sent`: the commit that the lane began with.
+    async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>, sent: Commit) {
+        let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
+        loop {
+            let in_hand = match unconfirmed {
+                None => blocks.recv().await,
+                Some(sent) => match clock::within(CONFIRM, blocks.recv()).await {
+                    Some(in_hand) => in_hand,
+                    None => {
+                        unconfirmed = self.confirm_commit(sent).await;
+                        continue;
+                    }
+                },
+            };
+            let Some(mut in_hand) = in_hand else { return };
+            self.harm(&mut in_hand.block).await;
             self.store(&mut in_hand).await;
             let InHand { block, permit: _held } = in_hand;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
@@ -233,16 +273,45 @@ impl Lane {
             let waiting = self.inbox.waiting_since();
             *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
             let last = self.state.stop.is_cancelled() && blocks.is_empty();
-            let (source, partition) = (self.route.source.clone(), self.partition.clone());
-            let commit = move || source.commit(&partition, next, topic_id, last);
             // the last one waits for its answer
-            let done = if last { tokio::task::spawn_blocking(commit).await } else { Ok(commit()) };
-            let said = match done {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!(lane = %self.partition, error = said, "not committed; the receipts stand"); // repeated by the next
+            if let Err(error) = self.route.outside.commit(&self.partition, next, topic_id, last).await {
+                tracing::warn!(lane = %self.partition, error, "not committed; the receipts stand"); // repeated by the next
+            }
+            unconfirmed = Some(Commit { next, topic_id });
+        }
+    }
+
+    /// Does what a planted bug does: nothing, but in tests.
+    async fn harm(&self, block: &mut Block) {
+        if fault::planted(Bug::CommitFirst) {
+            let _ =
+                self.route.outside.commit(&self.partition, block.next(), block.origin.topic_id, false).await;
+        }
+        if fault::planted(Bug::SkipOffset) {
+            let last = block.next() - 1;
+            let _ = block.retain(|offset, _| offset != last); // a bug asks for no outcome
+        }
+    }
+
+    /// A lane that has nothing to do asks whether its last commit arrived, and sends it again where it did not: nobody is
+    /// told of one that is lost, and without a further block the group would stay behind for good. Returns what is still
+    /// not confirmed.
+    async fn confirm_commit(&self, sent: Commit) -> Option<Commit> {
+        let Commit { next, topic_id } = sent;
+        let outside = &self.route.outside;
+        let asked = self.state.stop.run_until_cancelled(outside.marks(&self.partition)).await;
+        match asked {
+            Some(Ok(Marks { committed: Some((offset, Some(id))), .. }))
+                if id == topic_id && offset >= next =>
+            {
+                None
+            }
+            Some(Ok(_)) => {
+                tracing::debug!(lane = %self.partition, next, "a commit is sent again");
+                let _ = outside.commit(&self.partition, next, topic_id, false).await; // asked for again in any case
+                Some(sent)
+            }
+            Some(Err(_)) | None => Some(sent),
         }
     }
 
@@ -262,13 +331,13 @@ impl Lane {
 
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
     async fn until_done(&self, step: Step, in_hand: &mut InHand, token: &str) -> Vec<Refused> {
-        let Route { store, dead_topic, metrics, .. } = self.route.as_ref();
+        let Route { outside, metrics, .. } = self.route.as_ref();
         let mut tries = 0;
         loop {
-            let began = Instant::now();
-            let error = match step.take(store, dead_topic, &in_hand.block, token).await {
+            let began = clock::now();
+            let error = match step.take(outside, &in_hand.block, token).await {
                 Ok(refused) => {
-                    metrics.stored(step.name(), began.elapsed());
+                    metrics.stored(step.name(), clock::now().saturating_duration_since(began));
                     self.stall(Side::Write, false).await;
                     return refused;
                 }
@@ -289,7 +358,7 @@ impl Lane {
                 Retry::Stop => Duration::from_secs(10),
             };
             tries += 1;
-            tokio::time::sleep(pause).await;
+            clock::sleep(pause).await;
         }
     }
 
@@ -303,18 +372,14 @@ impl Lane {
         if self.state.stalled.swap(stalled, Ordering::Relaxed) == stalled {
             return;
         }
-        let (source, partition, inbox) =
-            (self.route.source.clone(), self.partition.clone(), self.inbox.clone());
-        let work = move || match stalled {
-            true => source.pause(&partition),
-            false => source.start(&partition, || inbox.expected()),
+        let inbox = self.inbox.clone();
+        let done = match stalled {
+            true => self.route.outside.pause(&self.partition).await,
+            false => self.route.outside.fetch_from(&self.partition, move || inbox.expected()).await,
         };
-        let said = match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(lane = %self.partition, error = said, stalled, "pause or resume");
+        if let Err(error) = done {
+            tracing::warn!(lane = %self.partition, error, stalled, "pause or resume");
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub mod rows;
 mod standing;
 mod store;
 
-pub use bisect::{Refused, bisect};
+pub use bisect::{Insert, Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};
 pub use definitions::Difference;
 pub use error::{Retry, StoreError};
