@@ -272,7 +272,9 @@ impl Outside for Connection {
         self.point("before a commit").await;
         let (lost, time) = {
             let mut world = self.world();
-            (world.fails() || world.kafka.down, world.chance.millis(0, 30))
+            let lost = world.commits_to_lose > 0;
+            world.commits_to_lose -= u64::from(lost);
+            (lost || world.fails() || world.kafka.down, world.chance.millis(0, 30))
         };
         if lost {
             return if wait { Err("no answer".to_owned()) } else { Ok(()) };

@@ -39,23 +39,50 @@ enum Happening {
     Retention,
     CreatedAnew,
     Merge,
+    Constraint,
 }
 
 /// Runs one seed; `told`: with its history in words.
 pub(super) fn follow(seed: u64, told: bool) -> Outcome {
     let mut chance = Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x7a11);
-    let orders = Arc::new(Mutex::new(Orders::default()));
-    let clock = new_clock();
+    let mut world = empty(&mut chance);
+    world.history = History { number: seed, lines: told.then(Vec::new) };
     let calm = chance.permille(100); // some runs see little else than their happenings
+    world.troubled = true;
+    world.deaths_permille = if calm { 0 } else { chance.below(20) };
+    world.failures_permille = if calm { 0 } else { chance.below(120) };
+    play(world, chance, live)
+}
+
+/// One record is taken and its commit is lost; nothing else goes wrong, and nothing follows.
+pub(super) fn lose_a_commit() -> Outcome {
+    let mut chance = Chance(1);
+    let mut world = empty(&mut chance);
+    world.commits_to_lose = 1;
+    world.kafka.partitions = 1;
+    world.kafka.log(0).push(Some((0, 1_741_000_000_000)));
+    play(world, chance, async |world, chance| {
+        let mut fleet = Fleet::new(world, chance);
+        fleet.calm().await;
+    })
+}
+
+/// A world in which nothing was published yet and nothing goes wrong.
+fn empty(chance: &mut Chance) -> World {
     let mut world = World {
-        clock: clock.clone(),
-        orders: orders.clone(),
-        history: History { number: seed, lines: told.then(Vec::new) },
-        kafka: Kafka { topic_id: id(1), partitions: chance.between(1, 2) as i32, ..Kafka::default() },
+        clock: new_clock(),
+        orders: Arc::new(Mutex::new(Orders::default())),
+        history: History { number: 0, lines: None },
+        kafka: Kafka {
+            topic_id: id(1),
+            partitions: if chance.permille(500) { 1 } else { 2 },
+            ..Kafka::default()
+        },
         store: Store { tokens_max: chance.place(12), constraint: chance.permille(500), ..Store::default() },
-        troubled: true,
-        deaths_permille: if calm { 0 } else { chance.below(20) },
-        failures_permille: if calm { 0 } else { chance.below(120) },
+        troubled: false,
+        deaths_permille: 0,
+        failures_permille: 0,
+        commits_to_lose: 0,
         dead: Vec::new(),
         broken: None,
         chance: Chance(chance.below(u64::MAX)),
@@ -63,10 +90,18 @@ pub(super) fn follow(seed: u64, told: bool) -> Outcome {
     for partition in 0..world.kafka.partitions {
         world.kafka.log(partition);
     }
+    world
+}
+
+fn play<F: Future<Output = ()> + Send + 'static>(
+    world: World,
+    mut chance: Chance,
+    life: impl FnOnce(Arc<Mutex<World>>, Chance) -> F,
+) -> Outcome {
+    let (clock, orders) = (world.clock.clone(), world.orders.clone());
     let world = Arc::new(Mutex::new(world));
     let scheduling = Chance(chance.below(u64::MAX));
-    let main = live(world.clone(), chance);
-    let steps = run(&clock, scheduling, &orders, main);
+    let steps = run(&clock, scheduling, &orders, life(world.clone(), chance));
     let mut world = lock(&world);
     world.rule(steps.is_some(), || "everybody waits for ever".to_owned());
     Outcome {
@@ -88,10 +123,13 @@ struct Fleet {
     next: Owner,
     generation: u64,
     chance: Chance,
+    /// In this life an operator changes what the store refuses. Then nobody is frozen: who judges one offset at the same
+    /// time and differently makes two of it, which is a known bound.
+    has_operator: bool,
 }
 
 async fn live(world: Arc<Mutex<World>>, chance: Chance) {
-    let mut fleet = Fleet { world, processes: Vec::new(), next: 1, generation: 1, chance };
+    let mut fleet = Fleet::new(world, chance);
     for _ in 0..=fleet.chance.place(2) {
         fleet.start();
     }
@@ -110,6 +148,11 @@ async fn live(world: Arc<Mutex<World>>, chance: Chance) {
 }
 
 impl Fleet {
+    fn new(world: Arc<Mutex<World>>, mut chance: Chance) -> Fleet {
+        let has_operator = chance.permille(300);
+        Fleet { world, processes: Vec::new(), next: 1, generation: 1, chance, has_operator }
+    }
+
     fn start(&mut self) {
         process::start(self.next, &self.world);
         self.processes.push(self.next);
@@ -133,6 +176,7 @@ impl Fleet {
             0..40 => Happening::Publish,
             40..50 => Happening::Kill,
             50..58 => Happening::Join,
+            58..68 if self.has_operator => Happening::Constraint,
             58..68 => Happening::Freeze,
             68..76 => Happening::Rebalance,
             76..82 => Happening::StoreRestarts,
@@ -202,6 +246,12 @@ impl Fleet {
                 }
             }
             Happening::Merge => world.store.merge(),
+            Happening::Constraint => {
+                world.store.starts += 1; // what is under way would be judged by the rules of before
+                world.store.constraint = !world.store.constraint;
+                let holds = world.store.constraint.into();
+                world.note("the constraint", [holds, 0, 0]);
+            }
         }
     }
 

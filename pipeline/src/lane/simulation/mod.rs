@@ -16,7 +16,7 @@ mod world;
 pub(crate) use scheduler::simulated_clock;
 
 use crate::fault::{Bug, plant};
-use course::{Outcome, follow};
+use course::{Outcome, follow, lose_a_commit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of a plain test run.
@@ -97,4 +97,11 @@ fn planted_bugs_are_found() {
         let said = outcome.broken.unwrap_or_default();
         assert!(said.contains(rule), "{bug:?}, seed {seed}: {said}");
     }
+}
+
+/// Scenario: the last record of a log is taken and attested, and its commit is lost on the way; nothing follows.
+/// Guarantees: the lane finds out and sends it again: the group does not stay behind, and who waits for it is not kept.
+#[test]
+fn a_lost_commit_is_sent_again() {
+    assert_eq!(lose_a_commit().broken, None);
 }

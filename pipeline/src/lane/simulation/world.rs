@@ -141,6 +141,8 @@ pub(super) struct World {
     pub(super) deaths_permille: u64,
     /// Of inserts and calls so many out of a thousand fail.
     pub(super) failures_permille: u64,
+    /// So many commits do not arrive.
+    pub(super) commits_to_lose: u64,
     /// Processes that died and were not replaced yet.
     pub(super) dead: Vec<Owner>,
     /// The first rule that was broken.
