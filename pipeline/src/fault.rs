@@ -11,9 +11,21 @@ pub(crate) enum Bug {
 }
 
 /// Whether a bug is planted here.
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "faults")))]
 pub(crate) const fn planted(_: Bug) -> bool {
     false
+}
+
+/// Whether `TALLY_PLANT` names this bug.
+#[cfg(all(not(test), feature = "faults"))]
+pub(crate) fn planted(bug: Bug) -> bool {
+    static PLANTED: std::sync::LazyLock<Option<Bug>> =
+        std::sync::LazyLock::new(|| match std::env::var("TALLY_PLANT").ok()?.as_str() {
+            "commit-first" => Some(Bug::CommitFirst),
+            "skip-offset" => Some(Bug::SkipOffset),
+            _ => None,
+        });
+    *PLANTED == Some(bug)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::Topic;
+use tally_sinks::fault::{Point, pass};
 use tally_sinks::{DeadTopic, Store};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -229,6 +230,7 @@ impl Lanes for Fleet {
                 lane.state.abandon.cancel(); // somebody else has it by now: commit nothing
             }
         }
+        pass(Point::Revoked);
         self.finish(lanes);
     }
 

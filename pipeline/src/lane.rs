@@ -30,6 +30,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tally_schemas::{Reader, Topic};
 use tally_sinks::Receipts;
+use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -169,6 +170,7 @@ impl<O: Outside> Lane<O> {
                 Ok((Err(error), _)) => return End::Restart(format!("rows could not be made: {error}")),
                 Err(error) => return End::Restart(format!("judging failed: {error}")),
             };
+            pass(Point::Judged);
             if let Some(why) = block.contradiction(&receipts.stored) {
                 return End::Contradiction(why);
             }

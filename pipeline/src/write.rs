@@ -2,6 +2,7 @@
 
 use crate::judge::Block;
 use arrow_array::RecordBatch;
+use tally_sinks::fault::{self, Point};
 use tally_sinks::rows::{DeadLetter, Origin};
 use tally_sinks::{DeadTopic, DeadTopicError, Insert, Refused, Retry, Store, StoreError, bisect, rows};
 use thiserror::Error;
@@ -100,7 +101,10 @@ impl Step {
             Step::DeadTopic | Step::DeadLetters if block.letters.is_empty() => {}
             Step::Gaps if block.gaps.is_empty() => {}
             Step::Facts => return facts(sink, block, token).await,
-            Step::DeadTopic => sink.send(origin, &block.letters).await?,
+            Step::DeadTopic => {
+                sink.send(origin, &block.letters).await?;
+                fault::pass(Point::LettersAcknowledged);
+            }
             Step::DeadLetters => {
                 let letters = rows::dead_letters(origin, &block.letters).map_err(StoreError::from)?;
                 sink.insert("dead_letters", token, &[letters]).await?;
@@ -109,7 +113,10 @@ impl Step {
                 let gaps = rows::gaps(origin, &block.gaps).map_err(StoreError::from)?;
                 sink.insert("gaps", token, &[gaps]).await?;
             }
-            Step::Receipts => sink.insert("audit_log", token, &receipts(block)?).await?,
+            Step::Receipts => {
+                fault::pass(Point::BeforeReceipts);
+                sink.insert("audit_log", token, &receipts(block)?).await?;
+            }
         }
         Ok(Vec::new())
     }
@@ -120,6 +127,7 @@ async fn facts(sink: &impl Sink, block: &Block, token: &str) -> Result<Vec<Refus
     let table = block.origin.contract.table();
     let facts = rows::facts(&block.origin, &accepted.events, &accepted.at, &accepted.digests);
     let facts = facts.map_err(StoreError::from)?;
+    fault::pass(Point::BeforeFacts);
     match sink.insert(table, token, std::slice::from_ref(&facts)).await {
         Ok(()) => Ok(Vec::new()),
         Err(error) if error.retry().0 == Retry::Bisect => {

@@ -11,6 +11,7 @@ mod dead_topic;
 mod definitions;
 pub mod embedded;
 mod error;
+pub mod fault;
 mod heads;
 mod insert;
 mod migrate;

@@ -4,7 +4,7 @@ use std::env;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -18,12 +18,13 @@ use crate::wait::eventually;
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 const QUERY: Duration = Duration::from_secs(120);
+const NOT_YOURS: &str = "servers of yours are not harmed: use ClickHouse::start()";
 
 /// A ClickHouse server. Dropped, one that was started for it is killed.
 #[derive(Debug)]
 pub struct ClickHouse {
     url: String,
-    engine: Option<Engine>,
+    engine: Option<Mutex<Engine>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl ClickHouse {
         let folder = TempFolder::new("clickhouse");
         let mut process = spawn(data, 0, folder.path());
         let url = wait_for_address(&mut process);
-        ClickHouse { url, engine: Some(Engine { process, folder, data: data.to_owned() }) }
+        ClickHouse { url, engine: Some(Mutex::new(Engine { process, folder, data: data.to_owned() })) }
     }
 
     /// The one server that all tests of the binary share: at `CLICKHOUSE_URL`
@@ -117,29 +118,30 @@ impl ClickHouse {
     ///
     /// # Panics
     /// When it is a server of yours; as do the next two.
-    pub fn stop(&mut self) {
-        let process = &mut self.engine().process;
-        process.sigterm();
-        process.end_within(STOP);
+    pub fn stop(&self) {
+        let mut engine = self.engine();
+        engine.process.sigterm();
+        engine.process.end_within(STOP);
     }
 
     /// `SIGKILL`.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.engine().process.sigkill();
     }
 
     /// Starts it again on the same data and port; one that still runs is stopped first.
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         let port: u16 = self
             .url
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok())
             .expect("the address ends in a port");
-        if self.engine().process.is_running() {
+        let is_running = self.engine().process.is_running();
+        if is_running {
             self.stop();
         }
-        let engine = self.engine();
+        let mut engine = self.engine();
         // A new log, since the address is looked for in it.
         engine.folder = TempFolder::new("clickhouse");
         engine.process = spawn(&engine.data, port, engine.folder.path());
@@ -149,11 +151,13 @@ impl ClickHouse {
 
     /// Its process, to pause it or to read its log.
     pub fn process(&mut self) -> &mut Process {
-        &mut self.engine().process
+        let engine = self.engine.as_mut().expect(NOT_YOURS).get_mut();
+        &mut engine.unwrap_or_else(PoisonError::into_inner).process
     }
 
-    fn engine(&mut self) -> &mut Engine {
-        self.engine.as_mut().expect("servers of yours are not harmed: use ClickHouse::start()")
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        let engine = self.engine.as_ref().expect(NOT_YOURS);
+        engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

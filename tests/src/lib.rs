@@ -21,6 +21,7 @@
 //!
 //! The pieces panic with a sentence that says what to do: a test has no better way to go on.
 
+pub mod account;
 mod browser;
 mod clickhouse;
 pub mod examples;

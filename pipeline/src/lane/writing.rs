@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tally_sinks::fault::{Point, pass};
 use tally_sinks::{Receipts, Refused, Retry};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -44,6 +45,7 @@ impl<O: Outside> Lane<O> {
             let Some(mut in_hand) = in_hand else { return };
             self.harm(&mut in_hand.block).await;
             self.store(&mut in_hand).await;
+            pass(Point::Attested);
             let InHand { block, permit: _held } = in_hand;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.reach(topic_id, next);
@@ -56,6 +58,7 @@ impl<O: Outside> Lane<O> {
             if let Err(error) = self.route.outside.commit(&self.partition, next, topic_id, last).await {
                 tracing::warn!(lane = %self.partition, error, "not committed; the receipts stand"); // repeated by the next
             }
+            pass(Point::Committed);
             unconfirmed = Some(Commit { next, topic_id });
         }
     }

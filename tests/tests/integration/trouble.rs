@@ -161,7 +161,7 @@ fn a_pause_at_the_end_of_the_log_passes_over_nothing() {
         return;
     }
     let data = TempFolder::new("clickhouse-data");
-    let mut server = ClickHouse::start(data.path());
+    let server = ClickHouse::start(data.path());
     let url = server.url().to_owned();
     let stage = Stage::shared("log-end");
     let here =

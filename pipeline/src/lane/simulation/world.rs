@@ -103,7 +103,7 @@ impl Kafka {
 
     pub(super) fn is_meant_for(&self, partition: i32, who: Owner) -> bool {
         let members = self.members.len() as u64;
-        let place = (partition.unsigned_abs() as u64 + self.turn).checked_rem(members);
+        let place = (u64::from(partition.unsigned_abs()) + self.turn).checked_rem(members);
         place.and_then(|place| self.members.keys().nth(usize::try_from(place).ok()?)) == Some(&who)
     }
 
