@@ -65,6 +65,8 @@ struct Counts {
     stores: u32,
     brokers: u32,
     troubles: u32,
+    upgrades: u32,
+    topics: u32,
 }
 
 /// Runs a seed; says what happened.
@@ -123,6 +125,9 @@ impl Course<'_> {
         while began.elapsed() < TROUBLE {
             let due = TROUBLE.as_millis() as u64 * 2 / 3 * publications / PUBLICATIONS;
             if publications < PUBLICATIONS && began.elapsed().as_millis() as u64 >= due {
+                if publications == 1 && self.moments.below(6) == 0 {
+                    self.create_anew();
+                }
                 self.publish(publications);
                 publications += 1;
             }
@@ -131,6 +136,7 @@ impl Course<'_> {
             self.mishap();
         }
         if self.moments.below(3) == 0 {
+            self.counts.upgrades += 1;
             self.upgrade();
         }
     }
@@ -144,9 +150,22 @@ impl Course<'_> {
         self.publishers.push((Tally::spawn(&simulate, &[]), path));
     }
 
+    /// The tasks' topic is deleted and created again: what was published to it so far is nobody's any more.
+    fn create_anew(&mut self) {
+        let _quiet = self.harbour.quiet();
+        for (mut publisher, path) in std::mem::take(&mut self.publishers) {
+            publisher.expect_success(ENDED);
+            self.written.extend(read(&path).into_iter().filter(|one| one.topic != Topic::Task.name()));
+        }
+        let topic = self.stage.topic(Topic::Task);
+        self.stage.kafka.delete_topic(&topic);
+        self.stage.kafka.create_topic(&topic, tally_tests::stage::PARTITIONS, &[]);
+        self.counts.topics += 1;
+    }
+
     /// A service goes from the first version of a contract to the second, and another one aborts a transaction.
     fn upgrade(&mut self) {
-        let quiet = self.harbour.quiet();
+        let _quiet = self.harbour.quiet();
         let bootstrap = self.stage.kafka.bootstrap();
         let events = examples::many(Topic::Credit, 2 * WRITTEN);
         let topic = self.stage.topic(Topic::Credit);
@@ -175,7 +194,6 @@ impl Course<'_> {
         let what =
             Produce { bootstrap, topic: &topic, schema: &schema, framing: "single-object", more: &more };
         python::produce(what, &examples::many(Topic::License, WRITTEN));
-        drop(quiet);
     }
 
     fn mishap(&mut self) {
@@ -212,8 +230,8 @@ impl Course<'_> {
                 self.clickhouse.restart();
                 self.counts.stores += 1;
             }
-            79..81 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
-            81..90 => {
+            79..82 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
+            82..90 => {
                 let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
                 let seed = self.moments.below(u64::MAX);
                 if let Some(registry) = &self.registry {
@@ -253,7 +271,7 @@ impl Course<'_> {
     fn start(&mut self) {
         let point = Point::ALL[self.moments.below(Point::ALL.len() as u64) as usize];
         let freezes = self.moments.below(4) == 0;
-        let nth = 1 + self.moments.below(25);
+        let nth = 1 + self.moments.below(12);
         let fault = format!("{}:{nth}{}", point.name(), if freezes { ":freeze" } else { "" });
         let planted = match self.planted {
             Planted::Nothing => "",

@@ -39,9 +39,9 @@ fn two_seeds_balance() {
     let harbour = Harbour::shared();
     let harbour = &harbour;
     std::thread::scope(|scope| {
-        SEEDS.map(|seed| {
-            scope.spawn(move || println!("seed {seed}: {}", run(seed, harbour, Planted::Nothing)))
-        });
+        for seed in SEEDS {
+            scope.spawn(move || println!("seed {seed}: {}", run(seed, harbour, Planted::Nothing)));
+        }
     });
 }
 
