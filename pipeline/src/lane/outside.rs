@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub(crate) struct Marks {
     /// The first retained offset.
     pub(crate) low: i64,
+    /// The offset that the next committed record will have.
+    pub(crate) high: i64,
     /// What the group has committed, and the identity it is an offset of.
     pub(crate) committed: Option<(i64, Option<Uuid>)>,
 }
@@ -22,7 +24,7 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
     fn identity(&self, topic: &str) -> impl Future<Output = Result<Uuid, IdentityError>> + Send;
     /// True while the consumer has to be opened anew: no lane may start on it.
     fn is_stale(&self) -> bool;
-    /// Watermark and commit of a partition.
+    /// Watermarks and commit of a partition.
     fn marks(&self, partition: &Partition) -> impl Future<Output = Result<Marks, String>> + Send;
     /// Has a partition fetched from the offset that `open` names; called while nothing is delivered.
     fn fetch_from(
@@ -30,6 +32,8 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
         partition: &Partition,
         open: impl FnOnce() -> Option<i64> + Send + 'static,
     ) -> impl Future<Output = Result<(), String>> + Send;
+    /// Has what is fetched of a partition wait, or delivered again; nothing is lost or fetched twice by that.
+    fn hold(&self, partition: &Partition, holds: bool);
     /// Has a partition fetched no more.
     fn pause(&self, partition: &Partition) -> impl Future<Output = Result<(), String>> + Send;
     /// Reads offsets once more that seem to hold no record.
@@ -87,8 +91,8 @@ impl Outside for Servers {
     async fn marks(&self, partition: &Partition) -> Result<Marks, String> {
         let (source, partition) = (self.source.clone(), partition.clone());
         beside(move || {
-            let (low, _) = source.watermarks(&partition)?;
-            source.committed(&partition).map(|committed| Marks { low, committed })
+            let (low, high) = source.watermarks(&partition)?;
+            source.committed(&partition).map(|committed| Marks { low, high, committed })
         })
         .await
     }
@@ -100,6 +104,10 @@ impl Outside for Servers {
     ) -> Result<(), String> {
         let (source, partition) = (self.source.clone(), partition.clone());
         beside(move || source.start(&partition, open)).await
+    }
+
+    fn hold(&self, partition: &Partition, holds: bool) {
+        self.source.hold(partition, holds);
     }
 
     async fn pause(&self, partition: &Partition) -> Result<(), String> {

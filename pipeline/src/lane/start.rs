@@ -12,7 +12,12 @@ pub(super) struct Start {
     pub(super) origin: Origin,
     pub(super) next: i64,
     pub(super) receipts: Receipts,
+    /// There is a backlog.
+    pub(super) is_behind: bool,
 }
+
+/// From so many offsets on they are a backlog.
+const BACKLOG_OFFSETS_MIN: i64 = 8_192;
 
 impl<O: Outside> Lane<O> {
     /// Finds the first offset without a receipt and has the source fetch from there.
@@ -22,7 +27,7 @@ impl<O: Outside> Lane<O> {
         if outside.is_stale() {
             return Err("a topic was created anew; the consumer is being opened anew".to_owned());
         }
-        let Marks { low, committed } = outside.marks(&self.partition).await?;
+        let Marks { low, high, committed } = outside.marks(&self.partition).await?;
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
         let from = committed.unwrap_or(0);
@@ -37,6 +42,7 @@ impl<O: Outside> Lane<O> {
             partition: self.partition.number,
         };
         let inbox = self.inbox.clone();
+        outside.hold(&self.partition, false);
         let open = move || {
             inbox.start(next);
             Some(next)
@@ -58,7 +64,7 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts })
+        Ok(Start { origin, next, receipts, is_behind: high - next >= BACKLOG_OFFSETS_MIN })
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.

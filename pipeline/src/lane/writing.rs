@@ -102,13 +102,15 @@ impl<O: Outside> Lane<O> {
         let token = in_hand.block.token();
         for step in Step::ALL {
             let refused = self.until_done(step, in_hand, &token).await;
-            if refused.is_empty() {
-                continue;
+            if !refused.is_empty() {
+                let refused = self.never_stored(&in_hand.block, refused).await;
+                if let Err(error) = in_hand.block.refuse(&refused) {
+                    tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
+                    return std::future::pending().await; // never attest what is not settled
+                }
             }
-            let refused = self.never_stored(&in_hand.block, refused).await;
-            if let Err(error) = in_hand.block.refuse(&refused) {
-                tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
-                return std::future::pending().await; // never attest what is not settled
+            if step == Step::Facts {
+                in_hand.block.forget_records();
             }
         }
     }
@@ -179,7 +181,7 @@ fn summary(block: &Block) -> Attested {
         accepted: block.accepted.digests.len() as u64,
         duplicates: (block.accepted.digests.len() - distinct.len()) as u64,
         dead: block.letters.iter().map(|letter| letter.fault.reason.name()).collect(),
-        bytes: block.bytes() as u64,
+        bytes: block.bytes as u64,
         gap_offsets: [width(false), width(true)],
         next: block.next(),
     }

@@ -23,6 +23,8 @@ pub(super) struct Fetch {
     /// `None` until a lane has said where it starts.
     pub(super) position: Option<i64>,
     pub(super) paused: bool,
+    /// What is fetched waits at the client.
+    pub(super) held: bool,
     /// The end was told, and nothing came since.
     pub(super) ended: bool,
 }
@@ -201,9 +203,11 @@ impl Outside for Connection {
 
     async fn marks(&self, partition: &Partition) -> Result<Marks, String> {
         self.ask_kafka("watermarks").await?;
-        let (id, low) = {
+        let (id, low, high) = {
             let mut world = self.world();
-            (world.kafka.topic_id, world.kafka.log(partition.number).low)
+            let log = world.kafka.log(partition.number);
+            let (low, high) = (log.low, log.high());
+            (world.kafka.topic_id, low, high)
         };
         self.ask_kafka("commit asked for").await?;
         let mut world = self.world();
@@ -212,7 +216,7 @@ impl Outside for Connection {
             let before = world.kafka.before_us.entry((id, partition.number)).or_default();
             *before = low.max(*before);
         }
-        Ok(Marks { low, committed })
+        Ok(Marks { low, high, committed })
     }
 
     async fn fetch_from(
@@ -226,7 +230,8 @@ impl Outside for Connection {
         }
         let mut fetches = lock(&self.state.fetches);
         let Some(position) = open() else { return Ok(()) };
-        let fetch = Fetch { position: Some(position), paused: false, ended: false };
+        let held = fetches.get(&partition.number).is_some_and(|fetch| fetch.held);
+        let fetch = Fetch { position: Some(position), paused: false, held, ended: false };
         fetches.insert(partition.number, fetch);
         drop(fetches);
         let failed = {
@@ -239,6 +244,10 @@ impl Outside for Connection {
             return Err("the partition cannot be sought".to_owned());
         }
         Ok(())
+    }
+
+    fn hold(&self, partition: &Partition, holds: bool) {
+        lock(&self.state.fetches).entry(partition.number).or_default().held = holds;
     }
 
     async fn pause(&self, partition: &Partition) -> Result<(), String> {

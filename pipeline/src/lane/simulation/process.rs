@@ -187,7 +187,10 @@ impl Process {
         let mut world = self.world();
         let mut fetches = lock(&self.connection.state.fetches);
         let Some(fetch) = fetches.get_mut(&at) else { return };
-        let Some(position) = fetch.position.filter(|_| !fetch.paused && !world.kafka.down) else { return };
+        let Some(position) = fetch.position.filter(|_| !fetch.paused && !fetch.held && !world.kafka.down)
+        else {
+            return;
+        };
         let (again, number) = match world.troubled {
             true => (if world.chance.permille(50) { 3 } else { 0 }, world.chance.between(1, 9)),
             false => (0, 9),
