@@ -4,13 +4,19 @@
 use crate::slab::{Record, Slab};
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
+use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use tally_schemas::{Fault, Messages, Read, Reader, Sha256Digest, WriterId, Writers, sha256, split};
+use tally_schemas::{
+    Fault, Messages, Read, Reader, Sha256Digest, WriterId, Writers, arrow_schema, sha256, split,
+};
 use tally_sinks::rows::{Coordinates, DeadLetter, Gap, Lineage, Origin};
 use tally_sinks::{Inherited, Refused};
 use uuid::Uuid;
+
+/// Records that are read at once.
+const READ_ROWS: usize = 4_096;
 
 /// The accepted rows of a block, column by column.
 #[derive(Debug)]
@@ -65,29 +71,52 @@ pub(crate) fn judge(
     slab.pass_over(known.settled);
     let gap = |(first, next)| Gap { first, next, expired: false };
     let gaps = slab.absent(known.settled).into_iter().map(gap).collect();
-    let offsets: Vec<i64> = slab.offsets().collect();
-    let appended_at_ms: Vec<i64> = slab.appended_at_ms().collect();
-    let values: Vec<Option<&[u8]>> = slab.values().collect();
-    let shown: Vec<Option<&[u8]>> = match known.inherited.is_empty() {
-        true => values.clone(),
-        false => {
-            offsets.iter().zip(&values).map(|(o, v)| v.filter(|_| !known.inherited.contains_key(o))).collect()
-        }
-    };
-    let read = reader.read(Messages { values: &shown, appended_at_ms: &appended_at_ms }, known.writers)?;
-    let Read { events, places, digests, mut faults } = read;
-    for (place, fault) in &mut faults {
-        if let Some(earlier) = offsets.get(*place as usize).and_then(|offset| known.inherited.get(offset)) {
-            *fault = earlier.clone();
-        }
-    }
-    let raw: Vec<Sha256Digest> = values.iter().map(|value| sha256(value.unwrap_or_default())).collect();
-    let mut table = Ledger { slab: &slab, raw: &raw, schemas: BTreeMap::new() };
+    let (Read { events, places, digests, faults }, raw) = read(&origin, &slab, reader, known)?;
+    let table = Ledger::of(&slab, &raw);
     let at = table.coordinates(places.iter().copied());
     let dead_at = table.coordinates(faults.iter().map(|(place, _)| *place));
     let letters = faults.into_iter().filter_map(|(place, fault)| table.letter(place, fault)).collect();
     let bytes = slab.bytes();
     Ok(Block { origin, accepted: Accepted { events, at, digests }, letters, dead_at, gaps, bytes, slab })
+}
+
+/// Reads the records, a few at a time: their bytes are looked at several times, and must still be in a core's own cache
+/// the last time. Returns the digest of each record's bytes beside.
+fn read(
+    origin: &Origin,
+    slab: &Slab,
+    reader: &mut Reader,
+    known: Known<'_>,
+) -> Result<(Read, Vec<Sha256Digest>), ArrowError> {
+    let offsets: Vec<i64> = slab.offsets().collect();
+    let appended_at_ms: Vec<i64> = slab.appended_at_ms().collect();
+    let mut shown: Vec<Option<&[u8]>> = slab.values().collect();
+    let mut raw = Vec::with_capacity(shown.len());
+    let mut batches = Vec::new();
+    let (mut places, mut digests, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let chunks = shown.chunks_mut(READ_ROWS).zip(offsets.chunks(READ_ROWS));
+    let mut first = 0;
+    for ((values, offsets), appended_at_ms) in chunks.zip(appended_at_ms.chunks(READ_ROWS)) {
+        raw.extend(values.iter().map(|value| sha256(value.unwrap_or_default())));
+        if !known.inherited.is_empty() {
+            let dead = values.iter_mut().zip(offsets).filter(|(_, at)| known.inherited.contains_key(at));
+            dead.for_each(|(value, _)| *value = None); // what was found dead is not judged again
+        }
+        let read = reader.read(Messages { values, appended_at_ms }, known.writers)?;
+        batches.push(read.events);
+        digests.extend(read.digests);
+        places.extend(read.places.iter().map(|place| place + first));
+        faults.extend(read.faults.into_iter().map(|(place, fault)| {
+            let earlier = offsets.get(place as usize).and_then(|offset| known.inherited.get(offset));
+            (place + first, earlier.cloned().unwrap_or(fault))
+        }));
+        first += u32::try_from(values.len()).unwrap_or(u32::MAX);
+    }
+    let events = match batches.len() {
+        1 => batches.swap_remove(0),
+        _ => concat_batches(arrow_schema(origin.contract), &batches)?,
+    };
+    Ok((Read { events, places, digests, faults }, raw))
 }
 
 impl Block {
@@ -198,27 +227,36 @@ fn move_row(from: &Coordinates, row: usize, to: &mut Coordinates) {
     to.schema.push(i32::try_from(place).unwrap_or(0));
 }
 
+/// The records' coordinates, by place.
 struct Ledger<'a> {
     slab: &'a Slab,
     raw: &'a [Sha256Digest],
-    schemas: BTreeMap<Option<WriterId>, i32>,
+    rows: Vec<(i64, i64, u32, Option<WriterId>)>,
 }
 
 impl Ledger<'_> {
-    fn coordinates(&mut self, places: impl Iterator<Item = u32>) -> Coordinates {
-        let offsets: Vec<i64> = self.slab.offsets().collect();
-        let appended: Vec<i64> = self.slab.appended_at_ms().collect();
-        let values: Vec<Option<&[u8]>> = self.slab.values().collect();
+    fn of<'a>(slab: &'a Slab, raw: &'a [Sha256Digest]) -> Ledger<'a> {
+        let bytes =
+            slab.values().map(|value| u32::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(u32::MAX));
+        let rows = slab.offsets().zip(slab.appended_at_ms()).zip(bytes.zip(slab.writers()));
+        let rows = rows.map(|((offset, at_ms), (bytes, writer))| (offset, at_ms, bytes, writer)).collect();
+        Ledger { slab, raw, rows }
+    }
+
+    fn coordinates(&self, places: impl Iterator<Item = u32>) -> Coordinates {
         let mut at = Coordinates::default();
-        self.schemas.clear();
+        let mut schemas: BTreeMap<Option<WriterId>, i32> = BTreeMap::new();
         for place in places.map(|place| place as usize) {
-            let value = values.get(place).copied().flatten();
-            at.offsets.extend(offsets.get(place));
-            at.appended_at_ms.extend(appended.get(place));
-            at.raw_bytes.push(u32::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(u32::MAX));
-            at.raw_sha256.extend(self.raw.get(place));
-            let writer = value.and_then(|value| split(value).ok()).map(|(id, _)| id);
-            let schema = *self.schemas.entry(writer).or_insert_with(|| {
+            let (Some((offset, at_ms, bytes, writer)), Some(raw)) =
+                (self.rows.get(place), self.raw.get(place))
+            else {
+                continue;
+            };
+            at.offsets.push(*offset);
+            at.appended_at_ms.push(*at_ms);
+            at.raw_bytes.push(*bytes);
+            at.raw_sha256.push(*raw);
+            let schema = *schemas.entry(*writer).or_insert_with(|| {
                 at.schemas.push(writer.map_or(String::new(), |id| id.to_string()));
                 i32::try_from(at.schemas.len() - 1).unwrap_or(0)
             });

@@ -199,7 +199,7 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Takes a block's worth. A lane with a backlog is fetched only while it has a turn, which is the place in hand that its
-    /// block then keeps: so few blocks are filled at a time, and each of them becomes full. To ClickHouse one block of 16 MiB is
+    /// block then keeps: so few blocks are filled at a time, and each of them becomes full. To ClickHouse one block of 14 MiB is
     /// half the work of four of 4.
     async fn take(&self, is_behind: &mut bool) -> Result<(Slab, Option<OwnedSemaphorePermit>), String> {
         let mut taken = None;

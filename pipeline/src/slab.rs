@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tally_schemas::{WriterId, split};
 
 /// A Kafka header: name and value.
 pub(crate) type Header = (String, Option<Vec<u8>>);
@@ -28,6 +29,8 @@ struct Entry {
     appended_at_ms: i64,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
+    /// What its frame names; `None` where there is no frame.
+    writer: Option<WriterId>,
 }
 
 /// Consecutive records of one partition: every offset in [first, next) is either here or absent from the log.
@@ -89,8 +92,10 @@ impl Slab {
             self.headers.push((self.entries.len(), record.headers));
         }
         let key = record.key.map(|bytes| self.keep(bytes));
+        let writer = record.value.and_then(|bytes| split(bytes).ok()).map(|(writer, _)| writer); // while they are at hand
         let value = record.value.map(|bytes| self.keep(bytes));
-        self.entries.push(Entry { offset: record.offset, appended_at_ms: record.appended_at_ms, key, value });
+        let Record { offset, appended_at_ms, .. } = record;
+        self.entries.push(Entry { offset, appended_at_ms, key, value, writer });
         self.next = record.offset + 1;
         bytes += self.arena.len() - before;
         if let Some(held) = &mut self.held {
@@ -181,6 +186,11 @@ impl Slab {
     /// Values.
     pub(crate) fn values(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
         self.entries.iter().map(|e| self.slice(e.value.as_ref()))
+    }
+
+    /// The writers that the frames name.
+    pub(crate) fn writers(&self) -> impl ExactSizeIterator<Item = Option<WriterId>> {
+        self.entries.iter().map(|e| e.writer)
     }
 
     /// The record at a place, 0 for the first.

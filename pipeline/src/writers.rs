@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tally_schemas::{Topic, Writer, WriterId, Writers, local_writers, split};
+use tally_schemas::{Topic, Writer, WriterId, Writers, local_writers};
 
 /// How long an id that the registry does not have is taken as unknown before it is asked again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const UNKNOWN_IDS_MAX: usize = 10_000;
 /// The schemas that a slab's records name.
 pub(crate) fn named_in(slab: &Slab) -> BTreeSet<WriterId> {
     let (mut ids, mut last) = (BTreeSet::new(), None);
-    for (id, _) in slab.values().flatten().filter_map(|value| split(value).ok()) {
+    for id in slab.writers().flatten() {
         if last.replace(id) != Some(id) {
             ids.insert(id); // few writers, in long runs
         }
