@@ -202,14 +202,14 @@ impl<O: Outside> Lane<O> {
     /// block then keeps: so few blocks are filled at a time, and each of them becomes full. To ClickHouse one block of 14 MiB is
     /// half the work of four of 4.
     async fn take(&self, is_behind: &mut bool) -> Result<(Slab, Option<OwnedSemaphorePermit>), String> {
-        let mut taken = None;
-        if *is_behind && !self.inbox.is_at_end() {
-            self.route.outside.hold(&self.partition, true);
-            let turn = self.place().await;
-            self.route.outside.hold(&self.partition, false);
+        let is_due = *is_behind && !self.inbox.is_at_end();
+        let turn = if is_due { Some(self.place().await) } else { None };
+        self.route.outside.hold(&self.partition, false);
+        let taken = match turn {
             // whose records do not come has no use for a turn
-            taken = clock::within(TURN, self.inbox.take(true)).await.map(|slab| (slab, Some(turn)));
-        }
+            Some(turn) => clock::within(TURN, self.inbox.take(true)).await.map(|slab| (slab, Some(turn))),
+            None => None,
+        };
         let (slab, turn) = match taken {
             Some(taken) => taken,
             None => (self.inbox.take(false).await, None),

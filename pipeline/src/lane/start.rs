@@ -42,7 +42,8 @@ impl<O: Outside> Lane<O> {
             partition: self.partition.number,
         };
         let inbox = self.inbox.clone();
-        outside.hold(&self.partition, false);
+        let is_behind = high - next >= BACKLOG_OFFSETS_MIN;
+        outside.hold(&self.partition, is_behind);
         let open = move || {
             inbox.start(next);
             Some(next)
@@ -64,7 +65,7 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts, is_behind: high - next >= BACKLOG_OFFSETS_MIN })
+        Ok(Start { origin, next, receipts, is_behind })
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
