@@ -18,6 +18,7 @@ mod receipts;
 pub mod rows;
 mod standing;
 mod store;
+mod tls;
 
 pub use bisect::{Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};

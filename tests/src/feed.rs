@@ -74,7 +74,7 @@ impl Desk {
     /// # Panics
     /// As above.
     pub fn serve_on(&self, stage: &Stage<'_>, listen: &str, more: &[&str]) -> Service {
-        self.start(stage, (listen, stage.database.url()), more)
+        self.start(stage, (listen, stage.at_clickhouse()[1]), more)
     }
 
     /// The same over another way to the stage's store.

@@ -128,7 +128,13 @@ fn a_slow_but_steady_reader_gets_everything() {
     }
     let missing = wanted.iter().filter(|id| !text.contains(id.as_str())).count();
     let end = text.get(text.len().saturating_sub(300)..).unwrap_or_default();
-    assert_eq!(missing, 0, "of {EVENTS} events, {} bytes in {:?} that end so: {end}", text.len(), begun.elapsed());
+    assert_eq!(
+        missing,
+        0,
+        "of {EVENTS} events, {} bytes in {:?} that end so: {end}",
+        text.len(),
+        begun.elapsed()
+    );
     assert!(text.len() > 3_000_000, "{} bytes would fit into a socket's buffers", text.len());
 }
 
