@@ -31,6 +31,7 @@ mod integration {
     mod seals_elsewhere;
     mod seals_forged;
     mod seals_killed;
+    mod secrets;
     mod secured;
     mod service;
     mod trouble;
