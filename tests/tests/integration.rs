@@ -34,6 +34,7 @@ mod integration {
     mod secrets;
     mod secured;
     mod service;
+    mod soak;
     mod trouble;
     mod world;
 }

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tally_dashboards::identity::Role;
 use tally_schemas::Topic;
-use tally_tests::feed::{Desk, Frames, Publisher};
+use tally_tests::feed::{Desk, Frames, Publisher, Service};
 use tally_tests::stage::{get, pages};
 use tally_tests::{
     Certificates, ClickHouse, Ended, Kafka, Registry, Secured, Stage, Tally, TempFolder, examples,
@@ -117,7 +117,7 @@ fn no_secret_and_no_payload_is_printed() {
     let clickhouse = ClickHouse::start_for(data.path(), "tally", CLICKHOUSE);
     let registry = Registry::start();
     let stage = Stage::on(&kafka.kafka, &clickhouse, "secrets").through(&kafka.bootstrap, clickhouse.url());
-    let (desk, keys) = (Desk::default(), TempFolder::new("secrets-keys"));
+    let desk = Desk::default();
     let mut watch = Watch::default();
     for (what, secret) in [
         ("Kafka's password", KAFKA),
@@ -152,6 +152,33 @@ fn no_secret_and_no_payload_is_printed() {
     let serve = desk.flags(&stage);
     let serve: Vec<&str> = serve.iter().map(String::as_str).collect();
     let mut service = desk.wait(run(&[&["serve"], &serve[..]].concat()));
+    ask(&mut watch, &stage, (&desk, &service), &ops);
+    for entry in fs::read_dir(desk.feed_keys()).expect("a folder of keys") {
+        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a key");
+        let key: Value = serde_json::from_str(&text).expect("a JSON Web Key");
+        watch.hide("a key of the feed", key["d"].as_str().expect("a private key"));
+    }
+    service.tally.sigterm();
+    ingest.sigterm();
+    watch.see_end("tally serve", &service.tally.expect_success(SOON));
+    watch.see_end("tally ingest", &ingest.expect_success(SOON));
+
+    seal(&mut watch, &stage, &run);
+    let property = format!("sasl.password={WRONG}");
+    let config = [&["config", "--kafka-property", &property], &at[..]].concat();
+    watch.see_end("config", &run(&config).expect_success(SOON));
+    watch.see_end("help", &run(&["ingest", "--help"]).expect_success(SOON));
+    refused(&mut watch, &stage, &variables);
+    for place in ["standard error of tally serve", "standard error of tally ingest"] {
+        let seen =
+            watch.seen.iter().find(|(at, _)| at == place).map(|(_, text)| text.as_str()).unwrap_or_default();
+        assert!(seen.contains("DEBUG") && seen.lines().count() > 20, "it was told to say everything: {seen}");
+    }
+    watch.assert_clean();
+}
+
+/// Tokens good and bad, in headers and addresses, over every transport; then the pages of metrics.
+fn ask(watch: &mut Watch, stage: &Stage<'_>, (desk, service): (&Desk, &Service), ops: &str) {
     let admin = desk.pass(Role::Admin, "ops");
     watch.hide("a bearer token", admin.rsplit('.').next().expect("a signature"));
     let forged = format!("{}{WRONG}", &admin[..admin.len() - WRONG.len()]);
@@ -177,25 +204,21 @@ fn no_secret_and_no_payload_is_printed() {
     let (mut ws, mut sse) = (service.ws(&admin, "now"), service.sse(&admin, "now"));
     ws.frame("hello");
     sse.frame("hello");
-    publish(&stage);
+    publish(stage);
     ws.events(3);
     sse.events(3);
     drop((ws, sse, service.ws(&forged, "now")));
-    for (place, url) in [("metrics of ingest", &ops), ("metrics of the service", &service.ops)] {
+    for (place, url) in [("metrics of ingest", ops), ("metrics of the service", service.ops.as_str())] {
         for page in ["metrics", "readyz", "livez"] {
             watch.see(&format!("{place}, {page}"), get(&format!("{url}/{page}")).1);
         }
     }
-    for entry in fs::read_dir(desk.feed_keys()).expect("a folder of keys") {
-        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a key");
-        let key: Value = serde_json::from_str(&text).expect("a JSON Web Key");
-        watch.hide("a key of the feed", key["d"].as_str().expect("a private key"));
-    }
-    service.tally.sigterm();
-    ingest.sigterm();
-    watch.see_end("tally serve", &service.tally.expect_success(SOON));
-    watch.see_end("tally ingest", &ingest.expect_success(SOON));
+}
 
+/// Keys, tokens, seals, their verification and the audit.
+fn seal(watch: &mut Watch, stage: &Stage<'_>, run: &dyn Fn(&[&str]) -> Tally) {
+    let keys = TempFolder::new("secrets-keys");
+    let at = [&stage.at_kafka()[..], &stage.at_clickhouse()].concat();
     let key = |name: &str| keys.path().join(name).display().to_string();
     let store = stage.at_clickhouse();
     watch.see_end("seal keygen", &run(&["seal", "keygen", "--out", &key("seal")]).expect_success(SOON));
@@ -219,18 +242,6 @@ fn no_secret_and_no_payload_is_printed() {
     watch.see("standard error of verify", verified.stderr); // its report names what differs
     let audited = run(&[&["audit", "all"], &at[..]].concat()).end_within(RUN);
     watch.see("standard error of audit", audited.stderr);
-
-    let property = format!("sasl.password={WRONG}");
-    let config = [&["config", "--kafka-property", &property], &at[..]].concat();
-    watch.see_end("config", &run(&config).expect_success(SOON));
-    watch.see_end("help", &run(&["ingest", "--help"]).expect_success(SOON));
-    refused(&mut watch, &stage, &variables);
-    for place in ["standard error of tally serve", "standard error of tally ingest"] {
-        let seen =
-            watch.seen.iter().find(|(at, _)| at == place).map(|(_, text)| text.as_str()).unwrap_or_default();
-        assert!(seen.contains("DEBUG") && seen.lines().count() > 20, "it was told to say everything: {seen}");
-    }
-    watch.assert_clean();
 }
 
 /// Scenario: a secret stands in what was seen as it is, in hexadecimal digits, in base64, as a list of bytes; and does not.
