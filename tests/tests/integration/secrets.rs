@@ -224,7 +224,7 @@ fn seal(watch: &mut Watch, stage: &Stage<'_>, run: &dyn Fn(&[&str]) -> Tally) {
     watch.see_end("seal keygen", &run(&["seal", "keygen", "--out", &key("seal")]).expect_success(SOON));
     watch.see_end("token keygen", &run(&["token", "keygen", "--out", &key("token")]).expect_success(SOON));
     let seal = fs::read_to_string(key("seal")).expect("a key");
-    watch.hide("a key of seals", seal.trim().rsplit('+').next().expect("its bytes"));
+    watch.hide("a key of seals", seal.trim().splitn(5, '+').last().expect("its bytes"));
     let token: Value =
         serde_json::from_str(&fs::read_to_string(key("token")).expect("a key")).unwrap_or_default();
     watch.hide("a key of tokens", token["d"].as_str().expect("a private key"));
