@@ -1,7 +1,7 @@
 # demo and test install what they need and say what. ARGS passes flags on, as in: make demo SECONDS=20 ARGS='--data .tally'
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: demo test bench fuzz soak lint engine build help
+.PHONY: demo test faults fuzz soak bench lint engine build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
 	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
@@ -10,6 +10,22 @@ test: ## all tests, on real Kafka and the real ClickHouse engine; T=name for som
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
+
+faults: ## 100,000 simulated lives of the lanes, then seeded faults on real servers: SEEDS=N FROM=N; SEED=N replays one, LIFE=N a simulated one
+	@sh sinks/engine/system.sh
+	@sh tests/setup/install.sh
+ifdef LIFE
+	TALLY_SIM_SEED=$(LIFE) $(CARGO) test --release -p tally-pipeline --lib -- --nocapture lane::simulation::seeded
+else
+ifndef SEED
+	TALLY_SIM_SEEDS=100000 $(CARGO) test --release -p tally-pipeline --lib -- lane::simulation
+endif
+	TALLY_FAULTS_SEED=$(SEED) TALLY_FAULTS_SEEDS=$(or $(SEEDS),20) TALLY_FAULTS_FROM=$(or $(FROM),1) \
+		$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::seeds_balance
+ifndef SEED
+	$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::planted
+endif
+endif
 
 bench: ## figures of the README, in release: reading, and draining beside others, through real Kafka; TALLY_BENCH_EVENTS=N TALLY_BENCH_ROUNDS=N
 	@sh tests/setup/install.sh
@@ -20,7 +36,7 @@ bench: ## figures of the README, in release: reading, and draining beside others
 
 fuzz: ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
 	@sh sinks/engine/system.sh
-	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test -p tally-fuzz -p tally-sinks -p tally-queries -p tally-dashboards --lib -- fuzz
+	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
 	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)
 
 soak: build ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N

@@ -153,16 +153,16 @@ pub struct EventBound {
 #[command(next_help_heading = "Ingest")]
 pub struct Bounds {
     /// Records of one block: the unit of an INSERT, an attestation and a commit. 1 to 500000.
-    #[arg(id = "ingest.block_rows_max", long = "block-rows-max", env = "TALLY_INGEST_BLOCK_ROWS_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=500_000), value_name = "ROWS")]
+    #[arg(id = "ingest.block_rows_max", long = "block-rows-max", env = "TALLY_INGEST_BLOCK_ROWS_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=500_000), value_name = "ROWS")]
     pub block_rows_max: u32,
     /// Bytes of keys and values of one block. 1 KiB to 256 MiB.
-    #[arg(id = "ingest.block_bytes_max", long = "block-bytes-max", env = "TALLY_INGEST_BLOCK_BYTES_MAX", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1024..=268_435_456), value_name = "BYTES")]
+    #[arg(id = "ingest.block_bytes_max", long = "block-bytes-max", env = "TALLY_INGEST_BLOCK_BYTES_MAX", default_value_t = 16 << 20, value_parser = clap::value_parser!(u32).range(1024..=268_435_456), value_name = "BYTES")]
     pub block_bytes_max: u32,
     /// How long the oldest record of a block waits for company before the block is closed. 1 to 60000 ms.
     #[arg(id = "ingest.linger_ms", long = "linger-ms", env = "TALLY_INGEST_LINGER_MS", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=60_000), value_name = "MS")]
     pub linger_ms: u32,
     /// Bytes of records held in memory, all lanes together, before fetching pauses. 1 MiB to 4 GiB.
-    #[arg(id = "ingest.buffer_bytes_max", long = "buffer-bytes-max", env = "TALLY_INGEST_BUFFER_BYTES_MAX", default_value_t = 24 << 20, value_parser = clap::value_parser!(u32).range(1_048_576..), value_name = "BYTES")]
+    #[arg(id = "ingest.buffer_bytes_max", long = "buffer-bytes-max", env = "TALLY_INGEST_BUFFER_BYTES_MAX", default_value_t = 64 << 20, value_parser = clap::value_parser!(u32).range(1_048_576..), value_name = "BYTES")]
     pub buffer_bytes_max: u32,
     /// The bound of one event.
     #[command(flatten)]

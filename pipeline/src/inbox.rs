@@ -1,5 +1,6 @@
 //! Where the source puts a partition's records and its lane takes them.
 
+use crate::clock;
 use crate::slab::{Budget, Record, Slab};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,23 +23,25 @@ pub(crate) struct Inbox {
     limits: Limits,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
     /// `None` until the lane knows where it starts: what comes before is not taken.
     slab: Option<Slab>,
     since: Option<Instant>,
     failure: Option<String>,
+    /// Nothing came after the end of the log.
+    at_end: bool,
 }
 
 impl Inbox {
     pub(crate) fn new(budget: &Budget, limits: Limits) -> Inbox {
-        let open = Mutex::new(Open { slab: None, since: None, failure: None });
+        let open = Mutex::new(Open::default());
         Inbox { open, ready: Notify::new(), budget: budget.clone(), limits }
     }
 
     /// Starts to take records from offset `first` on.
     pub(crate) fn start(&self, first: i64) {
-        *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), since: None, failure: None };
+        *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), ..Open::default() };
     }
 
     /// The offset that is expected next; `None` while nothing is taken.
@@ -48,36 +51,51 @@ impl Inbox {
 
     /// Takes no more, and forgets what was not handed over.
     pub(crate) fn close(&self) {
-        *self.lock() = Open { slab: None, since: None, failure: None };
+        *self.lock() = Open::default();
     }
 
     /// A run of deliveries, under one lock.
     pub(crate) fn deliver(&self, put: impl FnOnce(&mut dyn FnMut(Put<'_>))) {
         let mut open = self.lock();
-        let Open { slab: Some(slab), since, failure } = &mut *open else { return };
-        put(&mut |one| match one {
-            Put::Record(record) => slab.push(record),
-            Put::End(offset) => slab.end(offset),
-            Put::Failure(said) => *failure = Some(said),
+        let Open { slab: Some(slab), since, failure, at_end } = &mut *open else { return };
+        put(&mut |one| {
+            *at_end = matches!(one, Put::End(_));
+            match one {
+                Put::Record(record) => slab.push(record),
+                Put::End(offset) => slab.end(offset),
+                Put::Failure(said) => *failure = Some(said),
+            }
         });
         if !slab.is_empty() || failure.is_some() {
-            since.get_or_insert_with(Instant::now);
+            since.get_or_insert_with(clock::now);
             self.ready.notify_one();
         }
     }
 
-    /// Waits for a block's worth: rows, bytes or linger. An error is the partition's failure to be fetched.
-    pub(crate) async fn take(&self) -> Result<Slab, String> {
+    /// True where the log ends at what was delivered.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.lock().at_end
+    }
+
+    /// Whether a slab was closed because it was full.
+    pub(crate) fn is_full(&self, slab: &Slab) -> bool {
+        slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
+    }
+
+    /// Waits for a block's worth: rows, bytes or linger; `at_once`: or the end of the log. An error is the partition's failure
+    /// to be fetched.
+    pub(crate) async fn take(&self, at_once: bool) -> Result<Slab, String> {
         loop {
             let wait = {
                 let mut open = self.lock();
                 if let Some(said) = open.failure.take() {
                     return Err(said);
                 }
-                let full = open.slab.as_ref().is_some_and(|slab| {
-                    slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
-                });
-                let left = open.since.map(|since| self.limits.linger.saturating_sub(since.elapsed()));
+                let is_complete =
+                    |slab: &Slab| self.is_full(slab) || (at_once && open.at_end && !slab.is_empty());
+                let full = open.slab.as_ref().is_some_and(is_complete);
+                let waited = open.since.map(|since| clock::now().saturating_duration_since(since));
+                let left = waited.map(|waited| self.limits.linger.saturating_sub(waited));
                 if full || left == Some(Duration::ZERO) {
                     open.since = None;
                     if let Some(slab) = &mut open.slab {
@@ -89,7 +107,7 @@ impl Inbox {
             };
             match wait {
                 None => self.ready.notified().await,
-                Some(left) => drop(tokio::time::timeout(left, self.ready.notified()).await),
+                Some(left) => drop(clock::within(left, self.ready.notified()).await),
             }
         }
     }

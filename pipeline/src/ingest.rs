@@ -2,12 +2,13 @@
 
 use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
-use crate::lane::{Lane, LaneState, Route};
+use crate::lane::{Lane, LaneState, Route, Servers};
 use crate::look::{Lookout, Watched, last_look, look};
 use crate::metrics::Metrics;
 use crate::ops::{self, Shown};
 use crate::slab::Budget;
 use crate::source::{Lanes, Partition, Source, SourceError};
+use crate::write::Sinks;
 use crate::writers::Book;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::Topic;
+use tally_sinks::fault::{Point, pass};
 use tally_sinks::{DeadTopic, Store};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -111,9 +113,7 @@ pub async fn run(
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let fleet = Arc::new(Fleet {
         route: Arc::new(Route {
-            source: source.clone(),
-            store,
-            dead_topic,
+            outside: Servers { source: source.clone(), sinks: Sinks { store, dead_topic } },
             metrics,
             value_bytes_max: bounds.event.value_bytes_max as usize,
             in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer
@@ -231,6 +231,7 @@ impl Lanes for Fleet {
                 lane.state.abandon.cancel(); // somebody else has it by now: commit nothing
             }
         }
+        pass(Point::Revoked);
         self.finish(lanes);
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Block {
     pub(crate) dead_at: Coordinates,
     /// Offsets without a record.
     pub(crate) gaps: Vec<Gap>,
+    /// Bytes of keys, values and headers.
+    pub(crate) bytes: usize,
     slab: Slab,
 }
 
@@ -84,7 +86,8 @@ pub(crate) fn judge(
     let at = table.coordinates(places.iter().copied());
     let dead_at = table.coordinates(faults.iter().map(|(place, _)| *place));
     let letters = faults.into_iter().filter_map(|(place, fault)| table.letter(place, fault)).collect();
-    Ok(Block { origin, accepted: Accepted { events, at, digests }, letters, dead_at, gaps, slab })
+    let bytes = slab.bytes();
+    Ok(Block { origin, accepted: Accepted { events, at, digests }, letters, dead_at, gaps, bytes, slab })
 }
 
 impl Block {
@@ -98,9 +101,9 @@ impl Block {
         self.slab.next()
     }
 
-    /// Bytes of keys and values.
-    pub(crate) fn bytes(&self) -> usize {
-        self.slab.bytes()
+    /// Lets go of the records, once no row can be refused any more: what follows needs only what was made of them.
+    pub(crate) fn forget_records(&mut self) {
+        self.slab.forget_records();
     }
 
     /// Names a record that an earlier run stored as a fact, without coming to its receipt, and that is refused today: to

@@ -1,36 +1,42 @@
 //! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
 //! crash; the next start goes on from the receipts.
 
+mod outside;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod state;
+mod writing;
 
+pub(crate) use outside::Servers;
+#[cfg(test)]
+pub(crate) use simulation::simulated_clock;
 pub(crate) use state::LaneState;
 
+use outside::Outside;
 use start::Start;
 use state::Side;
+use writing::Commit;
 
+use crate::clock;
 use crate::inbox::Inbox;
 use crate::judge::{Block, Known, judge};
-use crate::metrics::{Attested, Metrics};
+use crate::metrics::Metrics;
 use crate::slab::Slab;
-use crate::source::{GapError, Partition, Source};
-use crate::write::Step;
+use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tally_schemas::{Reader, Topic};
+use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
-use tally_sinks::{DeadTopic, Receipts, Refused, Retry, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What all lanes share.
 #[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) source: Source,
-    pub(crate) store: Store,
-    pub(crate) dead_topic: DeadTopic,
+pub(crate) struct Route<O = Servers> {
+    pub(crate) outside: O,
     pub(crate) metrics: Metrics,
     pub(crate) value_bytes_max: usize,
     /// Blocks between judging and receipt, all lanes together: what bounds the memory of a full drain.
@@ -39,8 +45,8 @@ pub(crate) struct Route {
 
 /// One partition's worker.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    pub(crate) route: Arc<Route>,
+pub(crate) struct Lane<O = Servers> {
+    pub(crate) route: Arc<Route<O>>,
     pub(crate) book: Arc<Book>,
     pub(crate) contract: Topic,
     pub(crate) partition: Partition,
@@ -64,10 +70,13 @@ struct InHand {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// How long a lane keeps its turn while nothing comes.
+const TURN: Duration = Duration::from_secs(1);
+
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-impl Lane {
+impl<O: Outside> Lane<O> {
     /// Works until told to stop.
     pub(crate) async fn run(self) {
         let abandon = self.state.abandon.clone();
@@ -114,27 +123,29 @@ impl Lane {
     async fn pause(&self, tries: &mut usize) {
         let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
         *tries += 1;
-        self.state.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        self.state.stop.run_until_cancelled(clock::sleep(pause)).await;
     }
 
     async fn take_blocks(&self, start: Start) -> End {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
-        let Start { origin, receipts, next } = start;
-        tracing::debug!(lane = %self.partition, next, "taking");
-        let (end, ()) = tokio::join!(self.judge_blocks(origin, receipts, judged), self.store_blocks(blocks));
+        tracing::debug!(lane = %self.partition, next = start.next, "taking");
+        let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
+        let storing = self.store_blocks(blocks, committing);
+        let (end, ()) = tokio::join!(self.judge_blocks(start, judged), storing);
         end
     }
 
-    async fn judge_blocks(&self, origin: Origin, receipts: Receipts, judged: mpsc::Sender<InHand>) -> End {
+    async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<InHand>) -> End {
+        let Start { origin, receipts, mut is_behind, next: _ } = start;
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
-            let slab = match self.state.stop.run_until_cancelled(self.inbox.take()).await {
+            let (slab, turn) = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
                 None => return End::Stopped,
                 Some(Err(said)) => return End::Restart(said),
-                Some(Ok(slab)) => slab,
+                Some(Ok(taken)) => taken,
             };
-            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::now);
             match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
                 None => return End::Stopped,
                 Some(Err(end)) => return end,
@@ -143,9 +154,13 @@ impl Lane {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
-            let permit =
-                self.state.stop.run_until_cancelled(self.route.in_hand.clone().acquire_owned()).await;
-            let Some(Ok(permit)) = permit else { return End::Stopped };
+            let permit = match turn {
+                Some(turn) => turn,
+                None => match self.state.stop.run_until_cancelled(self.place()).await {
+                    None => return End::Stopped,
+                    Some(permit) => permit,
+                },
+            };
             let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known =
@@ -153,7 +168,7 @@ impl Lane {
                 let block = judge(origin, slab, &mut reader, known);
                 (block, reader)
             };
-            let block = match tokio::task::spawn_blocking(work).await {
+            let block = match self.route.outside.compute(work).await {
                 Ok((Ok(block), kept)) => {
                     reader = kept;
                     block
@@ -161,6 +176,7 @@ impl Lane {
                 Ok((Err(error), _)) => return End::Restart(format!("rows could not be made: {error}")),
                 Err(error) => return End::Restart(format!("judging failed: {error}")),
             };
+            pass(Point::Judged);
             if let Some(why) = block.contradiction(&receipts.stored) {
                 return End::Contradiction(why);
             }
@@ -168,15 +184,9 @@ impl Lane {
                 true => Some(permit),
                 false => {
                     drop(permit); // what is read again may take long, and others have work
-                    let again = self.route.source.read_again(&self.partition, &block.gaps);
-                    match self.state.stop.run_until_cancelled(again).await {
+                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
                         None => return End::Stopped,
-                        Some(Err(error)) => {
-                            if matches!(error, GapError::PassedOver(_)) {
-                                self.route.metrics.passed_over(&self.partition);
-                            }
-                            return End::Restart(error.to_string());
-                        }
+                        Some(Err(end)) => return end,
                         Some(Ok(())) => None,
                     }
                 }
@@ -188,12 +198,42 @@ impl Lane {
         }
     }
 
+    /// Takes a block's worth. A lane with a backlog is fetched only while it has a turn, which is the place in hand that its
+    /// block then keeps: so few blocks are filled at a time, and each of them becomes full. To ClickHouse one block of 16 MiB is
+    /// half the work of four of 4.
+    async fn take(&self, is_behind: &mut bool) -> Result<(Slab, Option<OwnedSemaphorePermit>), String> {
+        let mut taken = None;
+        if *is_behind && !self.inbox.is_at_end() {
+            self.route.outside.hold(&self.partition, true);
+            let turn = self.place().await;
+            self.route.outside.hold(&self.partition, false);
+            // whose records do not come has no use for a turn
+            taken = clock::within(TURN, self.inbox.take(true)).await.map(|slab| (slab, Some(turn)));
+        }
+        let (slab, turn) = match taken {
+            Some(taken) => taken,
+            None => (self.inbox.take(false).await, None),
+        };
+        let slab = slab?;
+        *is_behind = self.inbox.is_full(&slab);
+        self.route.outside.hold(&self.partition, *is_behind);
+        Ok((slab, turn))
+    }
+
+    /// A place in hand.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        match self.route.in_hand.clone().acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_closed) => std::future::pending().await, // nobody closes it
+        }
+    }
+
     /// Holds the topic's identity against the one the lane started with: asked after the records came, so that
     /// records of a topic created anew never get the old one's name.
     async fn confirm(&self, origin: &Origin) -> Result<(), End> {
         let mut tries = 0;
         loop {
-            match self.route.source.identity(&origin.topic).await {
+            match self.route.outside.identity(&origin.topic).await {
                 Ok(id) if id == origin.topic_id => return Ok(()),
                 Ok(id) => {
                     return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
@@ -203,6 +243,19 @@ impl Lane {
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
                     self.pause(&mut tries).await;
                 }
+            }
+        }
+    }
+
+    /// Reads the block's gaps once more, in the same topic: one created anew meanwhile says nothing of them.
+    async fn read_again(&self, block: &Block) -> Result<(), End> {
+        match self.route.outside.read_again(&self.partition, &block.gaps).await {
+            Ok(()) => self.confirm(&block.origin).await,
+            Err(error) => {
+                if matches!(error, GapError::PassedOver(_)) {
+                    self.route.metrics.passed_over(&self.partition);
+                }
+                Err(End::Restart(error.to_string()))
             }
         }
     }
@@ -222,77 +275,6 @@ impl Lane {
         }
     }
 
-    async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>) {
-        while let Some(mut in_hand) = blocks.recv().await {
-            self.store(&mut in_hand).await;
-            let InHand { block, permit: _held } = in_hand;
-            let (next, topic_id) = (block.next(), block.origin.topic_id);
-            self.state.reach(topic_id, next);
-            self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
-            self.route.metrics.attested(&self.partition, &summary(&block));
-            let waiting = self.inbox.waiting_since();
-            *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
-            let last = self.state.stop.is_cancelled() && blocks.is_empty();
-            let (source, partition) = (self.route.source.clone(), self.partition.clone());
-            let commit = move || source.commit(&partition, next, topic_id, last);
-            // the last one waits for its answer
-            let done = if last { tokio::task::spawn_blocking(commit).await } else { Ok(commit()) };
-            let said = match done {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!(lane = %self.partition, error = said, "not committed; the receipts stand"); // repeated by the next
-        }
-    }
-
-    /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, in_hand: &mut InHand) {
-        let token = in_hand.block.token();
-        for step in Step::ALL {
-            let refused = self.until_done(step, in_hand, &token).await;
-            if !refused.is_empty()
-                && let Err(error) = in_hand.block.refuse(&refused)
-            {
-                tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
-                return std::future::pending().await; // never attest what is not settled
-            }
-        }
-    }
-
-    /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
-    async fn until_done(&self, step: Step, in_hand: &mut InHand, token: &str) -> Vec<Refused> {
-        let Route { store, dead_topic, metrics, .. } = self.route.as_ref();
-        let mut tries = 0;
-        loop {
-            let began = Instant::now();
-            let error = match step.take(store, dead_topic, &in_hand.block, token).await {
-                Ok(refused) => {
-                    metrics.stored(step.name(), began.elapsed());
-                    self.stall(Side::Write, false).await;
-                    return refused;
-                }
-                Err(error) => error,
-            };
-            let (class, remedy) = error.retry();
-            self.stall(Side::Write, true).await;
-            in_hand.permit = None; // a lane that waits must not hold up the others; it has one block and takes no more
-            metrics.retried(step.name(), class);
-            if class == Retry::Stop {
-                tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");
-            } else {
-                tracing::warn!(lane = %self.partition, step = step.name(), %error, remedy, "trying again");
-            }
-            let pause = match class {
-                Retry::Soon | Retry::Bisect => PAUSES[tries.min(PAUSES.len() - 1)],
-                Retry::Later => Duration::from_secs(3),
-                Retry::Stop => Duration::from_secs(10),
-            };
-            tries += 1;
-            tokio::time::sleep(pause).await;
-        }
-    }
-
     /// A stalled lane is paused at the source, so that it does not take the memory of the others; it is stalled while
     /// either of its sides waits. It goes on from the offset that its inbox expects: where librdkafka would go on by
     /// itself lies one record further once it has handed out the end of the log.
@@ -303,33 +285,13 @@ impl Lane {
         if self.state.stalled.swap(stalled, Ordering::Relaxed) == stalled {
             return;
         }
-        let (source, partition, inbox) =
-            (self.route.source.clone(), self.partition.clone(), self.inbox.clone());
-        let work = move || match stalled {
-            true => source.pause(&partition),
-            false => source.start(&partition, || inbox.expected()),
+        let inbox = self.inbox.clone();
+        let done = match stalled {
+            true => self.route.outside.pause(&self.partition).await,
+            false => self.route.outside.fetch_from(&self.partition, move || inbox.expected()).await,
         };
-        let said = match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(lane = %self.partition, error = said, stalled, "pause or resume");
-    }
-}
-
-fn summary(block: &Block) -> Attested {
-    let distinct: HashSet<_> = block.accepted.digests.iter().collect();
-    let width = |expired: bool| -> u64 {
-        let gaps = block.gaps.iter().filter(|gap| gap.expired == expired);
-        gaps.map(|gap| (gap.next - gap.first).unsigned_abs()).sum()
-    };
-    Attested {
-        accepted: block.accepted.digests.len() as u64,
-        duplicates: (block.accepted.digests.len() - distinct.len()) as u64,
-        dead: block.letters.iter().map(|letter| letter.fault.reason.name()).collect(),
-        bytes: block.bytes() as u64,
-        gap_offsets: [width(false), width(true)],
-        next: block.next(),
+        if let Err(error) = done {
+            tracing::warn!(lane = %self.partition, error, stalled, "pause or resume");
+        }
     }
 }

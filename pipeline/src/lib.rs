@@ -7,9 +7,11 @@
 //!
 //! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
 
+mod clock;
 pub mod config;
 pub mod dead;
 pub mod event_tail;
+mod fault;
 mod inbox;
 pub mod ingest;
 mod judge;

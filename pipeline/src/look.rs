@@ -82,12 +82,13 @@ pub(crate) async fn last_look(route: &Route, lanes: Vec<Watched>) {
 
 async fn sight(route: &Route, lanes: &[Watched]) -> Sight {
     let seen_at_ms = now_ms();
-    let (source, at) = (route.source.clone(), lanes.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>());
+    let (source, at) =
+        (route.outside.source.clone(), lanes.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>());
     let ask = move || at.iter().map(|at| source.watermarks(at).ok()).collect();
     let marks = tokio::task::spawn_blocking(ask).await.unwrap_or_else(|_| vec![None; lanes.len()]);
     let topics: BTreeSet<&str> = lanes.iter().map(|(at, _)| at.topic.as_str()).collect();
     let each = topics.into_iter().map(|topic| async move {
-        let id = route.source.identity(topic).await.ok()?;
+        let id = route.outside.source.identity(topic).await.ok()?;
         Some((topic.to_owned(), id))
     });
     let identities = futures::future::join_all(each).await.into_iter().flatten().collect();
@@ -126,10 +127,11 @@ async fn record(
             seen_at_ms: sight.seen_at_ms,
         });
     }
-    route.store.record_heads(&heads).await?;
+    let store = &route.outside.sinks.store;
+    store.record_heads(&heads).await?;
     for head in heads {
         if followed.get(&head.topic) != Some(&head.topic_id) {
-            route.store.end_heads_before(&head.topic, head.topic_id, now_ms()).await?;
+            store.end_heads_before(&head.topic, head.topic_id, now_ms()).await?;
             followed.insert(head.topic, head.topic_id);
         }
     }

@@ -11,7 +11,7 @@ pub use survey::Survey;
 use crate::config::Sections;
 use crate::registry::RegistryError;
 use crate::source::{IdentityError, Partition, Source, SourceError};
-use crate::write::StepError;
+use crate::write::{Sinks, StepError};
 use crate::writers::Book;
 use std::sync::Arc;
 use stretch::Stretch;
@@ -146,8 +146,7 @@ pub async fn replay(
     let stretch = Stretch {
         book: Book::new(contract, registry.client()?.map(Arc::new)),
         source,
-        store: store.clone(),
-        dead_topic,
+        sinks: Sinks { store: store.clone(), dead_topic },
         contract,
         topic_id,
         bounds: bounds.clone(),

@@ -129,6 +129,11 @@ impl Slab {
         self.entries = kept;
     }
 
+    /// Gives the records' memory back; the range stays.
+    pub(crate) fn forget_records(&mut self) {
+        *self = Slab { first: self.first, next: self.next, ..Slab::default() };
+    }
+
     /// A copy of the same range with only the records at offsets that are wanted.
     pub(crate) fn part(&self, wanted: impl Fn(i64) -> bool) -> Slab {
         let mut part = Slab { first: self.first, next: self.first, ..Slab::default() };

@@ -2,7 +2,9 @@
 
 use crate::judge::Block;
 use arrow_array::RecordBatch;
-use tally_sinks::{DeadTopic, DeadTopicError, Refused, Retry, Store, StoreError, bisect, rows};
+use tally_sinks::fault::{self, Point};
+use tally_sinks::rows::{DeadLetter, Origin};
+use tally_sinks::{DeadTopic, DeadTopicError, Insert, Refused, Retry, Store, StoreError, bisect, rows};
 use thiserror::Error;
 
 /// One step. The last one is the receipt: it attests what the others did.
@@ -27,6 +29,35 @@ pub(crate) enum StepError {
     Store(#[from] StoreError),
     #[error(transparent)]
     DeadTopic(#[from] DeadTopicError),
+}
+
+/// Where the steps put a block.
+pub(crate) trait Sink: Insert {
+    /// Tells the dead-letter topic, and waits until it has acknowledged every letter.
+    fn send(
+        &self,
+        origin: &Origin,
+        letters: &[DeadLetter],
+    ) -> impl Future<Output = Result<(), StepError>> + Send;
+}
+
+/// ClickHouse and the dead-letter topic.
+#[derive(Debug)]
+pub(crate) struct Sinks {
+    pub(crate) store: Store,
+    pub(crate) dead_topic: DeadTopic,
+}
+
+impl Insert for Sinks {
+    async fn insert(&self, table: &str, token: &str, batches: &[RecordBatch]) -> Result<(), StoreError> {
+        self.store.insert(table, token, batches).await
+    }
+}
+
+impl Sink for Sinks {
+    async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
+        Ok(self.dead_topic.send(origin, letters).await?)
+    }
 }
 
 impl StepError {
@@ -60,8 +91,7 @@ impl Step {
     /// Takes the step once. Returns the rows that ClickHouse refuses: they must become dead letters before the next.
     pub(crate) async fn take(
         self,
-        store: &Store,
-        dead_topic: &DeadTopic,
+        sink: &impl Sink,
         block: &Block,
         token: &str,
     ) -> Result<Vec<Refused>, StepError> {
@@ -70,32 +100,39 @@ impl Step {
             Step::Facts if block.accepted.digests.is_empty() => {}
             Step::DeadTopic | Step::DeadLetters if block.letters.is_empty() => {}
             Step::Gaps if block.gaps.is_empty() => {}
-            Step::Facts => return facts(store, block, token).await,
-            Step::DeadTopic => dead_topic.send(origin, &block.letters).await?,
+            Step::Facts => return facts(sink, block, token).await,
+            Step::DeadTopic => {
+                sink.send(origin, &block.letters).await?;
+                fault::pass(Point::LettersAcknowledged);
+            }
             Step::DeadLetters => {
                 let letters = rows::dead_letters(origin, &block.letters).map_err(StoreError::from)?;
-                store.insert("dead_letters", token, &[letters]).await?;
+                sink.insert("dead_letters", token, &[letters]).await?;
             }
             Step::Gaps => {
                 let gaps = rows::gaps(origin, &block.gaps).map_err(StoreError::from)?;
-                store.insert("gaps", token, &[gaps]).await?;
+                sink.insert("gaps", token, &[gaps]).await?;
             }
-            Step::Receipts => store.insert("audit_log", token, &receipts(block)?).await?,
+            Step::Receipts => {
+                fault::pass(Point::BeforeReceipts);
+                sink.insert("audit_log", token, &receipts(block)?).await?;
+            }
         }
         Ok(Vec::new())
     }
 }
 
-async fn facts(store: &Store, block: &Block, token: &str) -> Result<Vec<Refused>, StepError> {
+async fn facts(sink: &impl Sink, block: &Block, token: &str) -> Result<Vec<Refused>, StepError> {
     let accepted = &block.accepted;
     let table = block.origin.contract.table();
     let facts = rows::facts(&block.origin, &accepted.events, &accepted.at, &accepted.digests);
     let facts = facts.map_err(StoreError::from)?;
-    match store.insert(table, token, std::slice::from_ref(&facts)).await {
+    fault::pass(Point::BeforeFacts);
+    match sink.insert(table, token, std::slice::from_ref(&facts)).await {
         Ok(()) => Ok(Vec::new()),
         Err(error) if error.retry().0 == Retry::Bisect => {
             tracing::warn!(table, %error, "a row is refused, looking for it");
-            Ok(bisect(store, table, token, &facts).await?)
+            Ok(bisect(sink, table, token, &facts).await?)
         }
         Err(error) => Err(error.into()),
     }

@@ -3,6 +3,27 @@
 use crate::error::{Retry, StoreError};
 use crate::store::Store;
 use arrow_array::RecordBatch;
+use std::future::Future;
+
+/// Where batches are inserted under a token: ClickHouse, or what a simulation has in its place.
+pub trait Insert {
+    /// Inserts the batches, which share a schema, as one INSERT: all of it or nothing.
+    ///
+    /// # Errors
+    /// See [`StoreError::retry`]. After [`StoreError::Unanswered`] the rows may be there or not, or may come later.
+    fn insert(
+        &self,
+        table: &str,
+        token: &str,
+        batches: &[RecordBatch],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl Insert for Store {
+    async fn insert(&self, table: &str, token: &str, batches: &[RecordBatch]) -> Result<(), StoreError> {
+        Store::insert(self, table, token, batches).await
+    }
+}
 
 /// One refused row of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +43,7 @@ const ALL_REFUSED_ROWS: usize = 64;
 /// # Errors
 /// Any error that is not about a row; what went in by then is met again by token and key.
 pub async fn bisect(
-    store: &Store,
+    store: &impl Insert,
     table: &str,
     token: &str,
     batch: &RecordBatch,

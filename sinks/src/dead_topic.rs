@@ -1,5 +1,6 @@
 //! The dead-letter topic, `<topic>.dead`: at least once, keyed by coordinates, acknowledged before attested.
 
+use crate::fault::{self, Point};
 use crate::rows::{DeadLetter, Origin};
 use futures::stream::{FuturesUnordered, TryStreamExt};
 use rdkafka::ClientConfig;
@@ -87,7 +88,7 @@ impl DeadTopic {
         let topic = DeadTopic::name(&origin.topic);
         let acks: FuturesUnordered<_> =
             letters.iter().map(|letter| self.one(&topic, origin, letter)).collect();
-        let sent: Result<Vec<()>, KafkaError> = acks.try_collect().await;
+        let sent: Result<Vec<()>, KafkaError> = fault::during(Point::LettersSent, acks.try_collect()).await;
         sent.map(drop).map_err(|source| DeadTopicError { topic, source })
     }
 

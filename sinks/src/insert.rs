@@ -2,6 +2,7 @@
 
 use crate::body::body;
 use crate::error::StoreError;
+use crate::fault::{self, Point};
 use crate::store::Store;
 use arrow_array::RecordBatch;
 use std::time::Duration;
@@ -39,7 +40,10 @@ impl Store {
         }
         for piece in pieces {
             insert.send(piece).await.map_err(StoreError::from)?;
+            fault::pass(Point::WithinInsert);
         }
-        insert.end().await.map_err(StoreError::from)
+        fault::during(Point::InsertSent, insert.end()).await?;
+        fault::pass(Point::Inserted);
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod dead_topic;
 mod definitions;
 pub mod embedded;
 mod error;
+pub mod fault;
 mod heads;
 mod insert;
 mod migrate;
@@ -20,7 +21,7 @@ mod standing;
 mod store;
 mod tls;
 
-pub use bisect::{Refused, bisect};
+pub use bisect::{Insert, Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};
 pub use definitions::Difference;
 pub use error::{Retry, StoreError};

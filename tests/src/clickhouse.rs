@@ -4,7 +4,7 @@ use std::env;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -18,13 +18,14 @@ use crate::wait::eventually;
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 const QUERY: Duration = Duration::from_secs(120);
+const NOT_YOURS: &str = "servers of yours are not harmed: use ClickHouse::start()";
 
 /// A ClickHouse server. Dropped, one that was started for it is killed.
 #[derive(Debug)]
 pub struct ClickHouse {
     url: String,
     user: Option<(String, String)>,
-    engine: Option<Engine>,
+    engine: Option<Mutex<Engine>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,8 @@ impl ClickHouse {
         let folder = TempFolder::new("clickhouse");
         let mut process = spawn(data, 0, folder.path(), user.as_ref());
         let url = wait_for_address(&mut process);
-        ClickHouse { url, user, engine: Some(Engine { process, folder, data: data.to_owned() }) }
+        let engine = Engine { process, folder, data: data.to_owned() };
+        ClickHouse { url, user, engine: Some(Mutex::new(engine)) }
     }
 
     /// The one server that all tests of the binary share: at `CLICKHOUSE_URL`
@@ -131,40 +133,41 @@ impl ClickHouse {
     ///
     /// # Panics
     /// When it is a server of yours; as do the next two.
-    pub fn stop(&mut self) {
-        let process = &mut self.engine().process;
-        process.sigterm();
-        process.end_within(STOP);
+    pub fn stop(&self) {
+        let mut engine = self.engine();
+        engine.process.sigterm();
+        engine.process.end_within(STOP);
     }
 
     /// `SIGKILL`.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.engine().process.sigkill();
     }
 
     /// Starts it again on the same data and port; one that still runs is stopped first.
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         let port: u16 = self
             .url
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok())
             .expect("the address ends in a port");
-        if self.engine().process.is_running() {
+        let is_running = self.engine().process.is_running();
+        if is_running {
             self.stop();
         }
-        let user = self.user.clone();
-        let engine = self.engine();
+        let mut engine = self.engine();
         // A new log, since the address is looked for in it.
         engine.folder = TempFolder::new("clickhouse");
-        engine.process = spawn(&engine.data, port, engine.folder.path(), user.as_ref());
+        engine.process = spawn(&engine.data, port, engine.folder.path(), self.user.as_ref());
         let url = wait_for_address(&mut engine.process);
         assert_eq!(url, self.url, "a restart keeps the port");
     }
 
     /// Its process, to pause it or to read its log.
     pub fn process(&mut self) -> &mut Process {
-        &mut self.engine().process
+        let engine = self.engine.as_mut().expect(NOT_YOURS).get_mut();
+        &mut engine.unwrap_or_else(PoisonError::into_inner).process
     }
 
     fn post(&self, database: &str, sql: &str) -> Result<String, Refused> {
@@ -189,8 +192,9 @@ impl ClickHouse {
         if status == 200 && code.is_none() { Ok(body) } else { Err(Refused { status, code, message: body }) }
     }
 
-    fn engine(&mut self) -> &mut Engine {
-        self.engine.as_mut().expect("servers of yours are not harmed: use ClickHouse::start()")
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        let engine = self.engine.as_ref().expect(NOT_YOURS);
+        engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@ mod in_process;
 mod secured;
 
 use std::env;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::need::{self, Missing};
 use crate::python;
@@ -23,7 +23,7 @@ pub struct Kafka {
 
 #[derive(Debug)]
 enum Kind {
-    Broker(Box<Broker>),
+    Broker(Box<Mutex<Broker>>),
     InProcess(InProcess),
     Yours,
 }
@@ -61,7 +61,7 @@ impl Kafka {
             return Kafka { bootstrap: in_process.bootstrap().to_owned(), kind: Kind::InProcess(in_process) };
         }
         let broker = Broker::start();
-        Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(broker)) }
+        Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) }
     }
 
     /// The in-process broker, for tests that want its error injection or none of Java's weight.
@@ -129,39 +129,39 @@ impl Kafka {
     ///
     /// # Panics
     /// When it is not a broker that was started for this test; as do the next five.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.broker().stop();
     }
 
     /// `SIGKILL`: the broker has no chance to flush or to say goodbye.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.broker().kill();
     }
 
     /// Starts it again on the same data and port, after [`Kafka::stop`], [`Kafka::kill`] or
     /// running (then it is stopped first).
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.broker().restart();
     }
 
     /// `SIGSTOP`: connections stay open and nothing answers, as behind a broken network.
-    pub fn pause(&mut self) {
+    pub fn pause(&self) {
         self.broker().pause();
     }
 
     /// After [`Kafka::pause`].
-    pub fn resume(&mut self) {
+    pub fn resume(&self) {
         self.broker().resume();
     }
 
     /// The end of the broker's log, for the message of a failure.
-    pub fn log_tail(&mut self) -> String {
+    pub fn log_tail(&self) -> String {
         self.broker().log_tail()
     }
 
-    fn broker(&mut self) -> &mut Broker {
-        match &mut self.kind {
-            Kind::Broker(broker) => broker,
+    fn broker(&self) -> MutexGuard<'_, Broker> {
+        match &self.kind {
+            Kind::Broker(broker) => broker.lock().unwrap_or_else(PoisonError::into_inner),
             Kind::InProcess(_) => {
                 panic!("the in-process broker cannot be harmed: skip_without(Kafka::installed())")
             }

@@ -22,6 +22,7 @@
 //!
 //! The pieces panic with a sentence that says what to do: a test has no better way to go on.
 
+pub mod account;
 mod browser;
 mod certificates;
 mod clickhouse;

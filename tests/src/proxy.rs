@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,21 @@ struct Weather {
     blocked: Vec<String>,
     /// On the way to the client the first text is replaced by the second, which is as long.
     replaced: Option<(Vec<u8>, Vec<u8>)>,
+    /// Of the pieces that pass so many out of a thousand meet a mishap.
+    mishaps_permille: u64,
+}
+
+/// What may become of a piece on its way.
+enum Mishap {
+    None,
+    /// It comes later.
+    Delay(Duration),
+    /// Half of it passes, then the connection is cut.
+    Half,
+    /// Nothing of it passes, and the connection is cut: of an answer, the server has done what it was asked.
+    Cut,
+    /// The client is told 503 in the server's place.
+    Unavailable,
 }
 
 /// A running proxy. Dropped, it cuts everything.
@@ -36,6 +51,7 @@ struct Shared {
     accepted: AtomicUsize,
     replacements: AtomicUsize,
     ended: AtomicBool,
+    chance: AtomicU64,
 }
 
 impl Proxy {
@@ -54,6 +70,7 @@ impl Proxy {
             accepted: AtomicUsize::new(0),
             replacements: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            chance: AtomicU64::new(0),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -88,6 +105,13 @@ impl Proxy {
     /// Requests that begin with one of these texts are taken and never answered.
     pub fn block(&self, beginnings: &[&str]) {
         lock(&self.shared.weather).blocked = beginnings.iter().map(|&text| text.to_owned()).collect();
+    }
+
+    /// From now on so many out of a thousand pieces, either way, are delayed, cut in half, lost with their connection, or
+    /// answered with 503 in the server's place; `seed` says which. Zero ends it.
+    pub fn trouble(&self, permille: u64, seed: u64) {
+        self.shared.chance.store(seed, Ordering::Relaxed);
+        lock(&self.shared.weather).mishaps_permille = permille;
     }
 
     /// Replaces a text by another of the same length on the way to the client, wherever it lies in one read; `None` ends it.
@@ -156,6 +180,21 @@ impl Shared {
                 }
                 break;
             }
+            match self.mishap(weather.mishaps_permille, is_request && buffer.starts_with(b"POST ")) {
+                Mishap::None => {}
+                Mishap::Delay(time) => thread::sleep(time),
+                Mishap::Half => {
+                    _ = to.write_all(&buffer[..read / 2]); // it is cut in any case
+                    break;
+                }
+                Mishap::Cut => break,
+                Mishap::Unavailable => {
+                    _ = from.write_all(
+                        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                    );
+                    break;
+                }
+            }
             if let Some((what, by)) = weather.replaced.filter(|_| !is_request) {
                 self.replace_in(&mut buffer[..read], &what, &by);
             }
@@ -164,6 +203,23 @@ impl Shared {
             }
         }
         _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn mishap(&self, permille: u64, is_beginning: bool) -> Mishap {
+        if permille == 0 {
+            return Mishap::None;
+        }
+        let mut mixed = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        match (mixed % 1000 < permille, (mixed >> 32) % 4) {
+            (false, _) => Mishap::None,
+            (true, 0) => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),
+            (true, 1) => Mishap::Half,
+            (true, 2) if is_beginning => Mishap::Unavailable,
+            (true, _) => Mishap::Cut,
+        }
     }
 
     fn replace_in(&self, bytes: &mut [u8], what: &[u8], by: &[u8]) {

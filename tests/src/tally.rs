@@ -26,8 +26,17 @@ impl Tally {
     pub fn binary() -> &'static Path {
         static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("TALLY_BIN") {
             Some(path) => PathBuf::from(path),
-            None => build(),
+            None => build("tally", &[]),
         });
+        &BINARY
+    }
+
+    /// The same with crash points: see `sinks/src/fault.rs`.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn binary_with_faults() -> &'static Path {
+        static BINARY: LazyLock<PathBuf> = LazyLock::new(|| build("tally-faults", &["--features", "faults"]));
         &BINARY
     }
 
@@ -37,8 +46,20 @@ impl Tally {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Tally {
+        Tally::spawn_program(Tally::binary(), arguments, variables)
+    }
+
+    /// The same, of the binary with crash points.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_with_faults(arguments: &[&str], variables: &[(&str, &str)]) -> Tally {
+        Tally::spawn_program(Tally::binary_with_faults(), arguments, variables)
+    }
+
+    fn spawn_program(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Tally {
         let folder = TempFolder::new("tally");
-        let mut command = Command::new(Tally::binary());
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(folder.path());
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("TALLY_") {
@@ -72,7 +93,7 @@ impl DerefMut for Tally {
 
 /// Cargo names the binaries of its own package to a test, but not those of others: so the path is
 /// derived from the test's, `<target>/<profile>/deps/integration-…`.
-fn build() -> PathBuf {
+fn build(binary: &str, more: &[&str]) -> PathBuf {
     let test = env::current_exe().expect("a process knows its executable");
     let profile = test
         .ancestors()
@@ -92,12 +113,23 @@ fn build() -> PathBuf {
         }
     }
     let built = cargo
-        .args(["build", "--quiet", "--package", "tally-pipeline", "--profile", name, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "tally-pipeline",
+            "--bin",
+            binary,
+            "--profile",
+            name,
+            "--target-dir",
+        ])
         .arg(target)
+        .args(more)
         .current_dir(repository())
         .stdin(Stdio::null())
         .output()
         .expect("cargo can be run");
-    assert!(built.status.success(), "tally cannot be built\n{}", String::from_utf8_lossy(&built.stderr));
-    profile.join("tally")
+    assert!(built.status.success(), "{binary} cannot be built\n{}", String::from_utf8_lossy(&built.stderr));
+    profile.join(binary)
 }

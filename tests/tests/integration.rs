@@ -16,6 +16,7 @@ mod integration {
     mod dead_letters;
     mod definitions;
     mod encoders;
+    mod faults;
     mod feed;
     mod feed_page;
     mod gaps;

@@ -79,7 +79,7 @@ enum Command {
 
 /// Parses, runs, and says on standard error why it could not.
 pub(crate) fn main() -> ExitCode {
-    allocator::bound_arenas();
+    allocator::bound_memory();
     match pipe::ending_quietly(start) {
         Ok(code) => code,
         Err(error) => {

@@ -1,8 +1,8 @@
 //! Where a lane starts: at the first offset without a receipt, with what retention took before it written down.
 
 use super::Lane;
+use super::outside::{Marks, Outside};
 use crate::metrics::Attested;
-use crate::source::SourceError;
 use std::ops::Range;
 use tally_sinks::Receipts;
 use tally_sinks::rows::{self, Gap, Origin};
@@ -12,26 +12,27 @@ pub(super) struct Start {
     pub(super) origin: Origin,
     pub(super) next: i64,
     pub(super) receipts: Receipts,
+    /// There is a backlog.
+    pub(super) is_behind: bool,
 }
 
-impl Lane {
+/// From so many offsets on they are a backlog.
+const BACKLOG_OFFSETS_MIN: i64 = 8_192;
+
+impl<O: Outside> Lane<O> {
     /// Finds the first offset without a receipt and has the source fetch from there.
     pub(super) async fn start(&self) -> Result<Start, String> {
-        let topic_id = self.route.source.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
-        if self.route.source.is_stale() {
+        let outside = &self.route.outside;
+        let topic_id = outside.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
+        if outside.is_stale() {
             return Err("a topic was created anew; the consumer is being opened anew".to_owned());
         }
-        let (source, partition) = (self.route.source.clone(), self.partition.clone());
-        let ask = move || -> Result<_, SourceError> {
-            Ok((source.watermarks(&partition)?, source.committed(&partition)?))
-        };
-        let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| e.to_string())?;
-        let ((low, _), committed) = asked.map_err(|e| e.to_string())?;
+        let Marks { low, high, committed } = outside.marks(&self.partition).await?;
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
         let from = committed.unwrap_or(0);
         let place = (topic_id, self.partition.number);
-        let receipts = self.route.store.receipts(self.contract.table(), place, from);
+        let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
         let origin = Origin {
@@ -40,14 +41,13 @@ impl Lane {
             topic_id,
             partition: self.partition.number,
         };
-        let (source, partition) = (self.route.source.clone(), self.partition.clone());
         let inbox = self.inbox.clone();
+        outside.hold(&self.partition, false);
         let open = move || {
             inbox.start(next);
             Some(next)
         };
-        let seek = move || source.start(&partition, open);
-        tokio::task::spawn_blocking(seek).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        outside.fetch_from(&self.partition, open).await?;
         let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());
         tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, stored, "lane starts");
         for gap in &expired {
@@ -59,12 +59,12 @@ impl Lane {
         // a crash between receipt and commit, or a log that ends here, must not leave the group behind for good
         if next > 0
             && committed.is_none_or(|committed| committed < next)
-            && let Err(error) = self.route.source.commit(&self.partition, next, topic_id, false)
+            && let Err(error) = outside.commit(&self.partition, next, topic_id, false).await
         {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts })
+        Ok(Start { origin, next, receipts, is_behind: high - next >= BACKLOG_OFFSETS_MIN })
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
@@ -72,7 +72,7 @@ impl Lane {
         let Origin { topic_id, partition, .. } = origin;
         let token = format!("{topic_id}/{partition}/expired/{}-{}/{}", range.start, range.end, gaps.len());
         let rows = rows::gaps(origin, gaps).map_err(|e| e.to_string())?;
-        self.route.store.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
+        self.route.outside.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
         let offsets = gaps.iter().map(|gap| (gap.next - gap.first).unsigned_abs()).sum();
         let attested = Attested { gap_offsets: [0, offsets], next: range.end, ..Attested::default() };
         self.route.metrics.attested(&self.partition, &attested);

@@ -5,14 +5,14 @@ use crate::config::Bounds;
 use crate::judge::{Block, Known, judge};
 use crate::slab::{Budget, Slab};
 use crate::source::{Next, Partition, Source};
-use crate::write::Step;
+use crate::write::{Sinks, Step};
 use crate::writers::{Book, named_in};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 use tally_schemas::{Fault, Reader, Reason, Topic, Writers};
 use tally_sinks::rows::Origin;
-use tally_sinks::{DeadTopic, Inherited, Receipts, Refused, Retry, Standing, Store};
+use tally_sinks::{Inherited, Receipts, Refused, Retry, Standing};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -30,8 +30,7 @@ const RESTORE: [Step; 2] = [Step::Facts, Step::DeadLetters];
 /// What all partitions of a replay share.
 pub(super) struct Stretch {
     pub(super) source: Source,
-    pub(super) store: Store,
-    pub(super) dead_topic: DeadTopic,
+    pub(super) sinks: Sinks,
     pub(super) book: Book,
     pub(super) contract: Topic,
     pub(super) topic_id: Uuid,
@@ -60,8 +59,11 @@ impl Stretch {
             topic_id: self.topic_id,
             partition: at.number,
         };
-        let receipts =
-            self.store.receipts(self.contract.table(), (self.topic_id, at.number), offsets.start).await?;
+        let receipts = self
+            .sinks
+            .store
+            .receipts(self.contract.table(), (self.topic_id, at.number), offsets.start)
+            .await?;
         let before = Before { origin, receipts, passed: committed.unwrap_or(0) };
         let mut survey =
             Survey { partition: at.number, from: offsets.start, to: offsets.end, ..Survey::default() };
@@ -82,7 +84,7 @@ impl Stretch {
         if self.source.identity(&origin.topic).await? != origin.topic_id {
             return Err(ReplayError::Recreated(origin.topic.clone()));
         }
-        let standing = self.store.standing(
+        let standing = self.sinks.store.standing(
             self.contract.table(),
             (origin.topic_id, origin.partition),
             slab.first()..slab.next(),
@@ -185,7 +187,7 @@ impl Stretch {
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Result<Vec<Refused>, ReplayError> {
         let mut pauses = PAUSES.iter();
         loop {
-            let error = match step.take(&self.store, &self.dead_topic, block, token).await {
+            let error = match step.take(&self.sinks, block, token).await {
                 Ok(refused) => return Ok(refused),
                 Err(error) => error,
             };

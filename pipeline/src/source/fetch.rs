@@ -40,14 +40,24 @@ impl FetchQueue {
         FetchQueue { client, queue }
     }
 
-    /// Forwards a partition's queue into this one. Called before the partition is assigned.
+    /// Forwards a partition's queue into this one. Called before the partition is assigned, and after [`FetchQueue::hold`]:
+    /// what has been fetched meanwhile comes first.
     pub(super) fn adopt(&self, topic: &str, partition: i32) {
+        self.forward(topic, partition, self.queue);
+    }
+
+    /// Leaves what is fetched of a partition in its own queue. librdkafka fetches on until that queue is full.
+    pub(super) fn hold(&self, topic: &str, partition: i32) {
+        self.forward(topic, partition, ptr::null_mut());
+    }
+
+    fn forward(&self, topic: &str, partition: i32, to: *mut rd::rd_kafka_queue_t) {
         let Ok(name) = CString::new(topic) else { return };
         // SAFETY: client and queue are live, `name` outlives the call, and the reference taken is given back.
         unsafe {
             let source = rd::rd_kafka_queue_get_partition(self.client, name.as_ptr(), partition);
             if !source.is_null() {
-                rd::rd_kafka_queue_forward(source, self.queue);
+                rd::rd_kafka_queue_forward(source, to);
                 rd::rd_kafka_queue_destroy(source);
             }
         }

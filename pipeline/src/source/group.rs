@@ -25,8 +25,16 @@ impl Group {
     }
 
     fn adopt(&self, partitions: &[Partition]) {
-        if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            partitions.iter().for_each(|p| queue.adopt(&p.topic, p.number));
+        partitions.iter().for_each(|partition| self.hold(partition, false));
+    }
+
+    /// Whether what is fetched of a partition waits in its own queue, or is handed over.
+    pub(super) fn hold(&self, Partition { topic, number }: &Partition, holds: bool) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match queue.as_ref() {
+            Some(queue) if holds => queue.hold(topic, *number),
+            Some(queue) => queue.adopt(topic, *number),
+            None => {}
         }
     }
 }
@@ -96,12 +104,14 @@ pub(super) fn named(list: &TopicPartitionList) -> Vec<Partition> {
 }
 
 /// What an operator may override.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("client.id", "tally"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.wait.max.ms", "100"),
-    ("queued.max.messages.kbytes", "16384"), // over all partitions: their queues are forwarded into one
+    // of a partition that waits for its turn, and of all others together: their queues are forwarded into one
+    ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "50000"),
+    ("fetch.queue.backoff.ms", "10"), // a full queue is empty again soon; by default it is looked at after a second
     ("max.poll.interval.ms", "300000"),
     ("session.timeout.ms", "30000"),
     ("socket.keepalive.enable", "true"),

@@ -195,6 +195,11 @@ impl Source {
         Ok(consumer.resume(&one(partition))?)
     }
 
+    /// Leaves what is fetched of a partition with librdkafka, or has it handed over again. Nothing is lost or fetched twice.
+    pub(crate) fn hold(&self, partition: &Partition, holds: bool) {
+        self.client.consumer().context().hold(partition, holds);
+    }
+
     pub(crate) fn pause(&self, partition: &Partition) -> Result<(), SourceError> {
         Ok(self.client.consumer().pause(&one(partition))?)
     }

@@ -11,6 +11,7 @@ use rdkafka::message::Message;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use tally_sinks::fault::{Point, pass};
 use tokio_util::sync::CancellationToken;
 
 /// How long the group may take to let us go.
@@ -81,10 +82,13 @@ impl Source {
             std::thread::sleep(Duration::from_millis(1)); // a mutex is not fair: let the lanes that start go first
         }
         let _fetching = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.fetch(Duration::from_millis(10), |topic, partition, deliveries| {
+        let fetched = queue.fetch(Duration::from_millis(10), |topic, partition, deliveries| {
             let Some(inbox) = lanes.inbox(topic, partition) else { return };
             inbox.deliver(|put| deliveries.for_each(|delivery| put(received(delivery))));
         });
+        if fetched > 0 {
+            pass(Point::Polled);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A broker with a second listener, which takes users with passwords over TLS only.
 
+use std::sync::Mutex;
+
 use crate::certificates::Certificates;
 use crate::kafka::broker::Broker;
 use crate::kafka::{Kafka, Kind};
@@ -33,7 +35,7 @@ impl Secured {
         let door = Door { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
         let broker = Broker::with_door(Some(&door));
         let bootstrap = format!("127.0.0.1:{}", door.port);
-        let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(broker)) };
+        let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) };
         Secured { kafka, bootstrap }
     }
 }

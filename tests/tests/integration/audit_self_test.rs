@@ -15,7 +15,7 @@ const SELF_TEST: Duration = Duration::from_secs(300);
 #[test]
 fn every_harm_is_found_and_nothing_else() {
     let data = TempFolder::new("self-test");
-    let mut store = ClickHouse::start(data.path());
+    let store = ClickHouse::start(data.path());
     let folder = data.path().to_str().expect("paths are text");
     let flags = ["audit", "self-test", "--seed", "7", "--events", "3000", "--json", "--data", folder];
     let ended = Tally::spawn(&flags, &[]).expect_success(SELF_TEST);
@@ -38,7 +38,7 @@ fn every_harm_is_found_and_nothing_else() {
 #[test]
 fn a_blind_audit_fails_its_self_test() {
     let data = TempFolder::new("self-test-blind");
-    let mut store = ClickHouse::start(data.path());
+    let store = ClickHouse::start(data.path());
     let folder = data.path().to_str().expect("paths are text");
     let flags = ["audit", "self-test", "--seed", "3", "--events", "3000", "--classes", "loss", "--json"];
     let mut blind = Tally::spawn(&[&flags[..], &["--blind", "verify", "--data", folder]].concat(), &[]);

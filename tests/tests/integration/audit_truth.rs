@@ -56,7 +56,7 @@ fn the_truth_of_a_demo_is_what_is_in_its_store() {
     let data = TempFolder::new("demo-truth");
     let (file, truth) = demo(data.path());
     let platform = &truth["platform"];
-    let mut store = ClickHouse::start(data.path());
+    let store = ClickHouse::start(data.path());
     let database = "tally"; // the default of --database
     let ask = |sql: &str| store.query(&sql.replace("FROM ", &format!("FROM {database}.")));
 
@@ -166,7 +166,7 @@ fn the_audit_finds_what_the_platform_did() {
     let balances = result("balances");
     assert_eq!(balances["verdict"], "PASS", "{balances:#}");
     sla(result("sla"), platform);
-    let mut store = ClickHouse::start(data.path());
+    let store = ClickHouse::start(data.path());
     realtime(result("realtime"), &truth, &store);
     store.stop();
 }

@@ -87,7 +87,7 @@ fn a_demo_leaves_ended_heads() {
     let data = folder.path().to_str().expect("paths are text");
     for run in 1..=2 {
         Tally::spawn(&["demo", "--seconds", "2", "--port", "0", "--data", data], &[]).expect_success(DEMO);
-        let mut server = ClickHouse::start(folder.path());
+        let server = ClickHouse::start(folder.path());
         let heads = server.query(
             "SELECT count(), countIf(ended), countIf(taken = high), uniqExact(topic_id), sum(taken) = \
              (SELECT count() FROM tally.audit_log_final) FROM tally.partition_heads_final",

@@ -1,15 +1,12 @@
 //! Two instances of one group, killed again and again in the middle of their work.
 #![expect(clippy::print_stdout, reason = "the seed and the course of a failed run must be seen")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
 use tally_schemas::Topic;
-use tally_tests::{Kafka, Stage, TempFolder, eventually, kcat, skip_without};
+use tally_tests::account::{compare, read};
+use tally_tests::{Kafka, Stage, TempFolder, eventually, skip_without};
 
 const EVENTS: u64 = 200_000;
 const KILLS: usize = 10;
@@ -24,26 +21,6 @@ const IMPATIENT: [&str; 8] = [
     "--kafka-property",
     "heartbeat.interval.ms=300",
 ];
-
-/// What the publisher remembers of an event.
-#[derive(Debug, Deserialize)]
-struct Published {
-    topic: String,
-    partition: i64,
-    offset: i64,
-    event_id: String,
-    expect: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Receipt {
-    partition: i64,
-    offset: i64,
-    disposition: String,
-    reason: String,
-    event_id: String,
-    accounts: u64,
-}
 
 /// A splitmix64: the moments of a run, from its seed.
 pub(crate) struct Moments(pub(crate) u64);
@@ -116,70 +93,6 @@ fn kills_at_random_moments_lose_and_double_nothing() {
     assert_eq!(published.len() as u64, EVENTS);
     for contract in Topic::ALL {
         let published: Vec<_> = published.iter().filter(|one| one.topic == contract.name()).collect();
-        compare(&stage, contract, &published);
+        println!("{}", compare(&stage, contract, &published));
     }
-}
-
-fn read(record: &Path) -> Vec<Published> {
-    let text = fs::read_to_string(record).expect("the record can be read");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of the record")).collect()
-}
-
-/// One contract's tables and dead-letter topic, held against what was published to it.
-fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) {
-    let topic_id = stage.topic_id(contract);
-    // Not deduplicated by the engine: repeats of a receipt must agree in everything.
-    let receipts: Vec<Receipt> = stage.database.rows(&format!(
-        "SELECT partition, offset, any(toString(a.disposition)) AS disposition, any(a.reason) AS reason, \
-         any(toString(a.event_id)) AS event_id, \
-         uniqExact(a.disposition, a.reason, a.event_id, a.digest, a.raw_sha256) AS accounts \
-         FROM audit_log AS a WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
-    ));
-    let by_place: HashMap<_, _> = receipts.iter().map(|one| ((one.partition, one.offset), one)).collect();
-    assert_eq!(by_place.len(), published.len(), "{contract}: receipts and published events");
-    let letters: BTreeMap<(i64, i64), String> = triples(
-        stage,
-        &format!("SELECT partition, offset, reason FROM dead_letters_final WHERE topic_id = '{topic_id}'"),
-    );
-    let mut facts: HashMap<String, u64> = HashMap::new();
-    for id in stage.database.query(&format!("SELECT event_id FROM {} FINAL", contract.table())).lines() {
-        *facts.entry(id.to_owned()).or_default() += 1;
-    }
-    let (mut valid, mut dead) = (BTreeSet::new(), BTreeSet::new());
-    for one in published {
-        let place = (one.partition, one.offset);
-        let receipt = by_place.get(&place).unwrap_or_else(|| panic!("{contract}: no receipt for {one:?}"));
-        assert_eq!(receipt.accounts, 1, "{contract}: receipts of one offset differ: {receipt:?}");
-        if one.expect == "accept" || one.expect == "duplicate" {
-            assert_eq!((receipt.disposition.as_str(), &receipt.event_id), ("ACCEPTED", &one.event_id));
-            assert_eq!(facts.get(&one.event_id), Some(&1), "{contract}: facts of {one:?}");
-            assert!(!letters.contains_key(&place), "{contract}: row and dead letter: {one:?}");
-            valid.insert(one.event_id.as_str());
-        } else {
-            assert_eq!((receipt.disposition.as_str(), &receipt.reason), ("DEAD", &one.expect));
-            assert_eq!(letters.get(&place), Some(&one.expect), "{contract}: {one:?}");
-            dead.insert(format!("{topic_id}/{}/{}", one.partition, one.offset));
-        }
-    }
-    assert_eq!(facts.len(), valid.len(), "{contract}: facts of events that nobody published");
-    assert_eq!(letters.len(), dead.len(), "{contract}: dead letters of nothing");
-    let sent = kcat::consume(stage.kafka.bootstrap(), &format!("{}.dead", stage.topic(contract)));
-    let sent: BTreeSet<String> = sent
-        .into_iter()
-        .filter_map(|record| record.key)
-        .map(|key| String::from_utf8(key).expect("coordinates are text"))
-        .collect();
-    assert_eq!(sent, dead, "{contract}: the dead-letter topic");
-    println!("{contract}: {} offsets, {} facts, {} dead letters", published.len(), facts.len(), dead.len());
-}
-
-fn triples(stage: &Stage<'_>, sql: &str) -> BTreeMap<(i64, i64), String> {
-    let answer = stage.database.query(sql);
-    let triple = |line: &str| {
-        let mut fields = line.split('\t');
-        let mut number = || fields.next().and_then(|field| field.parse().ok()).expect("a number");
-        let place = (number(), number());
-        (place, fields.next().expect("a reason").to_owned())
-    };
-    answer.lines().map(triple).collect()
 }

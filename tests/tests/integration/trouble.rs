@@ -52,6 +52,25 @@ fn a_row_that_the_store_refuses_goes_alone() {
     assert_eq!(stage.number("SELECT count() FROM task_events FINAL"), 999);
 }
 
+/// Scenario: facts were stored and a crash came before the receipt of one; then the operator forbids exactly that row, and
+/// the partition is taken again.
+/// Guarantees: what was stored as a fact stays a fact and gets its receipt; no dead letter is made of it beside.
+#[test]
+fn a_stored_row_that_the_store_refuses_later_stays_a_fact() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("later");
+    publish(&stage, 0, 10);
+    stage.catch_up(&[]);
+    stage.database.query("DELETE FROM audit_log WHERE offset = 4");
+    stage.database.query("ALTER TABLE task_events ADD CONSTRAINT no_4 CHECK trace_id != 'trace-4'");
+    let balance = stage.catch_up_as(&format!("{}again", stage.prefix()), &[]);
+    let task = line(&balance, Topic::Task);
+    assert_eq!((task.accepted, task.dead), (10, 0), "{}", stage.reasons());
+    assert_eq!(stage.number("SELECT count() FROM dead_letters_final"), 0);
+}
+
 /// Scenario: everything was taken; ClickHouse forgets every token, the ledger is emptied, and another group takes
 /// the whole log again.
 /// Guarantees: no figure changes: the key holds where the token does not.
@@ -142,7 +161,7 @@ fn a_pause_at_the_end_of_the_log_passes_over_nothing() {
         return;
     }
     let data = TempFolder::new("clickhouse-data");
-    let mut server = ClickHouse::start(data.path());
+    let server = ClickHouse::start(data.path());
     let url = server.url().to_owned();
     let stage = Stage::shared("log-end");
     let here =

@@ -163,7 +163,7 @@ fn a_restarted_broker_keeps_its_data() {
     if skip_without(Kafka::installed()) {
         return;
     }
-    let mut kafka = Kafka::start();
+    let kafka = Kafka::start();
     let address = kafka.bootstrap().to_owned();
     kafka.create_topic("kept", 3, &[]);
     kcat::produce(&address, "kept", 1, None, b"one");
@@ -220,7 +220,7 @@ fn the_registry_returns_what_was_registered() {
 #[test]
 fn clickhouse_serves_and_keeps_rows() {
     let data = TempFolder::new("clickhouse-data");
-    let mut server = ClickHouse::start(data.path());
+    let server = ClickHouse::start(data.path());
     server.query("CREATE TABLE kept (n UInt64, s String) ENGINE = MergeTree ORDER BY n");
     server.query("INSERT INTO kept SELECT number, toString(number) FROM numbers(1000)");
     python::run("verify_clickhouse.py", &[server.url()], "");

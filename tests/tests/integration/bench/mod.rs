@@ -56,7 +56,9 @@ fn bench_drain() {
             CONTENDERS.iter().filter(takes_part).map(|one| Figures::new(one.name)).collect();
         for _ in 0..number("TALLY_BENCH_ROUNDS", ROUNDS as u64) {
             for (one, figures) in CONTENDERS.iter().filter(takes_part).zip(&mut all) {
-                figures.push((one.run)(&arena));
+                let turn = (one.run)(&arena);
+                println!("{}: {} events in {:.1} s", one.name, turn.events, turn.seconds);
+                figures.push(turn);
             }
         }
         let title = format!(

@@ -1,0 +1,188 @@
+//! The writing side of a lane: five steps for each block, then its commit.
+
+use super::outside::{Marks, Outside};
+use super::state::Side;
+use super::{InHand, Lane, PAUSES, Route};
+use crate::clock;
+use crate::fault::{self, Bug};
+use crate::judge::Block;
+use crate::metrics::Attested;
+use crate::write::Step;
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tally_sinks::fault::{Point, pass};
+use tally_sinks::{Receipts, Refused, Retry};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// A commit that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Commit {
+    pub(super) next: i64,
+    pub(super) topic_id: Uuid,
+}
+
+/// How long a lane has nothing to write before it asks whether its last commit arrived.
+const CONFIRM: Duration = Duration::from_secs(5);
+
+impl<O: Outside> Lane<O> {
+    /// `sent`: the commit that the lane began with.
+    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>, sent: Commit) {
+        let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
+        loop {
+            let in_hand = match unconfirmed {
+                None => blocks.recv().await,
+                Some(sent) => match clock::within(CONFIRM, blocks.recv()).await {
+                    Some(in_hand) => in_hand,
+                    None => {
+                        unconfirmed = self.confirm_commit(sent).await;
+                        continue;
+                    }
+                },
+            };
+            let Some(mut in_hand) = in_hand else { return };
+            self.harm(&mut in_hand.block).await;
+            self.store(&mut in_hand).await;
+            pass(Point::Attested);
+            let InHand { block, permit: _held } = in_hand;
+            let (next, topic_id) = (block.next(), block.origin.topic_id);
+            self.state.reach(topic_id, next);
+            self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
+            self.route.metrics.attested(&self.partition, &summary(&block));
+            let waiting = self.inbox.waiting_since();
+            *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+            let last = self.state.stop.is_cancelled() && blocks.is_empty();
+            // the last one waits for its answer
+            if let Err(error) = self.route.outside.commit(&self.partition, next, topic_id, last).await {
+                tracing::warn!(lane = %self.partition, error, "not committed; the receipts stand"); // repeated by the next
+            }
+            pass(Point::Committed);
+            unconfirmed = Some(Commit { next, topic_id });
+        }
+    }
+
+    /// Does what a planted bug does: nothing, but in tests.
+    async fn harm(&self, block: &mut Block) {
+        if fault::planted(Bug::CommitFirst) {
+            let _ =
+                self.route.outside.commit(&self.partition, block.next(), block.origin.topic_id, false).await;
+        }
+        if fault::planted(Bug::SkipOffset) {
+            let last = block.next() - 1;
+            let _ = block.retain(|offset, _| offset != last); // a bug asks for no outcome
+        }
+    }
+
+    /// A lane that has nothing to do asks whether its last commit arrived, and sends it again where it did not: nobody is
+    /// told of one that is lost, and without a further block the group would stay behind for good. Returns what is still
+    /// not confirmed.
+    async fn confirm_commit(&self, sent: Commit) -> Option<Commit> {
+        let Commit { next, topic_id } = sent;
+        let outside = &self.route.outside;
+        let asked = self.state.stop.run_until_cancelled(outside.marks(&self.partition)).await;
+        match asked {
+            Some(Ok(Marks { committed: Some((offset, Some(id))), .. }))
+                if id == topic_id && offset >= next =>
+            {
+                None
+            }
+            Some(Ok(_)) => {
+                tracing::debug!(lane = %self.partition, next, "a commit is sent again");
+                let _ = outside.commit(&self.partition, next, topic_id, false).await; // asked for again in any case
+                Some(sent)
+            }
+            Some(Err(_)) | None => Some(sent),
+        }
+    }
+
+    /// Writes and attests one block; returns only when it is done.
+    async fn store(&self, in_hand: &mut InHand) {
+        let token = in_hand.block.token();
+        for step in Step::ALL {
+            let refused = self.until_done(step, in_hand, &token).await;
+            if !refused.is_empty() {
+                let refused = self.never_stored(&in_hand.block, refused).await;
+                if let Err(error) = in_hand.block.refuse(&refused) {
+                    tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
+                    return std::future::pending().await; // never attest what is not settled
+                }
+            }
+            if step == Step::Facts {
+                in_hand.block.forget_records();
+            }
+        }
+    }
+
+    /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
+    async fn until_done(&self, step: Step, in_hand: &mut InHand, token: &str) -> Vec<Refused> {
+        let Route { outside, metrics, .. } = self.route.as_ref();
+        let mut tries = 0;
+        loop {
+            let began = clock::now();
+            let error = match step.take(outside, &in_hand.block, token).await {
+                Ok(refused) => {
+                    metrics.stored(step.name(), clock::now().saturating_duration_since(began));
+                    self.stall(Side::Write, false).await;
+                    return refused;
+                }
+                Err(error) => error,
+            };
+            let (class, remedy) = error.retry();
+            self.stall(Side::Write, true).await;
+            in_hand.permit = None; // a lane that waits must not hold up the others; it has one block and takes no more
+            metrics.retried(step.name(), class);
+            if class == Retry::Stop {
+                tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");
+            } else {
+                tracing::warn!(lane = %self.partition, step = step.name(), %error, remedy, "trying again");
+            }
+            let pause = match class {
+                Retry::Soon | Retry::Bisect => PAUSES[tries.min(PAUSES.len() - 1)],
+                Retry::Later => Duration::from_secs(3),
+                Retry::Stop => Duration::from_secs(10),
+            };
+            tries += 1;
+            clock::sleep(pause).await;
+        }
+    }
+
+    /// Of the rows that the store refuses, those that it never took: what an earlier attempt stored, before a crash or
+    /// without an answer, stays a fact, whatever the store has learnt to refuse since.
+    async fn never_stored(&self, block: &Block, mut refused: Vec<Refused>) -> Vec<Refused> {
+        let place = (block.origin.topic_id, block.origin.partition);
+        let mut tries = 0;
+        loop {
+            match self.route.outside.receipts(self.contract.table(), place, block.first()).await {
+                Ok(Receipts { stored, .. }) => {
+                    let offset = |refused: &Refused| block.accepted.at.offsets.get(refused.row);
+                    refused.retain(|one| offset(one).is_none_or(|offset| !stored.contains(offset)));
+                    return refused;
+                }
+                Err(error) => {
+                    self.stall(Side::Write, true).await;
+                    tracing::warn!(lane = %self.partition, %error, "what is stored of refused rows is not known, waiting");
+                    clock::sleep(PAUSES[tries.min(PAUSES.len() - 1)]).await;
+                    tries += 1;
+                }
+            }
+        }
+    }
+}
+
+fn summary(block: &Block) -> Attested {
+    let distinct: HashSet<_> = block.accepted.digests.iter().collect();
+    let width = |expired: bool| -> u64 {
+        let gaps = block.gaps.iter().filter(|gap| gap.expired == expired);
+        gaps.map(|gap| (gap.next - gap.first).unsigned_abs()).sum()
+    };
+    Attested {
+        accepted: block.accepted.digests.len() as u64,
+        duplicates: (block.accepted.digests.len() - distinct.len()) as u64,
+        dead: block.letters.iter().map(|letter| letter.fault.reason.name()).collect(),
+        bytes: block.bytes as u64,
+        gap_offsets: [width(false), width(true)],
+        next: block.next(),
+    }
+}

@@ -1,0 +1,408 @@
+//! The course of one run, from its seed.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tally_schemas::Topic;
+use tally_sinks::fault::Point;
+use tally_tests::account::{Published, compare, read};
+use tally_tests::python::{self, Produce};
+use tally_tests::{ClickHouse, Proxy, Stage, Tally, TempFolder, eventually, examples};
+
+use super::super::kill::Moments;
+use super::scene::Harbour;
+
+/// How long things go wrong.
+const TROUBLE: Duration = Duration::from_secs(6);
+/// How long everything may then take to be settled.
+const SETTLED: Duration = Duration::from_secs(90);
+const ENDED: Duration = Duration::from_secs(60);
+const INSTANCES_MAX: usize = 4;
+/// Events of one publication.
+const EVENTS: u64 = 500;
+const PUBLICATIONS: u64 = 3;
+/// Events of each version of a contract in an upgrade, and of a transaction.
+const WRITTEN: usize = 40;
+/// Task events whose id ends so are refused by the store, where a run has that constraint.
+const POISON: &str = "7";
+
+/// A bug in the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Planted {
+    Nothing,
+    CommitFirst,
+    SkipOffset,
+}
+
+struct Course<'a> {
+    seed: u64,
+    moments: Moments,
+    harbour: &'a Harbour,
+    clickhouse: &'a ClickHouse,
+    stage: &'a Stage<'a>,
+    store: Proxy,
+    registry: Option<Proxy>,
+    planted: Planted,
+    folder: TempFolder,
+    instances: Vec<Tally>,
+    /// Instances that stand still, until then.
+    frozen: Vec<(u32, Instant)>,
+    publishers: Vec<(Tally, PathBuf)>,
+    /// What Python published: other contracts' versions, other framings.
+    written: Vec<Published>,
+    counts: Counts,
+}
+
+/// What happened, for the line of a seed.
+#[derive(Debug, Default)]
+struct Counts {
+    started: u32,
+    killed: u32,
+    died: u32,
+    frozen: u32,
+    stores: u32,
+    brokers: u32,
+    troubles: u32,
+    upgrades: u32,
+    topics: u32,
+}
+
+/// Runs a seed; says what happened.
+///
+/// # Panics
+/// Where the balance does not hold.
+pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
+    let began = Instant::now();
+    let mut moments = Moments(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let (data, folder) = (TempFolder::new("faults-data"), TempFolder::new("faults"));
+    let clickhouse = ClickHouse::start(data.path());
+    let quiet = harbour.quiet();
+    let stage = Stage::on(harbour.kafka(), &clickhouse, "faults");
+    Tally::spawn(&[&["migrate"][..], &stage.at_clickhouse()].concat(), &[]).expect_success(ENDED);
+    drop(quiet);
+    let has_poison = moments.below(2) == 0;
+    if has_poison {
+        let check = format!("CHECK NOT endsWith(toString(event_id), '{POISON}')");
+        stage.database.query(&format!("ALTER TABLE task_events ADD CONSTRAINT no_poison {check}"));
+    }
+    let address = |url: &str| url.split("://").nth(1).unwrap_or(url).trim_end_matches('/').to_owned();
+    let registry = harbour.registry().map(|registry| {
+        let address = address(&registry.url());
+        Proxy::before(address.split('/').next().expect("a host"))
+    });
+    let mut course = Course {
+        seed,
+        moments,
+        harbour,
+        clickhouse: &clickhouse,
+        stage: &stage,
+        store: Proxy::before(&address(clickhouse.url())),
+        registry,
+        planted,
+        folder,
+        instances: Vec::new(),
+        frozen: Vec::new(),
+        publishers: Vec::new(),
+        written: Vec::new(),
+        counts: Counts::default(),
+    };
+    course.trouble();
+    let published = course.settle(has_poison);
+    let said = course.hold(&published, has_poison);
+    format!("{said} ({:?}, {:.1} s)", course.counts, began.elapsed().as_secs_f64())
+}
+
+impl Course<'_> {
+    /// Everything goes wrong for a while.
+    fn trouble(&mut self) {
+        let began = Instant::now();
+        for _ in 0..=self.moments.below(3) {
+            self.start();
+        }
+        let mut publications = 0;
+        while began.elapsed() < TROUBLE {
+            let due = TROUBLE.as_millis() as u64 * 2 / 3 * publications / PUBLICATIONS;
+            if publications < PUBLICATIONS && began.elapsed().as_millis() as u64 >= due {
+                if publications == 1 && self.moments.below(6) == 0 {
+                    self.create_anew();
+                }
+                self.publish(publications);
+                publications += 1;
+            }
+            thread::sleep(Duration::from_millis(30 + self.moments.below(350)));
+            self.bury();
+            self.mishap();
+        }
+        if self.moments.below(3) == 0 {
+            self.counts.upgrades += 1;
+            self.upgrade();
+        }
+    }
+
+    fn publish(&mut self, number: u64) {
+        let path = self.folder.path().join(format!("record-{number}"));
+        let (events, seed) = (EVENTS.to_string(), (self.seed * PUBLICATIONS + number).to_string());
+        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record"];
+        let file = path.to_str().expect("paths are text");
+        let simulate = [&["simulate"][..], &self.stage.at_kafka(), &what, &[file]].concat();
+        self.publishers.push((Tally::spawn(&simulate, &[]), path));
+    }
+
+    /// The tasks' topic is deleted and created again: what was published to it so far is nobody's any more.
+    fn create_anew(&mut self) {
+        let _quiet = self.harbour.quiet();
+        for (mut publisher, path) in std::mem::take(&mut self.publishers) {
+            publisher.expect_success(ENDED);
+            self.written.extend(read(&path).into_iter().filter(|one| one.topic != Topic::Task.name()));
+        }
+        let topic = self.stage.topic(Topic::Task);
+        self.stage.kafka.delete_topic(&topic);
+        self.stage.kafka.create_topic(&topic, tally_tests::stage::PARTITIONS, &[]);
+        self.counts.topics += 1;
+    }
+
+    /// A service goes from the first version of a contract to the second, and another one aborts a transaction.
+    fn upgrade(&mut self) {
+        let _quiet = self.harbour.quiet();
+        let bootstrap = self.stage.kafka.bootstrap();
+        let events = examples::many(Topic::Credit, 2 * WRITTEN);
+        let topic = self.stage.topic(Topic::Credit);
+        for (version, events) in [(1, &events[..WRITTEN]), (2, &events[WRITTEN..])] {
+            let schema = examples::schema(Topic::Credit, version);
+            let text = std::fs::read_to_string(&schema).expect("a contract can be read");
+            let framing = match self.harbour.registry() {
+                Some(registry) => {
+                    format!("confluent:{}", registry.register(&format!("credit-{version}-value"), &text))
+                }
+                None => "single-object".to_owned(),
+            };
+            let what = Produce { bootstrap, topic: &topic, schema: &schema, framing: &framing, more: &[] };
+            for delivered in python::produce(what, events) {
+                self.written.push(Published {
+                    topic: Topic::Credit.name().to_owned(),
+                    partition: delivered.partition.into(),
+                    offset: delivered.offset,
+                    event_id: delivered.event_id.expect("credit events have ids"),
+                    expect: "accept".to_owned(),
+                });
+            }
+        }
+        let (topic, schema) = (self.stage.topic(Topic::License), examples::schema(Topic::License, 1));
+        let more = ["--transaction", "abort"];
+        let what =
+            Produce { bootstrap, topic: &topic, schema: &schema, framing: "single-object", more: &more };
+        python::produce(what, &examples::many(Topic::License, WRITTEN));
+    }
+
+    fn mishap(&mut self) {
+        match self.moments.below(100) {
+            0..15 if self.instances.len() < INSTANCES_MAX => self.start(),
+            15..27 => {
+                if let Some(mut one) = self.one().map(|place| self.instances.swap_remove(place)) {
+                    one.sigkill();
+                    self.counts.killed += 1;
+                }
+            }
+            27..35 => {
+                if let Some(place) = self.one() {
+                    self.instances[place].sigterm(); // it is buried when it has ended
+                }
+            }
+            35..47 => {
+                if let Some(place) = self.one() {
+                    let until = Instant::now() + Duration::from_millis(200 + self.moments.below(3500));
+                    self.frozen.push((self.instances[place].id(), until));
+                    self.instances[place].pause();
+                    self.counts.frozen += 1;
+                }
+            }
+            47..67 => {
+                let permille = [0, 0, 20, 60, 150][self.moments.below(5) as usize];
+                self.store.trouble(permille, self.moments.below(u64::MAX));
+                self.counts.troubles += 1;
+            }
+            67..73 => self.store.cut(),
+            73..79 => {
+                self.clickhouse.kill();
+                thread::sleep(Duration::from_millis(self.moments.below(900)));
+                self.clickhouse.restart();
+                self.counts.stores += 1;
+            }
+            79..82 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
+            82..90 => {
+                let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
+                let seed = self.moments.below(u64::MAX);
+                if let Some(registry) = &self.registry {
+                    registry.trouble(permille, seed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn one(&mut self) -> Option<usize> {
+        let running = self.instances.len() as u64;
+        (running > 0).then(|| usize::try_from(self.moments.below(running)).expect("few instances"))
+    }
+
+    /// Frozen ones wake in their time; who ended is forgotten, and somebody is always there.
+    fn bury(&mut self) {
+        let now = Instant::now();
+        for instance in &mut self.instances {
+            if self.frozen.iter().any(|(id, until)| *id == instance.id() && *until <= now)
+                || self.moments.below(12) == 0
+            {
+                instance.resume(); // also who stopped at a crash point
+                let id = instance.id();
+                self.frozen.retain(|(frozen, _)| *frozen != id);
+            }
+        }
+        let before = self.instances.len();
+        self.instances.retain_mut(|one| one.is_running());
+        self.counts.died += (before - self.instances.len()) as u32;
+        if self.instances.is_empty() {
+            self.start();
+        }
+    }
+
+    /// Starts an instance that will die, or stand still, at some pass of some point.
+    fn start(&mut self) {
+        let point = Point::ALL[self.moments.below(Point::ALL.len() as u64) as usize];
+        let freezes = self.moments.below(4) == 0;
+        let nth = 1 + self.moments.below(12);
+        let fault = format!("{}:{nth}{}", point.name(), if freezes { ":freeze" } else { "" });
+        let planted = match self.planted {
+            Planted::Nothing => "",
+            Planted::CommitFirst => "commit-first",
+            Planted::SkipOffset => "skip-offset",
+        };
+        let (rows, linger) =
+            ((1 + self.moments.below(120)).to_string(), (5 + self.moments.below(60)).to_string());
+        let (url, group) = (self.store.url(), self.stage.prefix());
+        let registry = self.registry.as_ref().map(|proxy| {
+            let url = self.harbour.registry().expect("what the proxy stands before").url();
+            let (_, rest) = url.split_once("://").unwrap_or(("", &url));
+            let path = rest.split_once('/').map_or("", |(_, path)| path);
+            format!("{}/{path}", proxy.url())
+        });
+        let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
+        arguments.extend(self.stage.at_kafka());
+        arguments.extend(["--group", group, "--listen", "127.0.0.1:0", "--stop-seconds-max", "3"]);
+        arguments.extend(["--block-rows-max", &rows, "--linger-ms", &linger]);
+        arguments.extend(["--kafka-property", "session.timeout.ms=1500"]);
+        arguments.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
+        if let Some(registry) = &registry {
+            arguments.extend(["--registry", registry]);
+        }
+        let variables = [("TALLY_FAULT", fault.as_str()), ("TALLY_PLANT", planted)];
+        self.instances.push(Tally::spawn_with_faults(&arguments, &variables));
+        self.counts.started += 1;
+    }
+
+    /// Nothing goes wrong any more: zombies wake, everything published is taken. Returns what was published.
+    fn settle(&mut self, has_poison: bool) -> Vec<Published> {
+        self.store.trouble(0, 0);
+        if let Some(registry) = &self.registry {
+            registry.trouble(0, 0);
+        }
+        let quiet = self.harbour.quiet();
+        let mut published = std::mem::take(&mut self.written);
+        for (mut publisher, path) in std::mem::take(&mut self.publishers) {
+            publisher.expect_success(ENDED);
+            published.extend(read(&path));
+        }
+        for one in &mut published {
+            let valid = one.expect == "accept" || one.expect == "duplicate";
+            if has_poison && valid && one.topic == Topic::Task.name() && one.event_id.ends_with(POISON) {
+                "rejected_by_store".clone_into(&mut one.expect);
+            }
+        }
+        self.instances.iter_mut().for_each(|instance| instance.resume());
+        let instances = RefCell::new(std::mem::take(&mut self.instances));
+        let deadline = Instant::now() + SETTLED;
+        let wanted = published.len() as u64;
+        while self.stage.receipts() < wanted && self.planted == Planted::Nothing {
+            let mut instances = instances.borrow_mut();
+            instances.retain_mut(|one| one.is_running());
+            if instances.is_empty() {
+                instances.push(self.plain());
+            }
+            instances.iter_mut().for_each(|instance| instance.resume()); // who stops at a point now
+            assert!(
+                Instant::now() < deadline,
+                "{} of {wanted} receipts after {SETTLED:?}\n{}",
+                self.stage.receipts(),
+                instances.iter().map(|one| one.log_tail()).collect::<String>()
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+        for mut instance in instances.into_inner() {
+            instance.resume();
+            instance.sigterm();
+            if instance.wait_with_timeout(Duration::from_secs(8)).is_none() {
+                instance.resume();
+                instance.sigkill();
+            }
+        }
+        drop(quiet);
+        published
+    }
+
+    /// An instance without a crash point and without a network between.
+    fn plain(&self) -> Tally {
+        let url = self.harbour.registry().map(tally_tests::Registry::url);
+        let mut more = vec!["--linger-ms", "20", "--kafka-property", "session.timeout.ms=1500"];
+        more.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
+        if let Some(url) = &url {
+            more.extend(["--registry", url.as_str()]);
+        }
+        self.stage.ingest(&more)
+    }
+
+    /// Holds everything against what was published, and has Tally itself say the same.
+    fn hold(&self, published: &[Published], has_poison: bool) -> String {
+        let _quiet = self.harbour.quiet();
+        let url = self.harbour.registry().map(tally_tests::Registry::url);
+        let mut more = vec!["--linger-ms", "20"];
+        if let Some(url) = &url {
+            more.extend(["--registry", url.as_str()]);
+        }
+        self.stage.catch_up(&more);
+        if has_poison {
+            self.stage.database.query("ALTER TABLE task_events DROP CONSTRAINT no_poison"); // verify holds definitions
+        }
+        let said = Topic::ALL.map(|contract| {
+            let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
+            compare(self.stage, contract, &of)
+        });
+        let path = |name: &str| self.folder.path().join(name).to_str().expect("paths are text").to_owned();
+        let tally = |arguments: &[&str]| {
+            let arguments = [arguments, &self.stage.at_clickhouse()].concat();
+            Tally::spawn(&arguments, &[]).expect_success(ENDED);
+        };
+        tally(&["audit", "offsets", "--no-record"]);
+        Tally::spawn(&["seal", "keygen", "--out", &path("key")], &[]).expect_success(ENDED);
+        tally(&["seal", "--seals", &path("log"), "--key", &path("key")]);
+        tally(&["verify", "--seals", &path("log"), "--keys", &path("key.pub")]);
+        said.join("; ")
+    }
+}
+
+/// Whether a process with that crash point dies there at its first pass.
+pub(super) fn dies_at(point: Point, stage: &Stage<'_>, clickhouse: &ClickHouse) -> bool {
+    let database = clickhouse.database();
+    let fault = format!("{}:1", point.name());
+    let mut arguments = vec!["ingest", "--clickhouse", clickhouse.url(), "--database", database.name()];
+    arguments.extend(stage.at_kafka());
+    let group = format!("{}{}", stage.prefix(), point.name());
+    arguments.extend(["--group", &group, "--listen", "127.0.0.1:0", "--linger-ms", "20"]);
+    let mut tally = Tally::spawn_with_faults(&arguments, &[("TALLY_FAULT", &fault)]);
+    if point == Point::Revoked {
+        eventually(ENDED, "an assignment", || tally.stderr().contains("partitions assigned").then_some(()));
+        tally.sigterm();
+    }
+    let ended = tally.wait_with_timeout(ENDED);
+    ended.is_some_and(|status| std::os::unix::process::ExitStatusExt::signal(&status) == Some(9))
+}

@@ -1,0 +1,141 @@
+//! Seeded schedules of faults on real Kafka and the real engine: `make faults`.
+//!
+//! A seed draws what is published, where processes die or stand still, who joins and leaves, and what network and servers
+//! do meanwhile. Afterwards everything is held against what Kafka acknowledged. A seed that fails prints itself.
+#![expect(clippy::print_stdout, reason = "seeds and their courses are what a failed run shows")]
+
+mod course;
+mod scene;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use course::{Planted, run};
+use scene::Harbour;
+use tally_sinks::fault::Point;
+use tally_tests::{ClickHouse, Kafka, Stage, Tally, skip_without};
+
+/// Seeds of a plain `make test`.
+const SEEDS: [u64; 2] = [1, 2];
+/// Seeds within which a planted bug must show.
+const SEEDS_OF_A_BUG_MAX: u64 = 20;
+const SOON: Duration = Duration::from_secs(60);
+/// Runs at the same time.
+const RUNS_AT_ONCE: usize = 2;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Scenario: two seeds of `make faults`, on the servers of the other tests, which nobody restarts.
+/// Guarantees: nothing is missing, doubled or both; the audit of offsets passes, the seals verify.
+#[test]
+fn two_seeds_balance() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let harbour = Harbour::shared();
+    let harbour = &harbour;
+    std::thread::scope(|scope| {
+        for seed in SEEDS {
+            scope.spawn(move || println!("seed {seed}: {}", run(seed, harbour, Planted::Nothing)));
+        }
+    });
+}
+
+/// Scenario: `TALLY_FAULTS_SEEDS` seeds from `TALLY_FAULTS_FROM` on (else 1), or the one that `TALLY_FAULTS_SEED` names.
+/// Guarantees: as above; and a Kafka and a registry of their own go down now and then.
+#[test]
+#[ignore = "make faults"]
+fn seeds_balance() {
+    let (first, number) = match number("TALLY_FAULTS_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("TALLY_FAULTS_FROM").unwrap_or(1), number("TALLY_FAULTS_SEEDS").unwrap_or(20)),
+    };
+    let harbour = Harbour::of_its_own();
+    let (next, failed, began) = (AtomicU64::new(first), AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..RUNS_AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + number {
+                        return;
+                    }
+                    match catch_unwind(AssertUnwindSafe(|| run(seed, &harbour, Planted::Nothing))) {
+                        Ok(said) => println!("{:>6.0} s  seed {seed}: {said}", began.elapsed().as_secs_f64()),
+                        Err(_) => {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            println!("seed {seed} FAILED; make faults SEED={seed} replays it");
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{number} seeds, {failed} failed, {:.0} s", began.elapsed().as_secs_f64());
+    assert_eq!(failed, 0, "seeds that failed");
+}
+
+/// Scenario: a bug is planted in the binary: it commits before it attests, or forgets the last record of each block.
+/// Guarantees: within twenty seeds a run fails.
+#[test]
+#[ignore = "make faults"]
+fn planted_bugs_are_found_on_real_servers() {
+    let harbour = Harbour::of_its_own();
+    for planted in [Planted::CommitFirst, Planted::SkipOffset] {
+        let found = (1..=SEEDS_OF_A_BUG_MAX)
+            .find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed, &harbour, planted))).is_err());
+        let seed = found.unwrap_or_else(|| panic!("{planted:?} is not found"));
+        println!("{planted:?} is found by seed {seed}");
+    }
+}
+
+/// Scenario: the ordinary binary, and the one with crash points.
+/// Guarantees: only the latter knows what a crash point or a planted bug is; nothing turns the feature on by itself.
+#[test]
+fn an_ordinary_build_has_no_crash_points() {
+    let holds = |path: &std::path::Path, text: &str| {
+        let bytes = std::fs::read(path).expect("a binary can be read");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    for text in ["TALLY_FAULT", "TALLY_PLANT"] {
+        assert!(!holds(Tally::binary(), text), "the ordinary binary knows {text}");
+        assert!(holds(Tally::binary_with_faults(), text), "the other one does not know {text}");
+    }
+    for manifest in ["Cargo.toml", "sinks/Cargo.toml", "pipeline/Cargo.toml", "tests/Cargo.toml"] {
+        let text = std::fs::read_to_string(tally_tests::repository().join(manifest)).expect("a manifest");
+        let turns_on = |line: &&str| {
+            line.contains("faults") && (line.contains("default =") || line.contains("features = [\"faults"))
+        };
+        let line = text.lines().filter(|line| !line.starts_with("required-features")).find(turns_on);
+        assert!(line.is_none(), "{manifest} turns crash points on: {line:?}");
+    }
+}
+
+/// Scenario: each crash point in turn, at its first pass, with valid and invalid records under way.
+/// Guarantees: the process does end there, so no point is a name without a place.
+#[test]
+fn every_crash_point_has_its_place() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("points");
+    let what = ["--events", "300", "--invalid-permille", "50"];
+    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    Tally::binary_with_faults();
+    for some in Point::ALL.chunks(3) {
+        std::thread::scope(|scope| {
+            for point in some {
+                let stage = &stage;
+                scope.spawn(move || {
+                    let dies = course::dies_at(*point, stage, ClickHouse::shared());
+                    assert!(dies, "nothing ended at {}", point.name());
+                });
+            }
+        });
+    }
+}

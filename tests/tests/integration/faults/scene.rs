@@ -1,0 +1,48 @@
+//! Where a run takes place: servers that may be harmed, or must not.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use tally_tests::{Kafka, Registry};
+
+/// The servers that runs share. Each run has a ClickHouse of its own.
+pub(super) struct Harbour {
+    kafka: Option<Kafka>,
+    registry: Option<Registry>,
+    /// Held for reading by who must not be disturbed, for writing by who takes a server down.
+    quiet: RwLock<()>,
+}
+
+impl Harbour {
+    /// The servers of all tests: nobody may harm them.
+    pub(super) fn shared() -> Harbour {
+        Harbour { kafka: None, registry: None, quiet: RwLock::new(()) }
+    }
+
+    /// A Kafka of its own, and a registry where one can be started.
+    pub(super) fn of_its_own() -> Harbour {
+        let registry = Registry::installed().is_ok().then(Registry::start);
+        Harbour { kafka: Some(Kafka::start()), registry, quiet: RwLock::new(()) }
+    }
+
+    pub(super) fn kafka(&self) -> &Kafka {
+        self.kafka.as_ref().unwrap_or_else(|| Kafka::shared())
+    }
+
+    pub(super) fn registry(&self) -> Option<&Registry> {
+        self.registry.as_ref()
+    }
+
+    /// While it is held no server goes away.
+    pub(super) fn quiet(&self) -> RwLockReadGuard<'_, ()> {
+        self.quiet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills Kafka and starts it again, unless somebody must not be disturbed or it is not ours.
+    pub(super) fn restart_kafka(&self) -> bool {
+        let Some(kafka) = &self.kafka else { return false };
+        let Ok(_nobody) = self.quiet.try_write() else { return false };
+        kafka.kill();
+        kafka.restart();
+        true
+    }
+}
