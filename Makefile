@@ -20,7 +20,7 @@ bench: ## figures of the README, in release: reading, and draining beside others
 
 fuzz: ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
 	@sh sinks/engine/system.sh
-	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test -p tally-fuzz -p tally-sinks -p tally-queries -p tally-dashboards --lib -- fuzz
+	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
 	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)
 
 soak: build ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
