@@ -1,7 +1,7 @@
 # demo and test install what they need and say what. ARGS passes flags on, as in: make demo SECONDS=20 ARGS='--data .tally'
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: demo test faults bench lint engine build help
+.PHONY: demo test faults fuzz soak bench lint engine build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
 	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
@@ -34,10 +34,20 @@ bench: ## figures of the README, in release: reading, and draining beside others
 	$(CARGO) build --release -p tally-pipeline
 	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench_
 
-lint: ## formatting, and clippy with warnings as errors
+fuzz: ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
+	@sh sinks/engine/system.sh
+	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
+	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)
+
+soak: build ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
+	@sh tests/setup/install.sh
+	TALLY_SOAK_SECONDS=$(or $(SECONDS),3600) $(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture soak
+
+lint: ## formatting, clippy with warnings as errors, and licences and sources of all crates
 	@sh sinks/engine/system.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@bin=$$(sh tests/setup/tool.sh cargo-deny) && "$$bin/cargo-deny" check licenses sources bans
 
 engine: ## fetches the embedded ClickHouse engine through npm, once
 	@sh sinks/engine/system.sh

@@ -1,11 +1,17 @@
 //! Configuration: `tally.toml` < environment (`TALLY_…`) < flags. The doc comment of a field is its help text,
 //! and its `id` is its key in the file.
 
+mod kafka;
+mod secret;
+
+pub use kafka::Kafka;
+pub use secret::redacted;
+
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use secret::Address;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tally_schemas::Topic;
 use tally_sinks::StoreConfig;
 
 /// The four sections of whoever runs the route.
@@ -25,83 +31,6 @@ pub struct Sections {
     pub bounds: Bounds,
 }
 
-/// An address that carries no user or password: addresses are shown in messages and by `tally config`.
-fn without_password(url: &str) -> Result<String, String> {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next();
-    match authority.is_some_and(|authority| authority.contains('@')) {
-        false => Ok(url.to_owned()),
-        true => {
-            Err("user and password do not belong in an address: give them by their own flags or variables"
-                .to_owned())
-        }
-    }
-}
-
-/// Kafka: where events come from.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Kafka")]
-pub struct Kafka {
-    /// Kafka brokers, host:port with commas between.
-    #[arg(
-        id = "kafka.brokers",
-        long = "brokers",
-        env = "TALLY_KAFKA_BROKERS",
-        default_value = "127.0.0.1:9092",
-        value_name = "HOST:PORT,…"
-    )]
-    pub brokers: String,
-    /// Consumer group; instances of one group share the partitions.
-    #[arg(
-        id = "kafka.group",
-        long = "group",
-        env = "TALLY_KAFKA_GROUP",
-        default_value = "tally",
-        value_name = "NAME"
-    )]
-    pub group: String,
-    /// Prefix of the Kafka topics' names: with `eu.`, the contract task-events is read from eu.task-events.
-    #[arg(
-        id = "kafka.topic_prefix",
-        long = "topic-prefix",
-        env = "TALLY_KAFKA_TOPIC_PREFIX",
-        default_value = "",
-        value_name = "PREFIX"
-    )]
-    pub topic_prefix: String,
-    /// Any property of librdkafka, such as security.protocol=SASL_SSL; may be given more than once. In the file: the table [kafka.properties].
-    #[arg(
-        id = "kafka.properties",
-        long = "kafka-property",
-        env = "TALLY_KAFKA_PROPERTIES",
-        value_delimiter = ';',
-        value_name = "KEY=VALUE"
-    )]
-    pub properties: Vec<String>,
-}
-
-impl Kafka {
-    /// The Kafka topic of a contract.
-    pub fn topic(&self, contract: Topic) -> String {
-        format!("{}{}", self.topic_prefix, contract.name())
-    }
-
-    /// The connection properties, without anything that belongs to one role only.
-    ///
-    /// # Errors
-    /// The first property that is not `key=value`.
-    pub fn client(&self) -> Result<rdkafka::ClientConfig, String> {
-        let mut client = rdkafka::ClientConfig::new();
-        client.set("bootstrap.servers", &self.brokers);
-        for property in &self.properties {
-            let Some((key, value)) = property.split_once('=') else {
-                return Err(format!("kafka.properties: '{property}' is not key=value"));
-            };
-            client.set(key.trim(), value.trim());
-        }
-        Ok(client)
-    }
-}
-
 /// ClickHouse: where rows go.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "ClickHouse")]
@@ -111,7 +40,7 @@ pub struct ClickHouse {
         id = "clickhouse.url",
         long = "clickhouse",
         env = "TALLY_CLICKHOUSE_URL",
-        value_parser = without_password,
+        value_parser = Address,
         value_name = "URL"
     )]
     pub url: Option<String>,
@@ -152,6 +81,9 @@ pub struct ClickHouse {
         value_name = "SECRET"
     )]
     pub password: SecretString,
+    /// File of certificate authorities (PEM) that may vouch for an https address, beside the system's.
+    #[arg(id = "clickhouse.ca", long = "clickhouse-ca", env = "TALLY_CLICKHOUSE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Cluster over which the tables are replicated and distributed; empty for a single server.
     #[arg(
         id = "clickhouse.cluster",
@@ -171,6 +103,7 @@ impl ClickHouse {
             database: self.database.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
+            ca: self.ca.clone(),
             cluster: self.cluster.clone(),
         }
     }
@@ -185,7 +118,7 @@ pub struct SchemaRegistry {
         id = "registry.url",
         long = "registry",
         env = "TALLY_REGISTRY_URL",
-        value_parser = without_password,
+        value_parser = Address,
         value_name = "URL"
     )]
     pub url: Option<String>,
@@ -201,6 +134,9 @@ pub struct SchemaRegistry {
         value_name = "SECRET"
     )]
     pub password: Option<SecretString>,
+    /// File of certificate authorities (PEM) that may vouch for an https address, beside the system's.
+    #[arg(id = "registry.ca", long = "registry-ca", env = "TALLY_REGISTRY_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// What may be an event at all: whoever judges one needs it, the route and those who ask beforehand.
@@ -260,7 +196,7 @@ pub struct Logging {
 /// # Errors
 /// A sentence for each mistake.
 pub fn read_file(text: &str, known: &[String]) -> Result<BTreeMap<String, Vec<String>>, Vec<String>> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| vec![e.to_string()])?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| vec![not_toml(text, &e)])?;
     let (mut values, mut mistakes) = (BTreeMap::new(), Vec::new());
     for (section, entries) in table {
         let toml::Value::Table(entries) = entries else {
@@ -288,6 +224,13 @@ pub fn read_file(text: &str, known: &[String]) -> Result<BTreeMap<String, Vec<St
     if mistakes.is_empty() { Ok(values) } else { Err(mistakes) }
 }
 
+/// What is wrong and where, without the line itself: a password may stand in it.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", error.message())
+}
+
 fn scalars(value: toml::Value) -> Option<Vec<String>> {
     Some(match value {
         toml::Value::String(text) => vec![text],
@@ -301,28 +244,18 @@ fn scalars(value: toml::Value) -> Option<Vec<String>> {
     })
 }
 
-/// What may be shown of a value: nothing of a password, a secret or a key.
-pub fn redacted(key: &str, value: &str) -> String {
-    let secret =
-        |name: &str| ["password", "secret", "token", "key.pem", "sasl.jaas"].iter().any(|s| name.contains(s));
-    match value.split_once('=') {
-        _ if secret(key) && !value.is_empty() => "***".to_owned(),
-        Some((name, _)) if secret(name) => format!("{name}=***"),
-        _ => value.to_owned(),
-    }
-}
-
 impl SchemaRegistry {
     /// A client, if a registry is configured.
     ///
     /// # Errors
-    /// Where the address is not one.
+    /// Where the address is not one, or the authorities cannot be read.
     pub fn client(&self) -> Result<Option<crate::registry::Registry>, crate::registry::RegistryError> {
         let Some(url) = &self.url else { return Ok(None) };
         let password = self.password.as_ref().map(|p| SecretString::from(p.expose_secret().to_owned()));
         let config = crate::registry::RegistryConfig {
             user: self.user.clone(),
             password,
+            ca: self.ca.clone(),
             ..crate::registry::RegistryConfig::at(url)
         };
         crate::registry::Registry::new(config).map(Some)
@@ -331,7 +264,7 @@ impl SchemaRegistry {
 
 #[cfg(test)]
 mod tests {
-    use super::{read_file, redacted};
+    use super::read_file;
 
     /// Scenario: a file with a good value, two unknown keys and a stray one.
     /// Guarantees: all mistakes come at once, each with what is known.
@@ -344,8 +277,14 @@ mod tests {
         let good = read_file("[kafka]\nbrokers='a:1'\n[kafka.properties]\n'sasl.password'='x'", &known)
             .expect("good");
         assert_eq!(good["kafka.properties"], ["sasl.password=x"]);
-        assert_eq!(redacted("kafka.properties", "sasl.password=x"), "sasl.password=***");
-        assert_eq!(redacted("clickhouse.password", "x"), "***");
-        assert_eq!(redacted("kafka.brokers", "a:1"), "a:1");
+    }
+
+    /// Scenario: a file whose line with a password is not TOML.
+    /// Guarantees: the line is named and not shown.
+    #[test]
+    fn a_broken_line_is_not_shown() {
+        let said =
+            read_file("[clickhouse]\nuser = 'a'\npassword = planted-secret\n", &[]).expect_err("mistakes");
+        assert!(said[0].contains("line 3") && !said[0].contains("planted"), "{said:?}");
     }
 }

@@ -107,7 +107,11 @@ impl EventLog {
         let mut all = Vec::new();
         for (contract, name) in &self.topics {
             let (source, topic) = (self.source.clone(), name.clone());
-            let mut found = tokio::task::spawn_blocking(move || source.partitions(&topic)).await??;
+            let found = tokio::task::spawn_blocking(move || source.partitions(&topic)).await?;
+            if found.is_err() {
+                self.source.admitted().await?; // a refusal says more than the silence that it looks like
+            }
+            let mut found = found?;
             found.sort_by_key(|at| at.number);
             let topic_id = self.source.identity(name).await?;
             all.extend(found.into_iter().map(|at| LogPartition { contract: *contract, topic_id, at }));

@@ -101,6 +101,7 @@ pub async fn run(
     let Sections { kafka, registry, bounds, .. } = &config.sections;
     let client = kafka.client().map_err(IngestError::Config)?;
     let source = Source::open(client.clone(), &kafka.group)?;
+    source.admitted().await?;
     let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| kafka.topic(*contract)).collect();
     topics.sort_unstable();
     let (admin, dead) = (client.clone(), topics.clone());

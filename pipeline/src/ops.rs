@@ -4,10 +4,26 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// Connections at once: those who scrape are few. More wait.
+const CONNECTIONS_MAX: usize = 64;
+/// A head that is not complete by then ends the connection.
+const HEAD_S_MAX: u64 = 10;
+/// Bytes of a head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// A connection ends after so long, whatever it is at: who takes an answer byte by byte gives its place to others.
+const CONNECTION_S_MAX: u64 = 300;
+/// After the system refused a connection (too many files open, say).
+const PAUSE_MS: u64 = 100;
 
 /// What is shown: the metrics' text, and what readiness waits for (`None` when ready).
 pub trait Shown: Send + Sync + 'static {
@@ -33,13 +49,39 @@ pub async fn serve(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(shown);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the metrics page ended");
-        }
-    });
+    tokio::spawn(accept(listener, app, stop));
     Ok(address)
+}
+
+async fn accept(listener: TcpListener, app: Router, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! { () = stop.cancelled() => return, next = next => next };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+            continue;
+        };
+        let one = stop.clone().run_until_cancelled_owned(connection(stream, app.clone()));
+        tokio::spawn(async move {
+            let _place = place; // until the connection has ended
+            let _ = tokio::time::timeout(Duration::from_secs(CONNECTION_S_MAX), one).await; // late ones end all the same
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEAD_S_MAX))
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }
 
 async fn metrics(State(shown): State<Arc<dyn Shown>>) -> ([(header::HeaderName, &'static str); 1], String) {

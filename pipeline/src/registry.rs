@@ -3,11 +3,12 @@
 //! An id that the registry does not have is an answer ([`Lookup::NotFound`]); a registry that does not answer is an
 //! error, and never says anything about the data: the caller pauses and tries again.
 
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -27,6 +28,8 @@ pub struct RegistryConfig {
     pub user: Option<String>,
     /// Its password, or API secret.
     pub password: Option<SecretString>,
+    /// File of certificate authorities (PEM) that may vouch for an https address, beside the system's.
+    pub ca: Option<PathBuf>,
     /// Longest wait for one answer.
     pub timeout: Duration,
     /// Tries before an unreachable registry is reported; at least one is made.
@@ -42,6 +45,7 @@ impl RegistryConfig {
             url: url.into(),
             user: None,
             password: None,
+            ca: None,
             timeout: Duration::from_secs(5),
             attempts_max: 3,
             backoff: Duration::from_millis(200),
@@ -69,6 +73,14 @@ pub enum RegistryError {
         "the registry's address holds a user or a password: give them as registry.user and registry.password"
     )]
     CredentialsInAddress,
+    /// The file of authorities cannot be used.
+    #[error("registry.ca: {}: {said}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        said: String,
+    },
     /// No client could be made.
     #[error("no HTTP client could be made for the schema registry")]
     Client(#[source] reqwest::Error),
@@ -122,6 +134,7 @@ impl RegistryError {
             RegistryError::Unreachable { .. } => true,
             RegistryError::Address
             | RegistryError::CredentialsInAddress
+            | RegistryError::Authorities { .. }
             | RegistryError::Client(_)
             | RegistryError::Credentials { .. }
             | RegistryError::Incompatible { .. }
@@ -168,6 +181,15 @@ struct Answer {
     body: Vec<u8>,
 }
 
+fn authorities(path: PathBuf) -> Result<Vec<Certificate>, RegistryError> {
+    let read = std::fs::read(&path).map_err(|error| error.to_string());
+    match read.and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(RegistryError::Authorities { path, said: "no certificate in it".to_owned() }),
+        Err(said) => Err(RegistryError::Authorities { path, said }),
+    }
+}
+
 impl Registry {
     /// Makes a client; nothing is sent.
     pub fn new(config: RegistryConfig) -> Result<Registry, RegistryError> {
@@ -184,6 +206,9 @@ impl Registry {
             .connect_timeout(config.timeout.min(Duration::from_secs(3)));
         if is_loopback(&base) {
             client = client.no_proxy(); // another machine's loopback is not ours
+        }
+        for authority in config.ca.map(authorities).transpose()?.unwrap_or_default() {
+            client = client.add_root_certificate(authority);
         }
         let client = client.build().map_err(RegistryError::Client)?;
         let attempts_max = config.attempts_max.max(1);

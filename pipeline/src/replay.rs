@@ -138,6 +138,7 @@ pub async fn replay(
     let contract = contract.ok_or_else(|| ReplayError::Topic { topic: topic.to_owned(), known: known() })?;
     let client = kafka.client().map_err(ReplayError::Config)?;
     let source = Source::open(client.clone(), &kafka.group)?;
+    source.admitted().await?;
     let topic_id = source.identity(topic).await?;
     let (asked, name) = (source.clone(), topic.to_owned());
     let ranges = tokio::task::spawn_blocking(move || resolve(&asked, &name, range)).await??;

@@ -8,6 +8,7 @@ pub mod catalog;
 mod dead;
 pub mod feed;
 mod live;
+pub mod private;
 mod reconcile;
 pub mod revocations;
 pub mod seal;

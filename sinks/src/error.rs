@@ -16,6 +16,12 @@ pub enum StoreError {
     /// No answer, or half of one: the insert may have happened.
     #[error("no answer from ClickHouse: {0}")]
     Unanswered(String),
+    /// Nobody whom we believe vouches for the server.
+    #[error("the certificate of ClickHouse is not believed: {0}")]
+    Untrusted(String),
+    /// Certificate authorities that cannot be read.
+    #[error("clickhouse.ca: {0}")]
+    Authorities(String),
     /// One row after the other was refused.
     #[error("ClickHouse refuses every row: {0}")]
     NothingFits(String),
@@ -46,7 +52,10 @@ impl From<clickhouse::error::Error> for StoreError {
                 return StoreError::Exception { code, message };
             }
         }
-        StoreError::Unanswered(chain(&error))
+        match crate::tls::distrust(&error) {
+            Some(said) => StoreError::Untrusted(said),
+            None => StoreError::Unanswered(chain(&error)),
+        }
     }
 }
 
@@ -74,6 +83,11 @@ impl StoreError {
     pub fn retry(&self) -> (Retry, &'static str) {
         match self {
             StoreError::Unanswered(_) => (Retry::Soon, "see that ClickHouse runs and can be reached"),
+            StoreError::Untrusted(_) => (
+                Retry::Later,
+                "give the authority that signed it as clickhouse.ca, renew it, or use a name that stands in it",
+            ),
+            StoreError::Authorities(_) => (Retry::Stop, "give a file of certificates in PEM"),
             StoreError::NothingFits(_) => {
                 (Retry::Stop, "the table does not fit the contract: run `tally migrate`")
             }

@@ -19,6 +19,7 @@ mod receipts;
 pub mod rows;
 mod standing;
 mod store;
+mod tls;
 
 pub use bisect::{Insert, Refused, bisect};
 pub use dead_topic::{DeadTopic, DeadTopicError};

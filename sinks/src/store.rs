@@ -1,9 +1,11 @@
 //! The connection to ClickHouse.
 
 use crate::error::StoreError;
+use crate::tls;
 use clickhouse::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How to reach ClickHouse. An operator's own cluster or the embedded engine: the same interface.
@@ -18,6 +20,8 @@ pub struct StoreConfig {
     pub user: String,
     /// Password; empty for none.
     pub password: SecretString,
+    /// File of certificate authorities (PEM) that may vouch for an https address, beside the system's.
+    pub ca: Option<PathBuf>,
     /// Name of a cluster: tables become replicated and distributed over it. Empty for a single server.
     pub cluster: String,
 }
@@ -29,6 +33,7 @@ impl Default for StoreConfig {
             database: "tally".to_owned(),
             user: String::new(),
             password: SecretString::default(),
+            ca: None,
             cluster: String::new(),
         }
     }
@@ -51,8 +56,15 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     /// A pool; nothing is sent yet.
-    pub fn new(config: &StoreConfig) -> Store {
-        let mut client = Client::default().with_url(&config.url).with_database(&config.database);
+    ///
+    /// # Errors
+    /// An https address without authorities that can be read.
+    pub fn new(config: &StoreConfig) -> Result<Store, StoreError> {
+        let client = match config.url.starts_with("https:") {
+            true => tls::client(config.ca.as_deref())?,
+            false => Client::default(),
+        };
+        let mut client = client.with_url(&config.url).with_database(&config.database);
         if !config.user.is_empty() {
             client = client.with_user(&config.user);
         }
@@ -60,11 +72,14 @@ impl Store {
             client = client.with_password(config.password.expose_secret());
         }
         let cluster = (!config.cluster.is_empty()).then(|| config.cluster.clone());
-        Store { client, database: config.database.clone(), cluster, config: Arc::new(config.clone()) }
+        Ok(Store { client, database: config.database.clone(), cluster, config: Arc::new(config.clone()) })
     }
 
     /// The same database over connections of its own, for those who must not wait behind others.
-    pub fn apart(&self) -> Store {
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn apart(&self) -> Result<Store, StoreError> {
         Store::new(&self.config)
     }
 

@@ -24,6 +24,7 @@ const NOT_YOURS: &str = "servers of yours are not harmed: use ClickHouse::start(
 #[derive(Debug)]
 pub struct ClickHouse {
     url: String,
+    user: Option<(String, String)>,
     engine: Option<Mutex<Engine>>,
 }
 
@@ -66,10 +67,23 @@ impl ClickHouse {
     /// # Panics
     /// When it does not start; with the end of its log.
     pub fn start(data: &Path) -> ClickHouse {
+        ClickHouse::begin(data, None)
+    }
+
+    /// The same, for one user with a password.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn start_for(data: &Path, user: &str, password: &str) -> ClickHouse {
+        ClickHouse::begin(data, Some((user.to_owned(), password.to_owned())))
+    }
+
+    fn begin(data: &Path, user: Option<(String, String)>) -> ClickHouse {
         let folder = TempFolder::new("clickhouse");
-        let mut process = spawn(data, 0, folder.path());
+        let mut process = spawn(data, 0, folder.path(), user.as_ref());
         let url = wait_for_address(&mut process);
-        ClickHouse { url, engine: Some(Mutex::new(Engine { process, folder, data: data.to_owned() })) }
+        let engine = Engine { process, folder, data: data.to_owned() };
+        ClickHouse { url, user, engine: Some(Mutex::new(engine)) }
     }
 
     /// The one server that all tests of the binary share: at `CLICKHOUSE_URL`
@@ -78,7 +92,8 @@ impl ClickHouse {
         static DATA: LazyLock<TempFolder> = LazyLock::new(|| TempFolder::new("clickhouse-data"));
         static SHARED: LazyLock<ClickHouse> = LazyLock::new(|| match env::var("CLICKHOUSE_URL") {
             Ok(url) if !url.is_empty() => {
-                ClickHouse { url: url.trim_end_matches('/').to_owned(), engine: None }
+                let (url, user) = without_user(url.trim_end_matches('/'));
+                ClickHouse { url, user, engine: None }
             }
             _ => ClickHouse::start(DATA.path()),
         });
@@ -111,7 +126,7 @@ impl ClickHouse {
 
     /// Like [`ClickHouse::query`], for statements that may be refused.
     pub fn try_query(&self, sql: &str) -> Result<String, Refused> {
-        post(&self.url, "default", sql)
+        self.post("default", sql)
     }
 
     /// `SIGTERM`, and waits for the orderly end.
@@ -144,7 +159,7 @@ impl ClickHouse {
         let mut engine = self.engine();
         // A new log, since the address is looked for in it.
         engine.folder = TempFolder::new("clickhouse");
-        engine.process = spawn(&engine.data, port, engine.folder.path());
+        engine.process = spawn(&engine.data, port, engine.folder.path(), self.user.as_ref());
         let url = wait_for_address(&mut engine.process);
         assert_eq!(url, self.url, "a restart keeps the port");
     }
@@ -153,6 +168,28 @@ impl ClickHouse {
     pub fn process(&mut self) -> &mut Process {
         let engine = self.engine.as_mut().expect(NOT_YOURS).get_mut();
         &mut engine.unwrap_or_else(PoisonError::into_inner).process
+    }
+
+    fn post(&self, database: &str, sql: &str) -> Result<String, Refused> {
+        let mut request = ureq::post(format!("{}/", self.url))
+            .config()
+            .timeout_global(Some(QUERY))
+            .http_status_as_error(false)
+            // What a developer's shell says about proxies is not about servers of tests.
+            .proxy(None)
+            .build()
+            .query("database", database)
+            .query("output_format_json_quote_64bit_integers", "0");
+        if let Some((user, password)) = &self.user {
+            request = request.header("X-ClickHouse-User", user).header("X-ClickHouse-Key", password);
+        }
+        let broken = |error: ureq::Error| Refused { status: 0, code: None, message: error.to_string() };
+        let mut response = request.send(sql).map_err(broken)?;
+        let code = response.headers().get("X-ClickHouse-Exception-Code");
+        let code = code.and_then(|code| code.to_str().ok()?.parse().ok());
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(broken)?;
+        if status == 200 && code.is_none() { Ok(body) } else { Err(Refused { status, code, message: body }) }
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
@@ -183,7 +220,7 @@ impl Database<'_> {
 
     /// Like [`Database::query`], for statements that may be refused.
     pub fn try_query(&self, sql: &str) -> Result<String, Refused> {
-        post(&self.server.url, &self.name, sql)
+        self.server.post(&self.name, sql)
     }
 
     /// The rows of a `SELECT`, by the names of their columns. 64-bit integers are numbers.
@@ -207,7 +244,7 @@ impl Drop for Database<'_> {
     }
 }
 
-fn spawn(data: &Path, port: u16, logs: &Path) -> Process {
+fn spawn(data: &Path, port: u16, logs: &Path, user: Option<&(String, String)>) -> Process {
     let mut command = match env::var_os("TALLY_CLICKHOUSE_BIN") {
         Some(program) => Command::new(program),
         None => {
@@ -217,6 +254,9 @@ fn spawn(data: &Path, port: u16, logs: &Path) -> Process {
         }
     };
     command.arg("--data").arg(data).args(["--port", &port.to_string()]);
+    if let Some((user, password)) = user {
+        command.args(["--user", user]).env("TALLY_CLICKHOUSE_PASSWORD", password);
+    }
     Process::spawn("clickhouse", command, logs)
 }
 
@@ -236,34 +276,12 @@ fn expect(sql: &str, answer: Result<String, Refused>) -> String {
     answer.unwrap_or_else(|refused| panic!("{refused}\nin {sql}"))
 }
 
-fn post(url: &str, database: &str, sql: &str) -> Result<String, Refused> {
-    let (url, user) = without_user(url);
-    let mut request = ureq::post(format!("{url}/"))
-        .config()
-        .timeout_global(Some(QUERY))
-        .http_status_as_error(false)
-        // What a developer's shell says about proxies is not about servers of tests.
-        .proxy(None)
-        .build()
-        .query("database", database)
-        .query("output_format_json_quote_64bit_integers", "0");
-    if let Some((user, password)) = user {
-        request = request.header("X-ClickHouse-User", user).header("X-ClickHouse-Key", password);
-    }
-    let broken = |error: ureq::Error| Refused { status: 0, code: None, message: error.to_string() };
-    let mut response = request.send(sql).map_err(broken)?;
-    let code = response.headers().get("X-ClickHouse-Exception-Code");
-    let code = code.and_then(|code| code.to_str().ok()?.parse().ok());
-    let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(broken)?;
-    if status == 200 && code.is_none() { Ok(body) } else { Err(Refused { status, code, message: body }) }
-}
-
 /// ClickHouse takes user and password in headers.
-fn without_user(url: &str) -> (String, Option<(&str, &str)>) {
+fn without_user(url: &str) -> (String, Option<(String, String)>) {
     let split = url.split_once("://").and_then(|(scheme, rest)| {
         let (user, host) = rest.rsplit_once('@')?;
-        Some((format!("{scheme}://{host}"), user.split_once(':').unwrap_or((user, ""))))
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        Some((format!("{scheme}://{host}"), (user.to_owned(), password.to_owned())))
     });
     match split {
         Some((url, user)) => (url, Some(user)),

@@ -74,7 +74,7 @@ impl Desk {
     /// # Panics
     /// As above.
     pub fn serve_on(&self, stage: &Stage<'_>, listen: &str, more: &[&str]) -> Service {
-        self.start(stage, (listen, stage.database.url()), more)
+        self.start(stage, (listen, stage.at_clickhouse()[1]), more)
     }
 
     /// The same over another way to the stage's store.
@@ -86,12 +86,30 @@ impl Desk {
     }
 
     fn start(&self, stage: &Stage<'_>, (listen, clickhouse): (&str, &str), more: &[&str]) -> Service {
+        let flags = self.flags_at(stage, (listen, clickhouse));
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        self.wait(Tally::spawn(&[&["serve"], &flags[..], more].concat(), &[]))
+    }
+
+    /// The flags of a `tally serve` over a stage's topics and database, on free ports.
+    pub fn flags(&self, stage: &Stage<'_>) -> Vec<String> {
+        self.flags_at(stage, ("127.0.0.1:0", stage.at_clickhouse()[1]))
+    }
+
+    fn flags_at(&self, stage: &Stage<'_>, (listen, clickhouse): (&str, &str)) -> Vec<String> {
         let (key, keys) = (self.folder.path().join("token.pub").display().to_string(), self.feed_keys());
         let own = ["--listen", listen, "--issuer", ISSUER, "--audience", AUDIENCE, "--token-key", &key];
         let own = [&own[..], &["--ops-listen", "127.0.0.1:0"]].concat();
         let store = ["--clickhouse", clickhouse, "--database", stage.database.name()];
-        let own = [&stage.at_kafka()[..], &store, &own, &["--feed-keys", &keys], more].concat();
-        let mut tally = Tally::spawn(&[&["serve"], &own[..]].concat(), &[]);
+        let own = [&stage.at_kafka()[..], &store, &own, &["--feed-keys", &keys]].concat();
+        own.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A `tally serve` that was started, once it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn wait(&self, mut tally: Tally) -> Service {
         let address = eventually(ANSWER, "the address that tally serve logs", || {
             assert!(tally.is_running(), "tally serve ended\n{}", tally.log_tail());
             let said = tally.stdout();
@@ -114,7 +132,8 @@ pub struct Service {
     pub tally: Tally,
     /// Where it listens.
     pub address: SocketAddr,
-    ops: String,
+    /// `http://host:port` of `/metrics` and its kin.
+    pub ops: String,
 }
 
 impl Service {

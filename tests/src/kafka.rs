@@ -3,6 +3,7 @@
 mod admin;
 mod broker;
 mod in_process;
+mod secured;
 
 use std::env;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use crate::need::{self, Missing};
 use crate::python;
 use broker::Broker;
 use in_process::InProcess;
+pub use secured::Secured;
 
 /// A Kafka that the tests may use. Dropped, a broker that was started for it is killed.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
 //! | [`Browser`] | headless Chromium, for pages |
 //! | [`Proxy`] | a network that fails on request |
+//! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
 //! [`TempFolder`]. Nothing outlives the test process, however that ends: see [`guard`].
@@ -23,6 +24,7 @@
 
 pub mod account;
 mod browser;
+mod certificates;
 mod clickhouse;
 pub mod examples;
 pub mod feed;
@@ -39,11 +41,13 @@ mod registry;
 pub mod service;
 pub mod stage;
 mod tally;
+mod tls_proxy;
 mod wait;
 
 pub use browser::Browser;
+pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
-pub use kafka::Kafka;
+pub use kafka::{Kafka, Secured};
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};
@@ -52,4 +56,5 @@ pub use proxy::Proxy;
 pub use registry::Registry;
 pub use stage::Stage;
 pub use tally::Tally;
+pub use tls_proxy::TlsProxy;
 pub use wait::eventually;

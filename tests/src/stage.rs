@@ -28,6 +28,8 @@ pub struct Stage<'a> {
     /// Its database.
     pub database: Database<'a>,
     prefix: String,
+    brokers: String,
+    store: String,
 }
 
 /// One line of `tally ingest --until-caught-up --json`.
@@ -74,11 +76,18 @@ impl<'a> Stage<'a> {
         config: &[(&str, &str)],
     ) -> Stage<'a> {
         let prefix = format!("{}.", unique(name));
-        let stage = Stage { kafka, database: clickhouse.database(), prefix };
+        let (database, brokers) = (clickhouse.database(), kafka.bootstrap().to_owned());
+        let store = database.url().to_owned();
+        let stage = Stage { kafka, database, prefix, brokers, store };
         for contract in Topic::ALL {
             kafka.create_topic(&stage.topic(contract), PARTITIONS, config);
         }
         stage
+    }
+
+    /// Points `tally` at other doors of the same servers: `host:port` of Kafka, and ClickHouse's address.
+    pub fn through(self, brokers: &str, store: &str) -> Stage<'a> {
+        Stage { brokers: brokers.to_owned(), store: store.to_owned(), ..self }
     }
 
     /// What stands before the names of its topics.
@@ -98,12 +107,12 @@ impl<'a> Stage<'a> {
 
     /// `--brokers` and `--topic-prefix`.
     pub fn at_kafka(&self) -> [&str; 4] {
-        ["--brokers", self.kafka.bootstrap(), "--topic-prefix", &self.prefix]
+        ["--brokers", &self.brokers, "--topic-prefix", &self.prefix]
     }
 
     /// `--clickhouse` and `--database`.
     pub fn at_clickhouse(&self) -> [&str; 4] {
-        ["--clickhouse", self.database.url(), "--database", self.database.name()]
+        ["--clickhouse", &self.store, "--database", self.database.name()]
     }
 
     /// Starts a command on this stage's topics and database.

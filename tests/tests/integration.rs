@@ -32,7 +32,10 @@ mod integration {
     mod seals_elsewhere;
     mod seals_forged;
     mod seals_killed;
+    mod secrets;
+    mod secured;
     mod service;
+    mod soak;
     mod trouble;
     mod world;
 }

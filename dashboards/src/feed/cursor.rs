@@ -175,4 +175,71 @@ mod tests {
         assert_eq!((Asked::parse("now"), Asked::parse("")), (Ok(Asked::Now), Ok(Asked::Now)));
         assert_eq!(Asked::parse("yesterday"), Err(NotACursor));
     }
+
+    /// Scenario: for as long as the fuzzer runs: bytes as a cursor's text, as the bytes in it, and as a client's frame.
+    /// Guarantees: nothing panics; whatever is a position has this one text; it is a position in no log but its own.
+    #[test]
+    fn fuzz_any_bytes_are_a_position_or_none() {
+        use crate::feed::frame::Said;
+        let here = shape(3, 7);
+        let text = encode(&here, &[0, 1, 127, 128, 300, i64::MAX, 5, 6, 7, 8, 9, 10]);
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.as_bytes()).expect("base64");
+        let frame = format!(r#"{{"op":"connect","token":"t","cursor":"{text}","heartbeat_ms":5000}}"#);
+        let input = |kind: u8, rest: &[u8]| [&[kind], rest].concat();
+        let seeds = vec![input(0, text.as_bytes()), input(1, &bytes), input(2, frame.as_bytes())];
+        let words = [
+            "now",
+            "earliest",
+            "=",
+            "-",
+            "_",
+            "A",
+            "\"op\":\"ack\"",
+            "\"op\":\"pace\"",
+            "\"op\":\"refresh\"",
+            "\"cursor\":",
+            "null",
+            "1e9",
+            "{",
+            "}",
+            ",",
+        ];
+        let target = tally_fuzz::Target { name: "cursors", seeds, words: &words, bytes_max: 2_048 };
+        let read = |text: &str| {
+            let asked = Asked::parse(text);
+            if let Ok(Asked::After(cursor)) = &asked {
+                let mut bytes = [&[super::VERSION][..], &cursor.identity].concat();
+                super::put(&mut bytes, cursor.next.len() as u64);
+                cursor
+                    .next
+                    .iter()
+                    .for_each(|next| super::put(&mut bytes, u64::try_from(*next).expect("an offset")));
+                assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(&bytes), text, "a position has one text");
+                assert!(
+                    cursor.is_of(&here) == (cursor.identity == here.identity() && cursor.next.len() == 12)
+                );
+            }
+            match asked {
+                Ok(Asked::After(cursor)) => 3 + cursor.next.len() as u64,
+                Ok(Asked::Now) => 0,
+                Ok(Asked::Earliest) => 1,
+                Err(NotACursor) => 2,
+            }
+        };
+        tally_fuzz::fuzz(&target, |input| {
+            let Some((kind, rest)) = input.split_first() else { return 0 };
+            match kind % 3 {
+                0 => read(&String::from_utf8_lossy(rest)),
+                1 => 10_000 + read(&BASE64_URL_SAFE_NO_PAD.encode(rest)),
+                _ => match serde_json::from_slice::<Said>(rest) {
+                    Ok(Said::Connect { cursor, .. } | Said::Ack { cursor }) => 20_000 + read(&cursor),
+                    Ok(Said::Refresh { .. }) => 30_001,
+                    Ok(Said::Pace { .. }) => 30_002,
+                    Err(error) => {
+                        40_000 + tally_fuzz::outcome(&error.to_string().split(" at line").next()) % 1_000
+                    }
+                },
+            }
+        });
+    }
 }

@@ -14,6 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tally_queries::private::{PrivateError, make_private_folder, read_private, write_private};
 use thiserror::Error;
 
 /// What the payload of an event is.
@@ -37,6 +38,9 @@ pub enum SigningKeyError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that others may read, or that cannot be.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
     /// A file that holds no private Ed25519 key.
     #[error("{0} holds no private Ed25519 key: make keys with `tally feed-key`")]
     NotAKey(PathBuf),
@@ -72,7 +76,7 @@ impl Signer {
     /// See [`SigningKeyError`].
     pub fn open(folder: &Path) -> Result<Signer, SigningKeyError> {
         let file = |source| SigningKeyError::File { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(file)?;
+        make_private_folder(folder).map_err(file)?;
         if read(folder)?.is_empty() {
             match add_signing_key(folder, 0) {
                 // another service on the same folder was quicker
@@ -151,7 +155,7 @@ pub fn add_signing_key(folder: &Path, after_s: u64) -> Result<String, SigningKey
     jwk["d"] = BASE64_URL_SAFE_NO_PAD.encode(key.to_bytes()).into();
     let path = folder.join(format!("{}.jwk", now().as_secs() + after_s));
     let failed = |source| SigningKeyError::File { path: path.clone(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    make_private_folder(folder).map_err(failed)?;
     let hidden = folder.join(format!(".{}", uuid::Uuid::new_v4()));
     write_private(&hidden, &format!("{jwk}\n")).map_err(failed)?;
     // a link is never half there, and never takes another key's place
@@ -161,14 +165,6 @@ pub fn add_signing_key(folder: &Path, after_s: u64) -> Result<String, SigningKey
     Ok(thumbprint(&key))
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 fn read(folder: &Path) -> Result<Vec<Key>, SigningKeyError> {
     let failed = |path: &Path, source| SigningKeyError::File { path: path.to_owned(), source };
     let mut keys = Vec::new();
@@ -176,7 +172,7 @@ fn read(folder: &Path) -> Result<Vec<Key>, SigningKeyError> {
         let path = entry.map_err(|error| failed(folder, error))?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
         let (Some(from_s), Some("jwk")) = (stem, path.extension().and_then(|e| e.to_str())) else { continue };
-        let text = std::fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
+        let text = read_private(&path)?;
         let key = parse(&text).ok_or_else(|| SigningKeyError::NotAKey(path.clone()))?;
         keys.push(Key { from_s, kid: thumbprint(&key).into(), key });
     }

@@ -3,7 +3,7 @@
 use super::keys::Keys;
 use super::mint::{Minter, TokenRequest, generate_key};
 use super::principal::{Principal, Role};
-use super::token::{Expected, LIFETIME_S_MAX, Wrong, check, header, key_of};
+use super::token::{Claims, Expected, LIFETIME_S_MAX, Wrong, check, header, key_of};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer, SigningKey};
@@ -204,4 +204,108 @@ fn files_of_keys_are_read_with_care() {
     let many = json!({ "keys": vec![good; 65] });
     assert!(matches!(Keys::parse(&many.to_string()), Err(KeyError::TooMany)));
     assert!(matches!(Minter::new(&public, "i", "a"), Err(KeyError::NotPrivate)));
+}
+
+/// Words of tokens and key sets.
+const WORDS: [&str; 36] = [
+    "\"exp\":",
+    "\"iat\":",
+    "\"nbf\":",
+    "\"aud\":[\"tally\",\"x\"]",
+    "\"sub\":",
+    "\"jti\":",
+    "\"role\":",
+    "admin",
+    "null",
+    "{}",
+    "[]",
+    "\"",
+    ",",
+    ":",
+    "alg",
+    "none",
+    "HS256",
+    "ES256",
+    "RS256",
+    "EdDSA",
+    "crit",
+    "typ",
+    "jwk",
+    "x5c",
+    "kid",
+    "at+jwt",
+    "b64",
+    ".",
+    "\"crv\":\"P-256\"",
+    "\"kty\":\"RSA\"",
+    "\"n\":\"AQAB\"",
+    "\"e\":\"AQAB\"",
+    "\"d\":",
+    "\"k\":",
+    "\"use\":\"enc\"",
+    "1800000000",
+];
+
+/// Scenario: for as long as the fuzzer runs: tokens that are changed in every way; claims and headers that are, signed by the right
+/// key; and key sets.
+/// Guarantees: nothing panics; a token that nobody signed is never taken; one that the issuer signed is taken only for whom and for
+/// how long it may be.
+#[test]
+fn fuzz_no_bytes_make_a_token() {
+    let issuer = Issuer::new();
+    let (header_text, claims_text) = (issuer.header().to_string(), claims().to_string());
+    let good = issuer.sign(&issuer.header(), &claims());
+    let (_, public) = generate_key();
+    let keys = json!({ "keys": [serde_json::from_str::<Value>(&public).expect("JSON")] }).to_string();
+    let input = |kind: u8, text: &str| [&[kind], text.as_bytes()].concat();
+    let seeds = vec![input(0, &good), input(1, &claims_text), input(2, &header_text), input(3, &keys)];
+    let target = tally_fuzz::Target { name: "tokens", seeds, words: &WORDS, bytes_max: 4_096 };
+    let sign = |header: &str, claims: &str| {
+        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let signed = format!("{}.{}", part(header), part(claims));
+        let signature = issuer.signing.sign(signed.as_bytes());
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    };
+    let bounded = |token: &str, claims: &str| {
+        let found = verify(token, &issuer.keys);
+        if let Ok(who) = &found {
+            let stated: Value = serde_json::from_str(claims).expect("what is taken is JSON");
+            let audience = stated["aud"] == "tally"
+                || stated["aud"].as_array().is_some_and(|all| all.contains(&"tally".into()));
+            assert!(audience && stated["iss"] == "https://issuer.example", "{claims}");
+            assert!(!who.subject.is_empty() && !who.token_id.is_empty(), "{claims}");
+            let life = who.expires_at_s - who.issued_at_s;
+            assert!(who.expires_at_s > NOW_S && (1..=LIFETIME_S_MAX).contains(&life), "{claims}");
+        }
+        // serde's sentence leads further than one word for all that is wrong; numbers in it do not
+        let read = serde_json::from_str::<Claims>(claims).map(drop).map_err(|error| error.to_string());
+        let read: String = format!("{read:?}").chars().filter(char::is_ascii_alphabetic).take(40).collect();
+        (found.map(|who| who.role), read)
+    };
+    tally_fuzz::fuzz(&target, |input| {
+        let Some((kind, text)) = input.split_first() else { return 0 };
+        let text = String::from_utf8_lossy(text);
+        match kind % 4 {
+            0 => {
+                let found = verify(&text, &issuer.keys);
+                assert!(found.is_err() || text == good, "a token that nobody signed was taken");
+                tally_fuzz::outcome(&(0, found.is_ok(), header(&text).map(|header| header.alg)))
+            }
+            1 => tally_fuzz::outcome(&(1, bounded(&sign(&header_text, &text), &text))),
+            2 => {
+                let token = sign(&text, &claims_text);
+                let found = bounded(&token, &claims_text);
+                let alg = serde_json::from_str::<Value>(&text).map(|header| header["alg"] == "EdDSA");
+                assert!(found.0.is_err() || alg.is_ok_and(|is| is), "the header chose how it is checked");
+                tally_fuzz::outcome(&(2, found, header(&token).is_ok()))
+            }
+            _ => {
+                let found = Keys::parse(&text).map(|keys| keys.len());
+                let private =
+                    serde_json::from_str::<Value>(&text).is_ok_and(|keys| keys["keys"][0].get("d").is_some());
+                assert!(found.is_err() || !private, "a private key was taken");
+                tally_fuzz::outcome(&(3, found.map_err(|error| std::mem::discriminant(&error))))
+            }
+        }
+    });
 }

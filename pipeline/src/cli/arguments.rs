@@ -5,9 +5,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, Error, Id};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tally_pipeline::config::read_file;
+use tally_pipeline::config::{read_file, redacted};
 
 /// Values that are told before the command gives up.
 const MISTAKES_MAX: usize = 100;
@@ -27,7 +28,22 @@ pub(super) fn with_file(command: Command) -> anyhow::Result<Command> {
     known.dedup();
     let values =
         read_file(&text, &known).map_err(|all| anyhow::anyhow!("{}: {}", path.display(), all.join("; ")))?;
+    mind_readers(&path, &values);
     Ok(apply(command, &values))
+}
+
+/// Says that everybody may read a file in which a secret stands. Nothing is logged before the configuration is known.
+fn mind_readers(path: &Path, values: &BTreeMap<String, Vec<String>>) {
+    use std::io::Write;
+    let mode = std::fs::metadata(path).map_or(0, |about| about.mode() & 0o7777);
+    let is_hidden = |key: &String, value: &String| !value.is_empty() && redacted(key, value) != *value;
+    let secret = values.iter().any(|(key, all)| all.iter().any(|value| is_hidden(key, value)));
+    if secret && mode & 0o004 != 0 {
+        let path = path.display();
+        let told =
+            format!("tally: {path} holds a secret and everybody may read it (mode {mode:04o}): chmod 600 it");
+        let _ = writeln!(std::io::stderr(), "{told}, or give the secret in the environment"); // there is nobody else to tell
+    }
 }
 
 fn keys(command: &Command, known: &mut Vec<String>) {

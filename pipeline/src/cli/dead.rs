@@ -12,7 +12,7 @@ mod show;
 pub(crate) enum DeadCommand {
     List(list::ListArgs),
     Show(show::ShowArgs),
-    Replay(replay::ReplayArgs),
+    Replay(Box<replay::ReplayArgs>),
 }
 
 /// Runs `tally dead`.
@@ -20,7 +20,7 @@ pub(crate) async fn run(command: DeadCommand) -> anyhow::Result<ExitCode> {
     match command {
         DeadCommand::List(args) => list::run(args).await,
         DeadCommand::Show(args) => show::run(args).await,
-        DeadCommand::Replay(args) => replay::run(args).await,
+        DeadCommand::Replay(args) => replay::run(*args).await,
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let url = Some(registry::serve(foreign_schemas()).await?);
-    config.registry = SchemaRegistry { url, user: None, password: None };
+    config.registry = SchemaRegistry { url, user: None, password: None, ca: None };
     let folder = config.clickhouse.data.clone().context("a demo has a folder")?;
     let service = service::serve(args.port, (&folder, &config), &opened.store).await?;
     println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", service.address);

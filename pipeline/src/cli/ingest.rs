@@ -87,6 +87,7 @@ struct Goal {
 /// What the brokers have now: what comes later is not owed.
 async fn goals(kafka: &Kafka) -> anyhow::Result<Vec<Goal>> {
     let source = Source::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
+    source.admitted().await?;
     let mut goals = Vec::new();
     for contract in Topic::ALL {
         let topic = kafka.topic(contract);

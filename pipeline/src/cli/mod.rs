@@ -30,7 +30,8 @@ mod witness;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tally_pipeline::config::Logging;
+use tally_pipeline::Source;
+use tally_pipeline::config::{Kafka, Logging};
 use tally_queries::visible::visible_lines;
 use tokio_util::sync::CancellationToken;
 
@@ -136,6 +137,12 @@ fn log(logging: &Logging) -> anyhow::Result<()> {
         _ => to.with_ansi(std::io::stderr().is_terminal()).init(),
     }
     Ok(())
+}
+
+/// Ends a command at once, with what to do, where Kafka does not let us in: a producer alone would only be silent.
+async fn admitted(kafka: &Kafka) -> anyhow::Result<()> {
+    let source = Source::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
+    Ok(source.admitted().await?)
 }
 
 /// A token that the first SIGTERM or SIGINT cancels; the second ends the process at once.

@@ -25,7 +25,7 @@ pub(crate) enum SchemaCommand {
     /// Register every version at a Confluent-compatible registry, oldest first, under `<prefix><topic>-value`.
     ///
     /// Sets each subject to FULL_TRANSITIVE. Safe to run again: the same schema keeps its id.
-    Register(RegisterArgs),
+    Register(Box<RegisterArgs>),
 }
 
 /// What to hold against what.
@@ -59,7 +59,7 @@ pub(crate) async fn run(command: SchemaCommand) -> anyhow::Result<ExitCode> {
     match command {
         SchemaCommand::List { json } => list(json),
         SchemaCommand::Check(args) => run_check(&args),
-        SchemaCommand::Register(args) => register(args).await,
+        SchemaCommand::Register(args) => register(*args).await,
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_pipeline::config::ClickHouse;
+use tally_queries::private::{read_private, write_private};
 use tally_queries::seal::{Keys, Log, Sealed, Signers, generate_key, seal};
 use tally_queries::visible::visible;
 
@@ -68,7 +69,7 @@ impl Seals {
     }
 }
 
-/// Reads files of keys.
+/// Reads files of public keys.
 pub(crate) fn texts(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
     let read =
         |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()));
@@ -101,7 +102,8 @@ pub(crate) async fn run(args: SealArgs) -> anyhow::Result<ExitCode> {
     if args.key.is_empty() {
         bail!("with which key? give --key FILE, which `tally seal keygen` makes")
     }
-    let signers = Signers::parse(&texts(&args.key)?)?;
+    let private: Vec<String> = args.key.iter().map(|file| read_private(file)).collect::<Result<_, _>>()?;
+    let signers = Signers::parse(&private)?;
     let keys = Keys::parse(&[signers.public(), &texts(&args.keys)?].concat())?;
     let log = args.seals.open(&args.clickhouse, true)?;
     let opened = store::open(&args.clickhouse).await?;
@@ -178,19 +180,19 @@ fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
     let (private, public) = generate_key(&args.name)?;
     let mut beside = args.out.clone().into_os_string();
     beside.push(".pub");
-    let beside = PathBuf::from(beside);
-    write_new(&args.out, &private, 0o600)?;
-    write_new(&beside, &public, 0o644)?;
+    write_pair((&args.out, &private), (Path::new(&beside), &public))?;
     println!("{public}");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a file that must not exist yet, readable from its first moment to those who may.
-pub(crate) fn write_new(path: &Path, line: &str, mode: u32) -> anyhow::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(mode).open(path);
+/// Writes two files that must not exist yet: a private key for its owner alone, and the public one for everybody.
+pub(crate) fn write_pair(private: (&Path, &str), public: (&Path, &str)) -> anyhow::Result<()> {
+    let (path, key) = private;
+    write_private(path, &format!("{key}\n")).with_context(|| format!("creating {}", path.display()))?;
+    let (path, key) = public;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
     let mut file = file.with_context(|| format!("creating {}", path.display()))?;
-    writeln!(file, "{line}")?;
+    writeln!(file, "{key}")?;
     Ok(file.sync_all()?)
 }
 

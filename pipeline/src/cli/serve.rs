@@ -232,7 +232,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let opened = store::open_migrated(&args.clickhouse).await?;
     let client = opened.store.client().clone();
     // apart: however much is asked, revocations are read
-    let authority = Authority::start(settings, opened.store.apart().client().clone(), stop.clone())?;
+    let authority = Authority::start(settings, opened.store.apart()?.client().clone(), stop.clone())?;
     let limits = args.service.limits();
     let rates = limits.rates();
     let place = FeedPlace {

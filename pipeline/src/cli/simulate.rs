@@ -42,6 +42,7 @@ const EVENT_GAP_MICROS: u64 = 380_000;
 
 pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown()?;
+    super::admitted(&args.kafka).await?;
     let back = i64::try_from(args.events.saturating_mul(EVENT_GAP_MICROS * 11 / 10))?;
     let config = Config {
         start: now_micros() - back, // so that the last event lies in the past

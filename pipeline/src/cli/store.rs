@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tally_pipeline::config::ClickHouse;
-use tally_sinks::{Store, embedded};
+use tally_sinks::{Store, StoreError, embedded};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -37,8 +37,9 @@ pub(crate) async fn open(config: &ClickHouse) -> anyhow::Result<Opened> {
             bail!("where is ClickHouse? give --clickhouse URL, or --data DIR for the embedded one")
         }
     };
-    let store = Store::new(&config.at(&url));
-    store.ping().await.with_context(|| format!("ClickHouse at {url}"))?;
+    let unusable = |error: StoreError| anyhow::anyhow!("ClickHouse at {url}: {error}; {}", error.retry().1);
+    let store = Store::new(&config.at(&url)).map_err(unusable)?;
+    store.ping().await.map_err(unusable)?;
     Ok(Opened { store, engine })
 }
 

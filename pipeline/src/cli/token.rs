@@ -1,7 +1,7 @@
 //! `tally token`: keys for access tokens, tokens of one's own, and revoking.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
-use super::seal::{duration, now_micros, write_new};
+use super::seal::{self, duration, now_micros};
 use super::store;
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally_dashboards::identity::{LIFETIME_S_MAX, Minter, Role, TokenRequest, generate_key};
 use tally_pipeline::config::ClickHouse;
+use tally_queries::private::read_private;
 use tally_queries::revocations::{Revocation, RevocationKind, revoke};
 
 /// File of the private key that a demo makes in its folder.
@@ -102,8 +103,7 @@ fn write_pair(out: &Path) -> anyhow::Result<String> {
     let (private, public) = generate_key();
     let mut beside = out.as_os_str().to_owned();
     beside.push(".pub");
-    write_new(out, &private, 0o600)?;
-    write_new(Path::new(&beside), &public, 0o644)?;
+    seal::write_pair((out, &private), (Path::new(&beside), &public))?;
     Ok(public)
 }
 
@@ -130,7 +130,7 @@ fn mint(args: &MintArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn minter(key: &Path, issuer: &str, audience: &str) -> anyhow::Result<Minter> {
-    let private = std::fs::read_to_string(key).with_context(|| format!("reading {}", key.display()))?;
+    let private = read_private(key)?;
     Minter::new(private.trim(), issuer, audience).with_context(|| key.display().to_string())
 }
 

@@ -90,7 +90,9 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let broker = match args.against_kafka {
         true => {
-            Some(Broker(Source::open(args.kafka.client().map_err(anyhow::Error::msg)?, &args.kafka.group)?))
+            let source = Source::open(args.kafka.client().map_err(anyhow::Error::msg)?, &args.kafka.group)?;
+            source.admitted().await?;
+            Some(Broker(source))
         }
         false => None,
     };

@@ -1,8 +1,11 @@
 //! The consumer itself: its fixed properties, and what happens when the group gives or takes partitions.
 
+use super::door::Door;
 use super::fetch::FetchQueue;
 use super::{Lanes, Partition, SourceError};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) lanes: OnceLock<Arc<dyn Lanes>>,
+    pub(super) door: Door,
     queue: Mutex<Option<Arc<FetchQueue>>>,
 }
 
@@ -35,7 +39,18 @@ impl Group {
     }
 }
 
-impl ClientContext for Group {}
+impl ClientContext for Group {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.door.reads(message);
+        tracing::debug!(target: "librdkafka", facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !self.door.hears(&error, reason) {
+            tracing::debug!(%error, reason, "kafka");
+        }
+    }
+}
 
 impl ConsumerContext for Group {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
@@ -76,6 +91,7 @@ pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfi
     for (key, value) in FIXED {
         config.set(key, value);
     }
+    config.set_log_level(RDKafkaLogLevel::Info); // that a listener wants TLS is only logged, at this level
     let consumer = config.set("group.id", group).create_with_context(Group::default())?;
     Ok((config, Arc::new(consumer)))
 }

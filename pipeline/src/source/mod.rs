@@ -2,6 +2,7 @@
 
 mod answer;
 mod digests;
+mod door;
 mod fetch;
 mod group;
 mod identity;
@@ -48,6 +49,17 @@ pub enum SourceError {
     /// A property that librdkafka refuses, or a failed call.
     #[error("Kafka refused or did not answer: {0}")]
     Kafka(KafkaError),
+    /// Kafka does not let us in; an operator must mend it.
+    #[error("Kafka does not let us in: {said}; {remedy}")]
+    Refused {
+        /// What a broker, or the check of its certificate, said.
+        said: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A thread of ours ended.
+    #[error("a thread ended: {0}")]
+    Thread(String),
     /// The topic's identity is not known.
     #[error(transparent)]
     Identity(#[from] IdentityError),

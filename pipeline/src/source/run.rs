@@ -6,6 +6,7 @@ use super::{Lanes, Source, SourceError, Turn};
 use crate::inbox::Put;
 use crate::slab::Budget;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -67,6 +68,7 @@ impl Source {
         has_room: impl Fn() -> bool,
     ) {
         match consumer.poll(Duration::ZERO) {
+            Some(Err(error)) if is_told(&error) => tracing::debug!(%error, "kafka"),
             Some(Err(error)) => tracing::warn!(%error, "kafka"),
             Some(Ok(message)) => stray(lanes, &message),
             None => {}
@@ -88,6 +90,11 @@ impl Source {
             pass(Point::Polled);
         }
     }
+}
+
+/// Whether the door has told it already, with its reason.
+fn is_told(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL))
 }
 
 /// Leaves the group and waits until it knows: librdkafka says so only after the revocation was served, and unsaid it

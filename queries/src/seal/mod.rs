@@ -22,6 +22,8 @@ mod cores;
 mod diff;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fuzz_tests;
 mod history;
 mod keys;
 mod leaf;

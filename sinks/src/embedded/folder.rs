@@ -3,8 +3,9 @@
 //! The lock decides, not the note: the system lets go of it when its holder dies, so a note left
 //! behind by SIGKILL misleads nobody.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ impl Claim {
     /// Takes the right to serve `data_dir`, which is made if missing. Waits up to half a second.
     pub(super) fn take(data_dir: &Path) -> Result<Self, Error> {
         let folder = |source| Error::Folder { path: data_dir.to_owned(), source };
-        std::fs::create_dir_all(data_dir).map_err(folder)?;
+        // events lie in it, and of a demo the keys of its tokens
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(folder)?;
         let mut options = OpenOptions::new();
         let lock = options.read(true).write(true).create(true).truncate(false);
         let lock = lock.open(data_dir.join(LOCK)).map_err(folder)?;

@@ -25,6 +25,8 @@ mod engine;
 mod error;
 mod execute;
 mod folder;
+#[cfg(test)]
+mod fuzz_tests;
 mod library;
 mod multipart;
 mod request;

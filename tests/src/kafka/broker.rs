@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::kafka::admin;
+use crate::kafka::secured::Door;
 use crate::place::{TempFolder, cache, free_port};
 use crate::process::Process;
 
@@ -25,11 +26,16 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn start() -> Broker {
+        Broker::with_door(None)
+    }
+
+    /// With a second listener, for those who bring a password over TLS.
+    pub(super) fn with_door(door: Option<&Door>) -> Broker {
         let mut refusal = String::new();
         for _ in 0..ATTEMPTS {
             let folder = TempFolder::new("kafka");
             let port = free_port();
-            format_storage(folder.path(), port, free_port());
+            format_storage(folder.path(), (port, free_port()), door);
             let process = spawn(folder.path());
             let mut broker = Broker { port, process, folder };
             match broker.wait_until_ready() {
@@ -88,14 +94,17 @@ impl Broker {
 }
 
 /// Writes the settings and the first records of the metadata log, by Kafka's own tool.
-fn format_storage(folder: &Path, client_port: u16, controller_port: u16) {
+fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), door: Option<&Door>) {
     let settings = folder.join("server.properties");
-    fs::write(&settings, server_properties(folder, client_port, controller_port))
-        .expect("the settings can be written");
+    let more = door.map(|door| door.properties(client_port, controller_port)).unwrap_or_default();
+    // of a property that stands twice the last one counts
+    let text = server_properties(folder, client_port, controller_port) + &more;
+    fs::write(&settings, text).expect("the settings can be written");
     let mut format = java("kafka.tools.StorageTool");
     // An id of its own for each cluster: 16 bytes in the URL-safe base64 that Kafka prints.
     let cluster = format!("tallytest{client_port:05}{controller_port:05}xxA");
     format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&settings);
+    format.args(door.map(Door::scram).unwrap_or_default());
     Process::spawn("format", format, folder).expect_success(START);
 }
 

@@ -154,6 +154,7 @@ fn distrust(differing: &[Difference]) -> Option<String> {
 /// The high watermarks as Kafka has them now.
 async fn heads(kafka: &Kafka) -> anyhow::Result<Vec<Head>> {
     let source = Broker::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
+    source.admitted().await?;
     let mut heads = Vec::new();
     for contract in Topic::ALL {
         let topic = kafka.topic(contract);

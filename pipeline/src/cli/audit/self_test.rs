@@ -131,7 +131,7 @@ async fn test(args: &SelfTestArgs, seed: u64, worlds: &[World; 2]) -> anyhow::Re
     sections.kafka.properties.clear();
     sections.bounds.linger_ms = 50;
     let url = Some(registry::serve(foreign_schemas()).await?);
-    sections.registry = SchemaRegistry { url, user: None, password: None };
+    sections.registry = SchemaRegistry { url, user: None, password: None, ca: None };
     let history = History::of(seed, args.events as usize)?;
     let mut draw = Draw::new(&history, seed);
     let mut plan = Plan::clean(&history);

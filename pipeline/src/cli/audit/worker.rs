@@ -36,8 +36,8 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
         args.clickhouse.data.is_none(),
         "a worker reads from a server: give --clickhouse URL, or nothing for exports"
     );
-    let client =
-        args.clickhouse.url.as_ref().map(|url| Store::new(&args.clickhouse.at(url)).client().clone());
+    let store = args.clickhouse.url.as_ref().map(|url| Store::new(&args.clickhouse.at(url)));
+    let client = store.transpose()?.map(|store| store.client().clone());
     let working = work(args.listen, client, runtime(args.memory_limit)?, shutdown).await;
     let working = working.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("worker: {}", working.address);

@@ -74,6 +74,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     );
     let mut refused = 0;
     if args.execute {
+        crate::cli::admitted(&args.kafka).await?;
         refused = publish(&args, again).await?;
     } else {
         println!("nothing was sent; --execute publishes");

@@ -82,7 +82,7 @@ pub(super) async fn serve(
     let minter = demo_minter(folder)?;
     let (issuer, audience) = demo_names();
     let settings = Settings { issuer, audience, keys: KeySource::Local(vec![minter.public()]) };
-    let authority = Authority::start(settings, store.apart().client().clone(), stop.clone())?;
+    let authority = Authority::start(settings, store.apart()?.client().clone(), stop.clone())?;
     let Defaults { service, feed } = Defaults::try_parse_from(["tally"])?;
     let limits = service.limits();
     let rates = limits.rates();

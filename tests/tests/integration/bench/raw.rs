@@ -161,7 +161,7 @@ pub(super) fn insert(arena: &Arena<'_>, with_receipts: bool) -> Turn {
         database: database.name().to_owned(),
         ..StoreConfig::default()
     };
-    let store = Store::new(&config);
+    let store = Store::new(&config).expect("a plain address");
     forget_peak(arena.clickhouse_id);
     let (own, engine) = (cpu_seconds(std::process::id()), cpu_seconds(arena.clickhouse_id));
     let began = Instant::now();

@@ -1,5 +1,6 @@
 //! `tally serve` over stores written by hand: who is let in, who sees what, and what holds under misuse.
 
+mod attacks;
 mod bounds;
 mod contract;
 mod demo;

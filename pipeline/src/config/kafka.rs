@@ -1,0 +1,224 @@
+//! Kafka: where it is, who we are there, and whom we believe.
+
+use super::secret::is_secret;
+use clap::Args;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
+use tally_schemas::Topic;
+
+/// Kafka: where events come from.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Kafka")]
+pub struct Kafka {
+    /// Kafka brokers, host:port with commas between.
+    #[arg(
+        id = "kafka.brokers",
+        long = "brokers",
+        env = "TALLY_KAFKA_BROKERS",
+        default_value = "127.0.0.1:9092",
+        value_name = "HOST:PORT,…"
+    )]
+    pub brokers: String,
+    /// Consumer group; instances of one group share the partitions.
+    #[arg(
+        id = "kafka.group",
+        long = "group",
+        env = "TALLY_KAFKA_GROUP",
+        default_value = "tally",
+        value_name = "NAME"
+    )]
+    pub group: String,
+    /// Prefix of the Kafka topics' names: with `eu.`, the contract task-events is read from eu.task-events.
+    #[arg(
+        id = "kafka.topic_prefix",
+        long = "topic-prefix",
+        env = "TALLY_KAFKA_TOPIC_PREFIX",
+        default_value = "",
+        value_name = "PREFIX"
+    )]
+    pub topic_prefix: String,
+    /// TLS to the brokers: their certificates and host names are checked. true or false; a file of authorities makes it true.
+    #[arg(
+        id = "kafka.tls",
+        long = "kafka-tls",
+        env = "TALLY_KAFKA_TLS",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        action = clap::ArgAction::Set
+    )]
+    pub tls: bool,
+    /// File of the certificate authorities (PEM) that vouch for the brokers; without it the system's. Implies kafka.tls.
+    #[arg(id = "kafka.ca", long = "kafka-ca", env = "TALLY_KAFKA_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// User for SASL; empty for none.
+    #[arg(
+        id = "kafka.user",
+        long = "kafka-user",
+        env = "TALLY_KAFKA_USER",
+        default_value = "",
+        value_name = "NAME"
+    )]
+    pub user: String,
+    /// Password for SASL; better given in the environment than as a flag.
+    #[arg(
+        id = "kafka.password",
+        long = "kafka-password",
+        env = "TALLY_KAFKA_PASSWORD",
+        default_value = "",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub password: SecretString,
+    /// How the password is shown to the brokers. PLAIN sends it as it is, and so only over TLS.
+    #[arg(id = "kafka.mechanism", long = "kafka-mechanism", env = "TALLY_KAFKA_MECHANISM", default_value = "SCRAM-SHA-512", value_parser = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"], value_name = "NAME")]
+    pub mechanism: String,
+    /// Any property of librdkafka, such as ssl.certificate.location=FILE; may be given more than once, and stands above the
+    /// settings before it. In the file: the table [kafka.properties]; in the environment with semicolons between, in its place.
+    #[arg(
+        id = "kafka.properties",
+        long = "kafka-property",
+        env = "TALLY_KAFKA_PROPERTIES",
+        value_delimiter = ';',
+        hide_env_values = true,
+        value_name = "KEY=VALUE"
+    )]
+    pub properties: Vec<String>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Kafka { brokers, group, topic_prefix, .. } = self; // a property may be a password
+        let mut shown = f.debug_struct("Kafka");
+        shown.field("brokers", brokers).field("group", group).field("topic_prefix", topic_prefix);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// The Kafka topic of a contract.
+    pub fn topic(&self, contract: Topic) -> String {
+        format!("{}{}", self.topic_prefix, contract.name())
+    }
+
+    /// The connection properties, without anything that belongs to one role only.
+    ///
+    /// # Errors
+    /// A property that is not `key=value` or that librdkafka refuses, a user without a password, a password that would go
+    /// over the network as it is. No sentence holds a value.
+    pub fn client(&self) -> Result<ClientConfig, String> {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers);
+        self.secure(&mut client)?;
+        for property in &self.properties {
+            let Some((key, value)) = property.split_once('=') else {
+                return Err("kafka.properties: one of them is not key=value; a value with a semicolon \
+                            can only stand in the file"
+                    .to_owned());
+            };
+            client.set(key.trim(), value.trim());
+        }
+        client.create_native_config().map_err(|error| refused(&error))?;
+        Ok(client)
+    }
+
+    fn secure(&self, client: &mut ClientConfig) -> Result<(), String> {
+        let tls = self.tls || self.ca.is_some();
+        let sasl = !self.user.is_empty();
+        if !sasl && !self.password.expose_secret().is_empty() {
+            return Err("kafka.password is set and kafka.user is not".to_owned());
+        }
+        if let Some(ca) = &self.ca {
+            std::fs::File::open(ca).map_err(|error| format!("kafka.ca: {}: {error}", ca.display()))?;
+            client.set("ssl.ca.location", ca.display().to_string());
+        }
+        match (tls, sasl) {
+            (false, false) => return Ok(()),
+            (true, false) => client.set("security.protocol", "SSL"),
+            (true, true) => client.set("security.protocol", "SASL_SSL"),
+            (false, true) if self.mechanism == "PLAIN" => {
+                return Err(
+                    "kafka.mechanism PLAIN would send the password as it is: set kafka.tls or kafka.ca"
+                        .to_owned(),
+                );
+            }
+            (false, true) => client.set("security.protocol", "SASL_PLAINTEXT"),
+        };
+        if sasl {
+            if self.password.expose_secret().is_empty() {
+                return Err("kafka.user is set and kafka.password is not".to_owned());
+            }
+            client.set("sasl.mechanism", &self.mechanism);
+            client.set("sasl.username", &self.user);
+            client.set("sasl.password", self.password.expose_secret());
+        }
+        Ok(())
+    }
+}
+
+/// rdkafka's own sentence ends in the value, which is a password where somebody mistyped the name of one.
+fn refused(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, said, key, value) => {
+            // librdkafka may repeat the value too
+            let hide = is_secret(key) || !value.is_empty() && said.contains(value.as_str());
+            let said = if hide { "no property of librdkafka, or not with this value" } else { said.as_str() };
+            format!("kafka.properties: {key}: {said}")
+        }
+        other => format!("kafka.properties: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kafka;
+    use clap::{Args, Command, FromArgMatches};
+
+    fn kafka(flags: &[&str]) -> Kafka {
+        let matches = Kafka::augment_args(Command::new("x").no_binary_name(true)).get_matches_from(flags);
+        Kafka::from_arg_matches(&matches).expect("flags")
+    }
+
+    /// Scenario: TLS alone, SCRAM with and without it, PLAIN with it, a property above a setting, and mistakes.
+    /// Guarantees: each becomes librdkafka's properties; half of a credential and a readable password are refused; no sentence
+    /// and no debug form holds a value.
+    #[test]
+    fn settings_become_properties() {
+        let protocol =
+            |flags: &[&str]| kafka(flags).client().map(|c| c.get("security.protocol").map(str::to_owned));
+        let user = ["--kafka-user", "u", "--kafka-password", "planted"];
+        assert_eq!(protocol(&[]), Ok(None));
+        assert_eq!(protocol(&["--kafka-tls"]), Ok(Some("SSL".to_owned())));
+        assert_eq!(protocol(&["--kafka-ca", "/dev/null"]), Ok(Some("SSL".to_owned())));
+        assert_eq!(protocol(&user), Ok(Some("SASL_PLAINTEXT".to_owned())));
+        assert_eq!(
+            protocol(&[&user[..], &["--kafka-tls", "true"]].concat()),
+            Ok(Some("SASL_SSL".to_owned()))
+        );
+        assert_eq!(
+            protocol(&["--kafka-tls", "true", "--kafka-property", "security.protocol=PLAINTEXT"]),
+            Ok(Some("PLAINTEXT".to_owned()))
+        );
+        let plain = [&user[..], &["--kafka-mechanism", "PLAIN"]].concat();
+        assert_eq!(
+            kafka(&[&plain[..], &["--kafka-tls"]].concat()).client().expect("good").get("sasl.mechanism"),
+            Some("PLAIN")
+        );
+        for wrong in [
+            &plain[..],
+            &["--kafka-user", "u"],
+            &["--kafka-password", "planted"],
+            &["--kafka-ca", "/nowhere/planted-file-is-named"],
+            &["--kafka-property", "planted"],
+            &["--kafka-property", "sasl.pasword=planted"],
+            &["--kafka-property", "enable.idempotence=planted"],
+        ] {
+            let said = kafka(wrong).client().expect_err("a mistake");
+            assert!(!said.contains("planted") || said.contains("named"), "{said}");
+        }
+        assert!(!format!("{:?}", kafka(&["--kafka-property", "sasl.password=planted"])).contains("planted"));
+    }
+}

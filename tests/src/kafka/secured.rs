@@ -1,0 +1,73 @@
+//! A broker with a second listener, which takes users with passwords over TLS only.
+
+use std::sync::Mutex;
+
+use crate::certificates::Certificates;
+use crate::kafka::broker::Broker;
+use crate::kafka::{Kafka, Kind};
+use crate::place::free_port;
+
+/// What the second listener asks for.
+#[derive(Debug)]
+pub(super) struct Door {
+    port: u16,
+    keystore: String,
+    user: String,
+    password: String,
+}
+
+/// A Kafka whose topics are made at the plain listener, and the other one.
+#[derive(Debug)]
+pub struct Secured {
+    /// The broker, by its plain listener.
+    pub kafka: Kafka,
+    /// `host:port` of the listener that speaks SASL over TLS: SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN.
+    pub bootstrap: String,
+}
+
+impl Secured {
+    /// Starts one that knows this user.
+    ///
+    /// # Panics
+    /// When it does not start; with the end of its log.
+    pub fn start(certificates: &Certificates, user: &str, password: &str) -> Secured {
+        let keystore = certificates.keystore().display().to_string();
+        let door = Door { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
+        let broker = Broker::with_door(Some(&door));
+        let bootstrap = format!("127.0.0.1:{}", door.port);
+        let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) };
+        Secured { kafka, bootstrap }
+    }
+}
+
+impl Door {
+    /// The settings of a broker that has it too.
+    pub(super) fn properties(&self, client_port: u16, controller_port: u16) -> String {
+        let Door { port, keystore, user, password } = self;
+        let plain = format!("listeners=PLAINTEXT://127.0.0.1:{client_port},SASL_SSL://127.0.0.1:{port}");
+        let advertised = plain.replacen("listeners=", "advertised.listeners=", 1);
+        let jaas = "org.apache.kafka.common.security";
+        format!(
+            "{plain},CONTROLLER://127.0.0.1:{controller_port}
+{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location={keystore}
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={jaas}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config={jaas}.plain.PlainLoginModule required user_{user}=\"{password}\";
+connection.failed.authentication.delay.ms=50
+"
+        )
+    }
+
+    /// The arguments by which the storage is formatted with the user in it.
+    pub(super) fn scram(&self) -> Vec<String> {
+        let of = |mechanism| format!("{mechanism}=[name={},password={}]", self.user, self.password);
+        ["SCRAM-SHA-512", "SCRAM-SHA-256"]
+            .into_iter()
+            .flat_map(|one| ["--add-scram".to_owned(), of(one)])
+            .collect()
+    }
+}

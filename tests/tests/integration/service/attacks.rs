@@ -1,0 +1,292 @@
+//! Every parameter that the document of the API has, under attack.
+
+use super::injection::{TEXTS, encoded};
+use super::platform::platform;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use tally_dashboards::identity::Role;
+use tally_tests::service::Service;
+use tally_tests::{Kafka, Stage, TempFolder, skip_without, stage};
+
+/// Further texts: other tongues than SQL's, numbers at and beyond their ends, one that is too long.
+const MORE: [&str; 9] = [
+    "1 OR 1=1",
+    "1; SELECT sleep(3)",
+    "1) UNION ALL SELECT name FROM system.tables FORMAT CSV --",
+    "../../../etc/passwd",
+    "-1",
+    "9223372036854775808",
+    "1e309",
+    "2026-06-01' OR '1'='1",
+    "\u{202e}\u{feff}%00",
+];
+/// What an attacker would learn by.
+const TELLING: [&str; 5] = ["DB::Exception", "ClickHouse", "Code: ", "system.", "Stack trace"];
+/// The slowest answer of a text that asked the store to sleep.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// One parameter of one operation.
+struct Parameter {
+    path: String,
+    name: String,
+    place: String,
+}
+
+fn parameters(document: &Value) -> Vec<Parameter> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let Some(get) = item.get("get") else { continue };
+        for one in get["parameters"].as_array().into_iter().flatten() {
+            let text = |key: &str| one[key].as_str().expect("a text").to_owned();
+            all.push(Parameter { path: path.clone(), name: text("name"), place: text("in") });
+        }
+    }
+    all
+}
+
+/// A path whose placeholders hold what may stand there, but for one that holds the attack.
+fn filled(path: &str, attacked: &str, text: &str) -> String {
+    let parts =
+        path.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) if name == attacked => text.to_owned(),
+            Some("topic") => "task-events".to_owned(),
+            Some("partition" | "version") => "1".to_owned(),
+            Some("offset") => "42".to_owned(),
+            Some("event_id" | "result_id") => "00000000-0000-4000-8000-000000000501".to_owned(),
+            Some(_) => "t-ann".to_owned(),
+            None => part.to_owned(),
+        });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Status and the beginning of the body; a stream of events does not end by itself.
+fn ask(address: &str, path: &str, token: &str, header: Option<(&str, &str)>) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(ANSWER)).expect("a timeout");
+    let header = header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{header}connection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("a request");
+    let mut said = Vec::new();
+    let mut piece = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => said.extend_from_slice(&piece[..read]),
+            Err(error) => panic!("{path}: {error}"),
+        }
+        if said.starts_with(b"HTTP/1.1 200") && said.windows(17).any(|window| window == b"text/event-stream")
+        {
+            break;
+        }
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let status =
+        said.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{path}: {said}"));
+    (status, said.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+/// Scenario: a buyer and an admin ask each operation of the document, feed included, with an attack in one of its parameters:
+/// in the path, the query or a header, and in every field of a body.
+/// Guarantees: each answer is a refusal of the client's, or one without a row that it would not have had; no word of ClickHouse,
+/// none of it slow; tables and rows stay.
+#[test]
+fn every_parameter_of_the_document_stays_a_text() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let (database, topics, folder) = (platform(), Stage::shared("attacks"), TempFolder::new("attacks"));
+    let keys = folder.path().join("keys").display().to_string();
+    let rates = ["--requests-per-s-max", "10000", "--requests-burst-max", "10000", "--feed-keys", &keys];
+    let service = Service::start(&database, &[&rates[..], &topics.at_kafka()].concat());
+    let document: Value = service.get("/api/v1/openapi.json", "").json();
+    let parameters = parameters(&document);
+    let of = |place: &str| parameters.iter().filter(|one| one.place == place).count();
+    assert!(
+        of("path") >= 10 && of("query") >= 30,
+        "the document has its parameters: {} {}",
+        of("path"),
+        of("query")
+    );
+    let address = service.url.trim_start_matches("http://");
+    let buyer = service.token(Role::Buyer, "ann");
+    let admin = service.token(Role::Admin, "ops");
+    let count = "SELECT table, sum(rows) FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table";
+    let before = database.query(count);
+    let long = "'".repeat(4_000);
+    let texts: Vec<&str> = TEXTS.into_iter().chain(MORE).chain([long.as_str()]).collect();
+    for Parameter { path, name, place } in &parameters {
+        let path = path.replace("/feed/ws", "/feed/events"); // the same parameters; its upgrade is met by the frames' tests
+        let normal = filled(&path, "", "");
+        let poll = if path == "/feed/events" && name != "wait" { "wait=0&" } else { "" };
+        let known = ask(address, &format!("{normal}?{poll}"), &admin, None);
+        for text in &texts {
+            if ["wait", "heartbeat_ms"].contains(&name.as_str()) && text.parse::<u64>().is_ok() {
+                continue; // a time is no attack: it is bounded, and waited for
+            }
+            let attack = encoded(text);
+            let begun = Instant::now();
+            let plain: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+            let (asked, header) = match place.as_str() {
+                "path" => (filled(&path, name, &attack), None),
+                "query" => (format!("{normal}?{poll}{}={attack}", encoded(name)), None),
+                _ => (format!("{normal}?{poll}"), Some((name.as_str(), plain.as_str()))),
+            };
+            for (who, token) in [("buyer", &buyer), ("admin", &admin)] {
+                let (status, body) = ask(address, &asked, token, header);
+                let at = format!("{who}, {place} {name} of {path} with {text:.60}: {status} {body:.400}");
+                let is_empty = || {
+                    let body: Value = serde_json::from_str(&body).unwrap_or_default();
+                    ["items", "events"].iter().any(|list| body[*list].as_array().is_some_and(Vec::is_empty))
+                };
+                let is_refused = (400..500).contains(&status);
+                assert!(is_refused || status == 200 || status == 304, "{at}");
+                let echoed = body.replace(&**text, ""); // a problem may repeat what was asked
+                assert!(!TELLING.iter().any(|word| echoed.contains(word)), "{at}");
+                if who == "buyer" && status == 200 {
+                    assert!(!body.contains("bob") && !body.contains("carl"), "{at}");
+                }
+                if who == "admin" && status == 200 && place == "query" {
+                    let same = (status, &body) == (known.0, &known.1);
+                    assert!(is_empty() || same, "{at}");
+                }
+                assert!(place != "path" || is_refused, "{at}");
+            }
+            assert!(begun.elapsed() < ANSWER, "{path} {name} {text} took {:?}", begun.elapsed());
+        }
+    }
+    bodies(&service, &document, &texts);
+    let now = database.query(count);
+    let but = |rows: &str| {
+        rows.lines().filter(|line| !line.starts_with("revocations")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(but(&before), but(&now));
+}
+
+/// Every field of every body that the document has.
+fn bodies(service: &Service, document: &Value, texts: &[&str]) {
+    let admin = service.token(Role::Admin, "ops");
+    let mut number = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let Some(post) = item.get("post") else { continue };
+        let schema = &post["requestBody"]["content"]["application/json"]["schema"];
+        let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");
+        let fields = document["components"]["schemas"][name]["properties"].as_object().expect("fields");
+        for attacked in fields.keys() {
+            for text in texts {
+                let value = |field: &String| match field {
+                    field if field == attacked => Value::from(*text),
+                    field if field == "kind" => "subject".into(),
+                    _ => "x".into(),
+                };
+                let body: serde_json::Map<String, Value> =
+                    fields.keys().map(|field| (field.clone(), value(field))).collect();
+                let answer = service.post(path, &admin, "application/json", &Value::from(body).to_string());
+                let fine = (400..500).contains(&answer.status) || [200, 201, 204].contains(&answer.status);
+                assert!(fine, "{path} {attacked} {text:.60}: {} {}", answer.status, answer.body);
+                let echoed = answer.body.replace(*text, "");
+                assert!(
+                    !TELLING.iter().any(|word| echoed.contains(word)),
+                    "{path} {attacked}: {}",
+                    answer.body
+                );
+                number += 1;
+            }
+        }
+    }
+    assert!(number > texts.len(), "the document has bodies");
+}
+
+/// Sends bytes one by one, so slowly that no bound of silence is met, until the other side has had enough; what it said and when.
+fn trickle(address: &str, head: &str, rest: &str) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    stream.write_all(head.as_bytes()).expect("a beginning");
+    let (mut said, mut piece, mut rest) = (Vec::new(), [0; 4096], rest.bytes().cycle());
+    while begun.elapsed() < Duration::from_secs(60) {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => said.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if stream.write_all(&[rest.next().expect("it goes round")]).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break, // it was cut
+        }
+    }
+    (String::from_utf8_lossy(&said).into_owned(), begun.elapsed())
+}
+
+/// The whole at once; what came until the end.
+fn at_once(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let mut said = Vec::new();
+    // it may be cut while it is still being sent
+    _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut said).map(drop));
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Scenario: heads and bodies that come byte by byte, a body without a length that is too large, a hundred and one headers, an
+/// address and a header that are too long; to the API, and, what there is of it, to the pages of metrics; and more idle
+/// connections to these than they take.
+/// Guarantees: each is refused or cut within its bound, though bytes keep coming; others are answered meanwhile and after.
+#[test]
+fn what_is_slow_or_large_is_answered_or_closed() {
+    let database = platform();
+    let service = Service::start(&database, &["--request-s-max", "2", "--body-bytes-max", "2048"]);
+    let token = service.token(Role::Admin, "ops");
+    let (api, ops) = (service.url.trim_start_matches("http://"), service.ops.trim_start_matches("http://"));
+    let body = format!(
+        "POST /api/v1/revocations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
+    );
+    std::thread::scope(|scope| {
+        let slow_heads = [api, ops]
+            .map(|address| scope.spawn(move || trickle(address, "GET /metrics HTTP/1.1\r\nx-slow: ", "y")));
+        let slow_body = scope.spawn(|| trickle(api, &format!("{body}content-length: 2000\r\n\r\n"), " "));
+        let idle: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(ops).expect("a connection")).collect();
+        assert_eq!(service.get("/api/v1/me", &token).status, 200, "others are answered meanwhile");
+        let (said, took) = slow_body.join().expect("no panic");
+        assert!(said.starts_with("HTTP/1.1 504") && took < Duration::from_secs(15), "{took:?} {said}");
+        for slow in slow_heads {
+            let (said, took) = slow.join().expect("no panic");
+            assert!(!said.contains("200 OK") && took < Duration::from_secs(45), "{took:?} {said}");
+        }
+        assert_eq!(stage::get(&format!("{}/livez", service.ops)).0, 200, "idle connections make way");
+        drop(idle);
+    });
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    let said = at_once(
+        api,
+        &format!("{body}connection: close\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(4)),
+    );
+    assert!(said.starts_with("HTTP/1.1 413") && said.contains("too_large"), "{said}");
+    let many: String = (0..101).map(|number| format!("x-{number}: y\r\n")).collect();
+    for address in [api, ops] {
+        for (what, request) in [
+            ("many headers", format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}\r\n")),
+            (
+                "a long header",
+                format!("GET /livez HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "y".repeat(100_000)),
+            ),
+            ("a long address", format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(100_000))),
+            ("no head", "\u{0}\u{1}\u{2}\r\n\r\n".to_owned()),
+            (
+                "two lengths",
+                "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx"
+                    .to_owned(),
+            ),
+        ] {
+            let said = at_once(address, &request);
+            let is_refused = said.is_empty() || said.starts_with("HTTP/1.1 4");
+            assert!(is_refused, "{what} at {address}: {said}");
+        }
+    }
+    assert_eq!(service.get("/api/v1/me", &token).status, 200);
+    assert_eq!(stage::get(&format!("{}/livez", service.ops)).0, 200);
+}

@@ -1,0 +1,109 @@
+//! One fault after the other, drawn from a seed.
+
+use super::{END, Place};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tally_tests::Tally;
+
+/// Between the end of a fault and the next.
+const PAUSE_SECONDS: u64 = 12;
+/// How long something stands still or is away.
+const ABSENCE: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// All connections to ClickHouse end, inserts under way with them.
+    Cut,
+    /// All connections to ClickHouse stay open, and nothing passes.
+    Swallow,
+    /// The second instance is killed, and started again.
+    KillSecond,
+    /// It leaves in good order, and another joins.
+    StopSecond,
+    KillClickHouse,
+    FreezeKafka,
+    KillKafka,
+}
+
+const ALL: [Fault; 7] = [
+    Fault::Cut,
+    Fault::Swallow,
+    Fault::KillSecond,
+    Fault::StopSecond,
+    Fault::KillClickHouse,
+    Fault::FreezeKafka,
+    Fault::KillKafka,
+];
+
+/// What happens, and the instance to which it happens.
+pub(super) struct Faults {
+    state: u64,
+    second: Tally,
+    happened: BTreeMap<Fault, u32>,
+}
+
+impl Faults {
+    pub(super) fn new(seed: f64, second: Tally) -> Faults {
+        Faults { state: seed.to_bits(), second, happened: BTreeMap::new() }
+    }
+
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_secs(PAUSE_SECONDS)
+    }
+
+    /// splitmix64, so that the seed gives the same faults everywhere.
+    fn draw(&mut self) -> Fault {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ALL[usize::try_from((mixed ^ (mixed >> 31)) % ALL.len() as u64).expect("few")]
+    }
+
+    /// Does the next one; returns when it is over.
+    pub(super) fn next(&mut self, place: &mut Place) {
+        let fault = self.draw();
+        match fault {
+            Fault::Cut => place.proxy.cut(),
+            Fault::Swallow => {
+                place.proxy.swallow();
+                std::thread::sleep(ABSENCE);
+                place.proxy.cut();
+            }
+            Fault::KillSecond => {
+                self.second.sigkill();
+                std::thread::sleep(ABSENCE);
+                self.second = place.ingest(&[]);
+            }
+            Fault::StopSecond => {
+                self.second.sigterm();
+                self.second.expect_success(END);
+                self.second = place.ingest(&[]);
+            }
+            Fault::KillClickHouse => {
+                place.clickhouse.kill();
+                std::thread::sleep(ABSENCE);
+                place.clickhouse.restart();
+            }
+            Fault::FreezeKafka => {
+                place.kafka.pause();
+                std::thread::sleep(ABSENCE);
+                place.kafka.resume();
+            }
+            Fault::KillKafka => {
+                place.kafka.kill();
+                place.kafka.restart();
+            }
+        }
+        *self.happened.entry(fault).or_default() += 1;
+    }
+
+    /// The second instance leaves; what has happened, for people.
+    pub(super) fn end(mut self) -> String {
+        self.second.sigterm();
+        self.second.expect_success(END);
+        let told: Vec<String> =
+            self.happened.iter().map(|(fault, number)| format!("{number} {fault:?}")).collect();
+        format!("faults: {}", told.join(", "))
+    }
+}

@@ -1,0 +1,209 @@
+//! Soak and overload: hours of events with faults, and more than can be taken. Not a test: `make soak` runs it.
+//!
+//! One instance of `tally ingest` lives through everything and is watched; another comes, goes and is killed beside it. Environment:
+//! `TALLY_SOAK_SECONDS` (3600), `TALLY_SOAK_RATE` (20000 events/s), `TALLY_SOAK_SEED`. A release build keeps that rate; a debug
+//! build needs a lower one.
+
+mod faults;
+mod load;
+mod watch;
+
+use faults::Faults;
+use load::Load;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use tally_schemas::Topic;
+use tally_tests::{ClickHouse, Kafka, Proxy, Tally, TempFolder, eventually, skip_without, unique};
+use watch::{Sample, Watch};
+
+/// Partitions of each topic.
+const PARTITIONS: i32 = 3;
+/// What a process may hold more after an hour than by the line through its samples; of a shorter run its share, but not less
+/// than the noise of an allocator.
+const GROWTH_MIB_PER_HOUR_MAX: f64 = 48.0;
+const GROWTH_MIB_NOISE: f64 = 24.0;
+/// How much of the rate may be waiting, and for how long more may, after a fault.
+const LAG_SECONDS: f64 = 10.0;
+const LAG_STRETCH_SECONDS_MAX: f64 = 90.0;
+/// What nobody may hold, however much is published.
+const MEMORY_MIB_MAX: f64 = 512.0;
+/// More than the machine can take, by this.
+const OVERLOAD: f64 = 3.0;
+/// For a process to end, or the group to be caught up after a soak.
+const END: Duration = Duration::from_secs(120);
+
+fn setting(name: &str, default: f64) -> f64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// The servers, and the names on them.
+pub(super) struct Place {
+    pub(super) kafka: Kafka,
+    pub(super) clickhouse: ClickHouse,
+    pub(super) proxy: Proxy,
+    pub(super) prefix: String,
+    pub(super) database: String,
+}
+
+impl Place {
+    fn new(data: &TempFolder, seconds: f64) -> Place {
+        let (kafka, clickhouse) = (Kafka::start(), ClickHouse::start(data.path()));
+        let proxy = Proxy::before(clickhouse.url().trim_start_matches("http://"));
+        let (prefix, database) = (format!("{}.", unique("soak")), unique("soak").replace('-', "_"));
+        // what is long taken may go, so that an hour fits on a disk; nothing waits that long
+        let retention = if seconds > 1_200.0 { "900000" } else { "-1" };
+        let config = [("retention.ms", retention), ("segment.bytes", "67108864")];
+        for contract in Topic::ALL {
+            kafka.create_topic(&format!("{prefix}{}", contract.name()), PARTITIONS, &config);
+        }
+        Place { kafka, clickhouse, proxy, prefix, database }
+    }
+
+    /// `tally ingest` in the soak's group; over the network that fails.
+    pub(super) fn ingest(&self, more: &[&str]) -> Tally {
+        let url = self.proxy.url();
+        let at =
+            ["--brokers", self.kafka.bootstrap(), "--topic-prefix", &self.prefix, "--group", &self.prefix];
+        let store = ["--clickhouse", &url, "--database", &self.database, "--listen", "127.0.0.1:0"];
+        Tally::spawn(&[&["ingest"], &at[..], &store, more].concat(), &[])
+    }
+
+    /// Records in Kafka, and receipts of different offsets in the ledger.
+    fn taken(&self) -> (u64, u64) {
+        let high = |contract: Topic| {
+            let topic = format!("{}{}", self.prefix, contract.name());
+            (0..PARTITIONS).map(|number| self.kafka.watermarks(&topic, number).1.unsigned_abs()).sum::<u64>()
+        };
+        let sql = format!(
+            "SELECT sum(n) FROM (SELECT uniqExact(offset) AS n FROM {}.audit_log GROUP BY topic_id, partition)",
+            self.database
+        );
+        let receipts = self.clickhouse.query(&sql).trim().parse().expect("a number");
+        (Topic::ALL.into_iter().map(high).sum(), receipts)
+    }
+}
+
+/// Events at a steady rate, with a fault every few seconds; then, with one instance alone, three times what it was seen to take.
+#[test]
+#[ignore = "as long as it is told to: run `make soak`"]
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn soak() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let (seconds, rate) = (setting("TALLY_SOAK_SECONDS", 3_600.0), setting("TALLY_SOAK_RATE", 20_000.0));
+    let data = TempFolder::new("soak-clickhouse");
+    let mut place = Place::new(&data, seconds);
+    let seed = setting("TALLY_SOAK_SEED", 7.0);
+    println!("soak: {rate:.0} events/s for {seconds:.0} s, seed {seed}");
+    let first = place.ingest(&[]);
+    let load = Load::start(&place, rate);
+    let watch = Watch::start(&place, &first, load.acknowledged());
+    let mut faults = Faults::new(seed, place.ingest(&[]));
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    while let Some(rest) = end.checked_duration_since(Instant::now()) {
+        std::thread::sleep(rest.min(faults.pause()));
+        if Instant::now() < end {
+            faults.next(&mut place);
+        }
+    }
+    let told = faults.end();
+    load.keep(0.0);
+    watch.until_caught_up(END);
+    let samples = watch.samples();
+    println!("{told}");
+    judge_soak(&samples, rate, seconds);
+
+    let capacity = capacity(&load, &watch);
+    println!("overload: {capacity:.0} events/s are taken; {:.0} are published", capacity * OVERLOAD);
+    let begun = Instant::now();
+    load.keep(capacity * OVERLOAD);
+    std::thread::sleep(Duration::from_secs_f64((seconds / 10.0).max(20.0)));
+    load.keep(0.0);
+    let published = begun.elapsed();
+    let behind = watch.samples().last().map_or(0.0, |sample| sample.lag);
+    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity));
+    judge_overload(&watch.samples(), begun, published, behind);
+
+    let acknowledged = load.end();
+    drop(watch);
+    balance(&place, first, acknowledged);
+}
+
+/// What the one instance takes with more than enough before it, events a second.
+fn capacity(load: &Load, watch: &Watch) -> f64 {
+    load.keep(f64::INFINITY);
+    std::thread::sleep(Duration::from_secs(10));
+    let begun = Instant::now();
+    std::thread::sleep(Duration::from_secs(10));
+    load.keep(0.0);
+    let of = |from: Instant, to: Instant| {
+        let within: Vec<Sample> =
+            watch.samples().into_iter().filter(|one| one.at >= from && one.at <= to).collect();
+        let (one, other) = (within.first().expect("a sample"), within.last().expect("a sample"));
+        (other.taken - one.taken) / (other.at - one.at).as_secs_f64().max(0.1)
+    };
+    let capacity = of(begun, Instant::now());
+    assert!(capacity > 100.0, "nothing is taken: {capacity}");
+    let behind = watch.samples().last().map_or(0.0, |sample| sample.lag);
+    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity));
+    capacity
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn judge_soak(samples: &[Sample], rate: f64, seconds: f64) {
+    let warm = &samples[samples.len() / 4..];
+    let per_hour = watch::slope(warm) * 3_600.0;
+    let most = samples.iter().map(|sample| sample.mib).fold(0.0, f64::max);
+    let allowed = (GROWTH_MIB_PER_HOUR_MAX * seconds / 3_600.0).max(GROWTH_MIB_NOISE);
+    let growth = per_hour * seconds / 3_600.0;
+    let stretch = watch::longest_above(samples, rate * LAG_SECONDS);
+    println!(
+        "soak: memory {:.0} MiB at the end, {most:.0} at most, {per_hour:+.1} MiB an hour by the line through {} samples; \
+         lag at most {:.0} events, above {LAG_SECONDS} s of the rate for {stretch:.0} s at most",
+        warm.last().map_or(0.0, |sample| sample.mib),
+        warm.len(),
+        samples.iter().map(|sample| sample.lag).fold(0.0, f64::max),
+    );
+    assert!(growth <= allowed, "memory grew by {growth:.1} MiB, {allowed:.0} are allowed");
+    assert!(most <= MEMORY_MIB_MAX, "{most:.0} MiB");
+    assert!(
+        stretch <= LAG_STRETCH_SECONDS_MAX,
+        "the lag stayed for {stretch:.0} s: does this build keep {rate} events/s?"
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn judge_overload(samples: &[Sample], begun: Instant, published: Duration, behind: f64) {
+    let within: Vec<Sample> = samples.iter().copied().filter(|sample| sample.at >= begun).collect();
+    let half = begun + published / 2;
+    let most = |late: bool| {
+        within.iter().filter(|one| (one.at >= half) == late).map(|one| one.mib).fold(0.0, f64::max)
+    };
+    println!(
+        "overload: {behind:.0} events behind at its end; memory {:.0} MiB at most in its first half, {:.0} after; caught up {:.0} s \
+         after the last was published",
+        most(false),
+        most(true),
+        within.last().map_or(0.0, |one| (one.at - begun - published).as_secs_f64()),
+    );
+    assert!(behind > 0.0, "it was no overload");
+    assert!(most(true) <= most(false) + GROWTH_MIB_NOISE, "what waits is held in memory");
+    assert!(most(true) <= MEMORY_MIB_MAX, "{:.0} MiB", most(true));
+}
+
+/// Everything that Kafka acknowledged has one receipt, and each receipt what it attests.
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn balance(place: &Place, mut first: Tally, acknowledged: u64) {
+    first.sigterm();
+    first.expect_success(END);
+    let ended = place.ingest(&["--until-caught-up", "--json"]).expect_success(END);
+    let balance: Value = serde_json::from_str(&ended.stdout).expect("a balance");
+    assert_eq!(balance["verdict"], "PASS", "{balance:#}");
+    let (published, receipts) = eventually(END, "the servers' answers", || Some(place.taken()));
+    println!(
+        "balance: {acknowledged} acknowledged, {published} in Kafka, {receipts} receipts; {}",
+        balance["verdict"]
+    );
+    assert_eq!((published, receipts), (acknowledged, acknowledged));
+}

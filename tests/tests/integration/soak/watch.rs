@@ -1,0 +1,149 @@
+//! Samples of a process and of the group's lag, taken beside everything else.
+
+use super::{PARTITIONS, Place};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tally_schemas::Topic;
+use tally_tests::{Tally, eventually};
+
+const LOOK: Duration = Duration::from_secs(1);
+/// For the group's coordinator, which may be down.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// One look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) at: Instant,
+    /// Memory of the process that is watched, MiB.
+    pub(super) mib: f64,
+    /// Records that the group has committed.
+    pub(super) taken: f64,
+    /// Records that Kafka acknowledged and the group has not committed.
+    pub(super) lag: f64,
+}
+
+/// A thread that looks every second. Dropped, it ends.
+pub(super) struct Watch {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    pub(super) fn start(place: &Place, process: &Tally, acknowledged: Arc<AtomicU64>) -> Watch {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", place.kafka.bootstrap()).set("group.id", &place.prefix);
+        let asker: BaseConsumer = config.create().expect("a client");
+        let mut list = TopicPartitionList::new();
+        for contract in Topic::ALL {
+            list.add_partition_range(&format!("{}{}", place.prefix, contract.name()), 0, PARTITIONS - 1);
+        }
+        let (samples, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (kept, stopped, id) = (Arc::clone(&samples), Arc::clone(&stop), process.id());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(LOOK);
+                // what is acknowledged is counted last, so that the lag is never too small
+                let Ok(committed) = asker.committed_offsets(list.clone(), ANSWER) else { continue };
+                let partitions = committed.elements();
+                let taken = partitions.iter().map(|one| match one.offset() {
+                    Offset::Offset(offset) => offset.unsigned_abs(),
+                    _ => 0,
+                });
+                let taken: u64 = taken.sum();
+                let lag = acknowledged.load(Ordering::Relaxed).saturating_sub(taken);
+                #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+                let sample =
+                    Sample { at: Instant::now(), mib: mib(id), taken: taken as f64, lag: lag as f64 };
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+            }
+        });
+        Watch { samples, stop, thread: Some(thread) }
+    }
+
+    /// All looks so far.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until everything that was acknowledged is committed, in two looks that begin now.
+    pub(super) fn until_caught_up(&self, timeout: Duration) {
+        let from = self.samples().len();
+        eventually(timeout, "the group to have caught up", || {
+            let samples = self.samples();
+            let late = samples.get(from..).unwrap_or_default();
+            late.windows(2).any(|two| two.iter().all(|sample| sample.lag == 0.0)).then_some(())
+        });
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join(); // a panic of it was printed
+        }
+    }
+}
+
+/// Memory that a process holds now, MiB.
+fn mib(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// MiB a second by the line of least squares through the samples.
+pub(super) fn slope(samples: &[Sample]) -> f64 {
+    let Some(first) = samples.first() else { return 0.0 };
+    let points: Vec<(f64, f64)> =
+        samples.iter().map(|sample| ((sample.at - first.at).as_secs_f64(), sample.mib)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
+    let number = points.len() as f64;
+    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / number;
+    let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
+    let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), point| {
+        (above + (point.0 - x) * (point.1 - y), below + (point.0 - x).powi(2))
+    });
+    if below > 0.0 { above / below } else { 0.0 }
+}
+
+/// The longest time, seconds, for which the lag stayed above a bound; a gap between two looks counts to it.
+pub(super) fn longest_above(samples: &[Sample], bound: f64) -> f64 {
+    let (mut longest, mut since) = (0.0_f64, None);
+    for sample in samples {
+        match (sample.lag > bound, since) {
+            (true, None) => since = Some(sample.at),
+            (true, Some(from)) => longest = longest.max((sample.at - from).as_secs_f64()),
+            (false, Some(from)) => {
+                longest = longest.max((sample.at - from).as_secs_f64());
+                since = None;
+            }
+            (false, None) => {}
+        }
+    }
+    longest
+}
+
+/// Scenario: samples on a line, with a lag that rises twice.
+/// Guarantees: the slope is that of the line, the stretch the longer one.
+#[test]
+fn figures_of_samples() {
+    let begun = Instant::now();
+    let lags = [0.0, 9.0, 9.0, 0.0, 9.0, 9.0, 9.0, 0.0, 0.0];
+    let sample = |(number, lag): (u32, f64)| Sample {
+        at: begun + Duration::from_secs(u64::from(number)),
+        mib: 100.0 + 0.5 * f64::from(number),
+        taken: 0.0,
+        lag,
+    };
+    let samples: Vec<Sample> = (0..).zip(lags).map(sample).collect();
+    assert!((slope(&samples) - 0.5).abs() < 1e-9);
+    assert!((longest_above(&samples, 5.0) - 3.0).abs() < 1e-9);
+    assert!(slope(&samples[..1]).abs() < 1e-9);
+}
