@@ -17,7 +17,7 @@ use super::scene::Harbour;
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(6);
 /// How long everything may then take to be settled.
-const SETTLED: Duration = Duration::from_secs(90);
+const SETTLED: Duration = Duration::from_secs(180);
 const ENDED: Duration = Duration::from_secs(60);
 const INSTANCES_MAX: usize = 4;
 /// Events of one publication.
@@ -398,7 +398,9 @@ impl Course<'_> {
         if self.orphans() > 0 {
             return format!("{}; {} facts of a topic that is gone", said.join("; "), self.orphans());
         }
-        tally(&["audit", "offsets", "--no-record"]);
+        if self.counts.topics == 0 {
+            tally(&["audit", "offsets", "--no-record"]); // else it rightly names what was not taken of the topic that is gone
+        }
         Tally::spawn(&["seal", "keygen", "--out", &path("key")], &[]).expect_success(ENDED);
         tally(&["seal", "--seals", &path("log"), "--key", &path("key")]);
         tally(&["verify", "--seals", &path("log"), "--keys", &path("key.pub")]);
