@@ -18,7 +18,7 @@ use super::scene::Harbour;
 const TROUBLE: Duration = Duration::from_secs(6);
 /// How long everything may then take to be settled.
 const SETTLED: Duration = Duration::from_secs(180);
-const ENDED: Duration = Duration::from_secs(60);
+const ENDED: Duration = Duration::from_secs(180);
 const INSTANCES_MAX: usize = 4;
 /// Events of one publication.
 const EVENTS: u64 = 500;
