@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 
 use crate::wait::eventually;
@@ -23,10 +23,16 @@ pub(super) fn create_topic(bootstrap: &str, name: &str, partitions: i32, config:
     for (key, value) in config {
         topic = topic.set(key, value);
     }
-    let outcomes = block_on(async { admin(bootstrap).create_topics([&topic], &options()).await });
-    for outcome in outcomes.unwrap_or_else(|error| panic!("{name} was not created: {error}")) {
-        outcome.unwrap_or_else(|(_, code)| panic!("{name} was not created: {code}"));
-    }
+    // A controller that has just started may not know its broker yet, and calls that a wrong number of replicas.
+    eventually(EFFECT, &format!("{name} to be created"), || {
+        let outcomes = block_on(async { admin(bootstrap).create_topics([&topic], &options()).await });
+        let outcomes = outcomes.unwrap_or_else(|error| panic!("{name} was not created: {error}"));
+        match outcomes.into_iter().find_map(Result::err) {
+            None => Some(()),
+            Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) => None,
+            Some((_, code)) => panic!("{name} was not created: {code}"),
+        }
+    });
 }
 
 pub(super) fn delete_topic(bootstrap: &str, name: &str) {

@@ -1,6 +1,6 @@
 //! The course of one run: what is published and what goes wrong, from its seed; then quiet, and the balance.
 
-use super::messages::messages;
+use super::messages::{STRICT_BYTES_MAX, messages};
 use super::process;
 use super::scheduler::{Chance, Orders, Owner, clock as new_clock, lock, run};
 use super::store::Store;
@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 /// How long the world may take to come to rest once nothing goes wrong any more.
 const QUIET_SECONDS_MAX: u64 = 120;
+
+/// Bounds that every message keeps, bytes of a value.
+const LENIENT_BYTES_MAX: usize = 1 << 20;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ enum Happening {
     CreatedAnew,
     Merge,
     Constraint,
+    Bounds,
 }
 
 /// Runs one seed; `told`: with its history in words.
@@ -82,6 +86,7 @@ fn empty(chance: &mut Chance) -> World {
         troubled: false,
         deaths_permille: 0,
         failures_permille: 0,
+        value_bytes_max: LENIENT_BYTES_MAX,
         commits_to_lose: 0,
         dead: Vec::new(),
         broken: None,
@@ -176,7 +181,8 @@ impl Fleet {
             0..40 => Happening::Publish,
             40..50 => Happening::Kill,
             50..58 => Happening::Join,
-            58..68 if self.has_operator => Happening::Constraint,
+            58..63 if self.has_operator => Happening::Constraint,
+            63..68 if self.has_operator => Happening::Bounds,
             58..68 => Happening::Freeze,
             68..76 => Happening::Rebalance,
             76..82 => Happening::StoreRestarts,
@@ -246,6 +252,14 @@ impl Fleet {
                 }
             }
             Happening::Merge => world.store.merge(),
+            Happening::Bounds => {
+                world.value_bytes_max = match world.value_bytes_max {
+                    LENIENT_BYTES_MAX => STRICT_BYTES_MAX,
+                    _ => LENIENT_BYTES_MAX,
+                };
+                drop(world);
+                self.start_anew();
+            }
             Happening::Constraint => {
                 world.store.starts += 1; // what is under way would be judged by the rules of before
                 world.store.constraint = !world.store.constraint;
@@ -253,6 +267,18 @@ impl Fleet {
                 world.note("the constraint", [holds, 0, 0]);
             }
         }
+    }
+
+    /// All processes end at once and others start, as where a configuration is changed.
+    fn start_anew(&mut self) {
+        {
+            let mut world = lock(&self.world);
+            let bounds = i64::try_from(world.value_bytes_max).unwrap_or(i64::MAX);
+            world.note("all start anew", [bounds, 0, 0]);
+            world.store.starts += 1; // what is under way was judged by the bounds of before
+            self.processes.drain(..).for_each(|one| world.kill(one));
+        }
+        self.start();
     }
 
     fn one(&mut self) -> Option<Owner> {
@@ -298,7 +324,12 @@ impl Fleet {
             lock(&world.orders).frozen.clear();
         }
         self.bury();
-        self.start();
+        if self.has_operator {
+            lock(&self.world).value_bytes_max = LENIENT_BYTES_MAX; // a lane that contradicts what is stored waits for that
+            self.start_anew();
+        } else {
+            self.start();
+        }
         for _ in 0..QUIET_SECONDS_MAX * 4 {
             clock::sleep(Duration::from_millis(250)).await;
             let world = lock(&self.world);

@@ -13,6 +13,8 @@ pub(super) enum Fate {
     Dead(&'static str),
     /// A fact of this content, or where the store has its constraint, a dead letter.
     Poison(usize),
+    /// A fact of this content, or under stricter bounds, a dead letter.
+    Large(usize),
 }
 
 /// One message, and its fate.
@@ -26,26 +28,45 @@ pub(super) struct Message {
 const CONTENTS: usize = 48;
 /// Contents that a store with its constraint refuses.
 const POISONS: usize = 6;
+/// Contents that are too large for stricter bounds.
+const LARGE: usize = 6;
+/// Those bounds, bytes of a value.
+pub(super) const STRICT_BYTES_MAX: usize = 160;
 /// What the texts of refused contents begin with.
 pub(super) const POISON: &str = "poison-";
+
+/// The text by which a content is known.
+pub(super) fn name(content: usize) -> String {
+    match content {
+        0..CONTENTS => format!("content-{content}"),
+        _ if content < CONTENTS + POISONS => format!("{POISON}{content}"),
+        _ => format!("large-{}-{content}", "x".repeat(STRICT_BYTES_MAX)),
+    }
+}
 
 /// All messages: each content twice, as two versions of the contract write it, and what is no event.
 pub(super) fn messages() -> &'static [Message] {
     static ALL: LazyLock<Vec<Message>> = LazyLock::new(|| {
         let mut all = Vec::new();
-        for content in 0..CONTENTS + POISONS {
-            let poison = content >= CONTENTS;
+        for content in 0..CONTENTS + POISONS + LARGE {
             for contract in versions(Topic::Task) {
                 let event = json!({
                     // every eighth content has the id of the one before: a conflict, both are kept
                     "event_id": format!("019cadde-226c-77ad-9cb8-{:012}", if content % 8 == 7 { content - 1 } else { content }),
                     "occurred_at": "2025-03-03T09:25:42Z", "source": "scheduler", "policy_tag": "LIKENESS", "actor_id": "a",
                     "actor_role": "SERVICE", "task_id": "task-1", "kind": "STARTED", "queue": "NORMAL", "state_version": 1,
-                    "trace_id": format!("{}{content}", if poison { POISON } else { "content-" }),
+                    "trace_id": name(content),
                 });
                 let body = Encoder::new(contract).expect("a plan").encode(&event).expect("encodes");
-                let value = Some(frame_single_object(contract, &body));
-                let fate = if poison { Fate::Poison(content) } else { Fate::Fact(content) };
+                let value = frame_single_object(contract, &body);
+                let is_large = content >= CONTENTS + POISONS;
+                assert_eq!(value.len() > STRICT_BYTES_MAX, is_large, "{} bytes", value.len());
+                let value = Some(value);
+                let fate = match content {
+                    0..CONTENTS => Fate::Fact(content),
+                    _ if content < CONTENTS + POISONS => Fate::Poison(content),
+                    _ => Fate::Large(content),
+                };
                 all.push(Message { value, fate });
             }
         }

@@ -43,7 +43,7 @@ pub(super) fn start(owner: Owner, world: &Arc<Mutex<World>>) {
     let route = Route {
         outside: connection.clone(),
         metrics: METRICS.clone(),
-        value_bytes_max: 1 << 20,
+        value_bytes_max: lock(world).value_bytes_max,
         in_hand: Arc::new(Semaphore::new(chance.place(2) + 1)),
     };
     let process = Arc::new(Process {

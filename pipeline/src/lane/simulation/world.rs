@@ -1,6 +1,6 @@
 //! What all simulated processes share: the log, the group, the store, and the rules that hold at every moment.
 
-use super::messages::{Fate, Message, messages};
+use super::messages::{Fate, Message, messages, name};
 use super::scheduler::{Chance, Clock, Orders, Owner, lock};
 use super::store::{Place, Rows, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +141,8 @@ pub(super) struct World {
     pub(super) deaths_permille: u64,
     /// Of inserts and calls so many out of a thousand fail.
     pub(super) failures_permille: u64,
+    /// The bound under which processes are started now.
+    pub(super) value_bytes_max: usize,
     /// So many commits do not arrive.
     pub(super) commits_to_lose: u64,
     /// Processes that died and were not replaced yet.
@@ -283,6 +285,7 @@ impl World {
                     Some(Fate::Fact(_)) => receipt.accepted,
                     Some(Fate::Dead(reason)) => !receipt.accepted && receipt.reason == reason,
                     Some(Fate::Poison(_)) => receipt.accepted || receipt.reason == "rejected_by_store",
+                    Some(Fate::Large(_)) => receipt.accepted || receipt.reason == "oversize",
                     None => false,
                 };
                 if !right {
@@ -290,8 +293,7 @@ impl World {
                 }
                 if receipt.accepted {
                     valid.extend(match fate {
-                        Some(Fate::Fact(content)) => Some(format!("content-{content}")),
-                        Some(Fate::Poison(content)) => Some(format!("poison-{content}")),
+                        Some(Fate::Fact(it) | Fate::Poison(it) | Fate::Large(it)) => Some(name(it)),
                         _ => None,
                     });
                 }
