@@ -31,17 +31,16 @@ bench: ## figures of the README, in release: reading, and draining beside others
 	@sh tests/setup/install.sh
 	@sh tests/setup/bench.sh
 	$(CARGO) bench -p tally-schemas -p tally-sinks
-	$(CARGO) build --release -p tally-pipeline
-	$(CARGO) test --release -p tally-tests --test integration -- --ignored --nocapture bench_
+	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture bench_
 
 fuzz: ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
 	@sh sinks/engine/system.sh
 	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
 	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)
 
-soak: build ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
+soak: engine ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
 	@sh tests/setup/install.sh
-	TALLY_SOAK_SECONDS=$(or $(SECONDS),3600) $(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture soak
+	TALLY_SOAK_SECONDS=$(or $(SECONDS),3600) $(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture soak
 
 lint: ## formatting, clippy with warnings as errors, and licences and sources of all crates
 	@sh sinks/engine/system.sh

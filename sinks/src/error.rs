@@ -48,7 +48,8 @@ impl From<clickhouse::error::Error> for StoreError {
         if let clickhouse::error::Error::BadResponse(text) = &error {
             let line = text.lines().next().unwrap_or_default();
             if let Some(code) = exception_code(line) {
-                let message = line.chars().take(500).collect();
+                let line = line.split("Column values:").next().unwrap_or_default(); // the rest is an event
+                let message = line.trim_end().chars().take(500).collect();
                 return StoreError::Exception { code, message };
             }
         }
@@ -128,6 +129,17 @@ fn of_code(code: u32) -> (Retry, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::{Retry, StoreError, exception_code};
+
+    /// Scenario: ClickHouse names the row that violates a constraint.
+    /// Guarantees: the error has its code and the constraint, and nothing of the row.
+    #[test]
+    fn an_error_shows_no_row() {
+        let said = "Code: 469. DB::Exception: Constraint `small` for table t is violated at row 1. Expression: \
+                    (amount < 5). Column values: actor_id = 'user-7', amount = 9. (VIOLATED_CONSTRAINT)";
+        let error = StoreError::from(clickhouse::error::Error::BadResponse(said.to_owned())).to_string();
+        assert!(error.contains("(469)") && error.contains("`small`") && error.contains("(amount < 5)"), "{error}");
+        assert!(!error.contains("user-7") && !error.contains("amount = 9"), "{error}");
+    }
 
     /// Scenario: exceptions as ClickHouse words them.
     /// Guarantees: the code is found, and each class is reached.

@@ -21,6 +21,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tally_schemas::{Encoder, Topic, frame_single_object, latest};
 use uuid::Uuid;
@@ -405,7 +407,9 @@ fn a_key_has_the_name_that_others_give_it() {
         "kty": "OKP", "crv": "Ed25519", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
     });
-    std::fs::write(folder.path().join("1.jwk"), key.to_string()).expect("a file");
+    let path = folder.path().join("1.jwk");
+    std::fs::write(&path, key.to_string()).expect("a file");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
     let set = Signer::open(folder.path()).expect("a key").key_set();
     assert_eq!(set["keys"][0]["kid"], "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
 }
