@@ -137,7 +137,10 @@ mod tests {
         let said = "Code: 469. DB::Exception: Constraint `small` for table t is violated at row 1. Expression: \
                     (amount < 5). Column values: actor_id = 'user-7', amount = 9. (VIOLATED_CONSTRAINT)";
         let error = StoreError::from(clickhouse::error::Error::BadResponse(said.to_owned())).to_string();
-        assert!(error.contains("(469)") && error.contains("`small`") && error.contains("(amount < 5)"), "{error}");
+        assert!(
+            error.contains("(469)") && error.contains("`small`") && error.contains("(amount < 5)"),
+            "{error}"
+        );
         assert!(!error.contains("user-7") && !error.contains("amount = 9"), "{error}");
     }
 
