@@ -82,28 +82,28 @@ impl Inbox {
         slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
     }
 
-    /// Waits for a block's worth: rows, bytes or linger; `at_once`: or the end of the log. An error is the partition's failure
-    /// to be fetched.
-    pub(crate) async fn take(&self, at_once: bool) -> Result<Slab, String> {
+    /// Waits for a block's worth: rows, bytes or linger; `whole`: rows, bytes or all to the end of the log, however long that
+    /// takes. An error is the partition's failure to be fetched.
+    pub(crate) async fn take(&self, whole: bool) -> Result<Slab, String> {
         loop {
             let wait = {
                 let mut open = self.lock();
                 if let Some(said) = open.failure.take() {
                     return Err(said);
                 }
-                let is_complete =
-                    |slab: &Slab| self.is_full(slab) || (at_once && open.at_end && !slab.is_empty());
-                let full = open.slab.as_ref().is_some_and(is_complete);
+                let is_full = open.slab.as_ref().is_some_and(|slab| self.is_full(slab));
                 let waited = open.since.map(|since| clock::now().saturating_duration_since(since));
                 let left = waited.map(|waited| self.limits.linger.saturating_sub(waited));
-                if full || left == Some(Duration::ZERO) {
+                let is_over =
+                    if whole { open.at_end && left.is_some() } else { left == Some(Duration::ZERO) };
+                if is_full || is_over {
                     open.since = None;
                     if let Some(slab) = &mut open.slab {
                         let fresh = Slab::new(slab.next(), &self.budget);
                         return Ok(std::mem::replace(slab, fresh));
                     }
                 }
-                left
+                left.filter(|_| !whole)
             };
             match wait {
                 None => self.ready.notified().await,

@@ -66,6 +66,9 @@ pub enum IngestError {
     Thread(String),
 }
 
+/// From so many offsets on a lane starts with a backlog.
+const BACKLOG_OFFSETS_MIN: i64 = 8_192;
+
 struct Running {
     state: Arc<LaneState>,
     inbox: Arc<Inbox>,
@@ -117,6 +120,7 @@ pub async fn run(
             metrics,
             value_bytes_max: bounds.event.value_bytes_max as usize,
             in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer
+            backlog_offsets_min: BACKLOG_OFFSETS_MIN,
         }),
         books: HashMap::from(books),
         running: Mutex::default(),

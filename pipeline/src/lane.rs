@@ -31,7 +31,7 @@ use std::time::Duration;
 use tally_schemas::{Reader, Topic};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Route<O = Servers> {
     pub(crate) value_bytes_max: usize,
     /// Blocks between judging and receipt, all lanes together: what bounds the memory of a full drain.
     pub(crate) in_hand: Arc<Semaphore>,
+    /// From so many offsets on they are a backlog.
+    pub(crate) backlog_offsets_min: i64,
 }
 
 /// One partition's worker.
@@ -64,12 +66,6 @@ enum End {
     Contradiction(String),
 }
 
-/// A judged block on its way to its receipt.
-struct InHand {
-    block: Block,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
 /// How long a lane keeps its turn while nothing comes.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -82,6 +78,8 @@ impl<O: Outside> Lane<O> {
         let abandon = self.state.abandon.clone();
         abandon.run_until_cancelled(self.work()).await;
         self.inbox.close();
+        self.leave_all();
+        self.route.outside.hold(&self.partition, false);
         self.route.metrics.forget(&self.partition);
     }
 
@@ -132,15 +130,17 @@ impl<O: Outside> Lane<O> {
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
         let storing = self.store_blocks(blocks, committing);
         let (end, ()) = tokio::join!(self.judge_blocks(start, judged), storing);
+        self.leave_all();
         end
     }
 
-    async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<InHand>) -> End {
+    async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<Block>) -> End {
         let Start { origin, receipts, mut is_behind, next: _ } = start;
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
-            let (slab, turn) = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
+            let (slab, has_place) = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await
+            {
                 None => return End::Stopped,
                 Some(Err(said)) => return End::Restart(said),
                 Some(Ok(taken)) => taken,
@@ -154,13 +154,9 @@ impl<O: Outside> Lane<O> {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
-            let permit = match turn {
-                Some(turn) => turn,
-                None => match self.state.stop.run_until_cancelled(self.place()).await {
-                    None => return End::Stopped,
-                    Some(permit) => permit,
-                },
-            };
+            if !has_place && self.state.stop.run_until_cancelled(self.enter()).await.is_none() {
+                return End::Stopped;
+            }
             let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known =
@@ -180,52 +176,66 @@ impl<O: Outside> Lane<O> {
             if let Some(why) = block.contradiction(&receipts.stored) {
                 return End::Contradiction(why);
             }
-            let permit = match block.gaps.is_empty() {
-                true => Some(permit),
-                false => {
-                    drop(permit); // what is read again may take long, and others have work
-                    match self.state.stop.run_until_cancelled(self.read_again(&block)).await {
-                        None => return End::Stopped,
-                        Some(Err(end)) => return end,
-                        Some(Ok(())) => None,
-                    }
+            if !block.gaps.is_empty() {
+                self.leave(); // what is read again may take long, and others have work
+                let again = async {
+                    self.read_again(&block).await?;
+                    self.enter().await;
+                    Ok(())
+                };
+                match self.state.stop.run_until_cancelled(again).await {
+                    None => return End::Stopped,
+                    Some(Err(end)) => return end,
+                    Some(Ok(())) => {}
                 }
-            };
+            }
             self.stall(Side::Read, false).await;
-            if judged.send(InHand { block, permit }).await.is_err() {
+            if judged.send(block).await.is_err() {
                 return End::Stopped;
             }
         }
     }
 
-    /// Takes a block's worth. A lane with a backlog is fetched only while it has a turn, which is the place in hand that its
-    /// block then keeps: so few blocks are filled at a time, and each of them becomes full. To ClickHouse one block of 14 MiB is
-    /// half the work of four of 4.
-    async fn take(&self, is_behind: &mut bool) -> Result<(Slab, Option<OwnedSemaphorePermit>), String> {
-        let is_due = *is_behind && !self.inbox.is_at_end();
-        let turn = if is_due { Some(self.place().await) } else { None };
+    /// Takes a block's worth, and says whether it has its place in hand. A lane with a backlog is fetched only while it has a
+    /// turn, which is the place that its block then keeps: so few blocks are filled at a time, and each of them becomes full. To
+    /// ClickHouse one block of 14 MiB is half the work of four of 4.
+    async fn take(&self, is_behind: &mut bool) -> Result<(Slab, bool), String> {
+        let mut taken = None;
+        if *is_behind && !self.inbox.is_at_end() {
+            self.enter().await;
+            self.route.outside.hold(&self.partition, false);
+            taken = clock::within(TURN, self.inbox.take(true)).await;
+            if taken.is_none() {
+                self.leave(); // whose records do not come has no use for a turn
+            }
+        }
         self.route.outside.hold(&self.partition, false);
-        let taken = match turn {
-            // whose records do not come has no use for a turn
-            Some(turn) => clock::within(TURN, self.inbox.take(true)).await.map(|slab| (slab, Some(turn))),
-            None => None,
+        let (slab, has_place) = match taken {
+            Some(slab) => (slab?, true),
+            None => (self.inbox.take(false).await?, false),
         };
-        let (slab, turn) = match taken {
-            Some(taken) => taken,
-            None => (self.inbox.take(false).await, None),
-        };
-        let slab = slab?;
         *is_behind = self.inbox.is_full(&slab);
         self.route.outside.hold(&self.partition, *is_behind);
-        Ok((slab, turn))
+        Ok((slab, has_place))
     }
 
-    /// A place in hand.
-    async fn place(&self) -> OwnedSemaphorePermit {
-        match self.route.in_hand.clone().acquire_owned().await {
-            Ok(permit) => permit,
-            Err(_closed) => std::future::pending().await, // nobody closes it
+    /// Waits for a place in hand. A lane that waits for something outside keeps none: others have work, and it has three blocks at
+    /// most.
+    async fn enter(&self) {
+        if let Ok(place) = self.route.in_hand.clone().acquire_owned().await
+            && !self.state.stalled.load(Ordering::Relaxed)
+        {
+            self.state.places.lock().unwrap_or_else(PoisonError::into_inner).push(place);
         }
+    }
+
+    /// Gives the place of one block back.
+    fn leave(&self) {
+        drop(self.state.places.lock().unwrap_or_else(PoisonError::into_inner).pop());
+    }
+
+    fn leave_all(&self) {
+        self.state.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Holds the topic's identity against the one the lane started with: asked after the records came, so that
@@ -282,7 +292,11 @@ impl<O: Outside> Lane<O> {
         let mut waiting = self.state.waiting.lock().await; // held to the end: pauses and resumes keep their order
         waiting[side as usize] = waits;
         let stalled = waiting.contains(&true);
-        if self.state.stalled.swap(stalled, Ordering::Relaxed) == stalled {
+        let before = self.state.stalled.swap(stalled, Ordering::Relaxed);
+        if waits {
+            self.leave_all();
+        }
+        if before == stalled {
             return;
         }
         let inbox = self.inbox.clone();

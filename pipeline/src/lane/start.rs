@@ -16,9 +16,6 @@ pub(super) struct Start {
     pub(super) is_behind: bool,
 }
 
-/// From so many offsets on they are a backlog.
-const BACKLOG_OFFSETS_MIN: i64 = 8_192;
-
 impl<O: Outside> Lane<O> {
     /// Finds the first offset without a receipt and has the source fetch from there.
     pub(super) async fn start(&self) -> Result<Start, String> {
@@ -42,7 +39,7 @@ impl<O: Outside> Lane<O> {
             partition: self.partition.number,
         };
         let inbox = self.inbox.clone();
-        let is_behind = high - next >= BACKLOG_OFFSETS_MIN;
+        let is_behind = high - next >= self.route.backlog_offsets_min;
         outside.hold(&self.partition, is_behind);
         let open = move || {
             inbox.start(next);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ pub(crate) struct LaneState {
     pub(crate) stalled: AtomicBool,
     /// Which of its sides wait.
     pub(super) waiting: tokio::sync::Mutex<[bool; 2]>,
+    /// Its places in hand: one for each of its blocks between taking and receipt; none while it waits.
+    pub(super) places: Mutex<Vec<OwnedSemaphorePermit>>,
     /// When the oldest record between inbox and receipt came.
     pub(crate) oldest: Mutex<Option<Instant>>,
     /// Finish the block in hand and stop.

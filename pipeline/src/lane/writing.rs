@@ -2,7 +2,7 @@
 
 use super::outside::{Marks, Outside};
 use super::state::Side;
-use super::{InHand, Lane, PAUSES, Route};
+use super::{Lane, PAUSES, Route};
 use crate::clock;
 use crate::fault::{self, Bug};
 use crate::judge::Block;
@@ -28,24 +28,24 @@ const CONFIRM: Duration = Duration::from_secs(5);
 
 impl<O: Outside> Lane<O> {
     /// `sent`: the commit that the lane began with.
-    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<InHand>, sent: Commit) {
+    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit) {
         let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
         loop {
-            let in_hand = match unconfirmed {
+            let block = match unconfirmed {
                 None => blocks.recv().await,
                 Some(sent) => match clock::within(CONFIRM, blocks.recv()).await {
-                    Some(in_hand) => in_hand,
+                    Some(block) => block,
                     None => {
                         unconfirmed = self.confirm_commit(sent).await;
                         continue;
                     }
                 },
             };
-            let Some(mut in_hand) = in_hand else { return };
-            self.harm(&mut in_hand.block).await;
-            self.store(&mut in_hand).await;
+            let Some(mut block) = block else { return };
+            self.harm(&mut block).await;
+            self.store(&mut block).await;
             pass(Point::Attested);
-            let InHand { block, permit: _held } = in_hand;
+            self.leave();
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.reach(topic_id, next);
             self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
@@ -97,30 +97,30 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, in_hand: &mut InHand) {
-        let token = in_hand.block.token();
+    async fn store(&self, block: &mut Block) {
+        let token = block.token();
         for step in Step::ALL {
-            let refused = self.until_done(step, in_hand, &token).await;
+            let refused = self.until_done(step, block, &token).await;
             if !refused.is_empty() {
-                let refused = self.never_stored(&in_hand.block, refused).await;
-                if let Err(error) = in_hand.block.refuse(&refused) {
+                let refused = self.never_stored(block, refused).await;
+                if let Err(error) = block.refuse(&refused) {
                     tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                     return std::future::pending().await; // never attest what is not settled
                 }
             }
             if step == Step::Facts {
-                in_hand.block.forget_records();
+                block.forget_records();
             }
         }
     }
 
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
-    async fn until_done(&self, step: Step, in_hand: &mut InHand, token: &str) -> Vec<Refused> {
+    async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
         let Route { outside, metrics, .. } = self.route.as_ref();
         let mut tries = 0;
         loop {
             let began = clock::now();
-            let error = match step.take(outside, &in_hand.block, token).await {
+            let error = match step.take(outside, block, token).await {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
                     self.stall(Side::Write, false).await;
@@ -130,7 +130,6 @@ impl<O: Outside> Lane<O> {
             };
             let (class, remedy) = error.retry();
             self.stall(Side::Write, true).await;
-            in_hand.permit = None; // a lane that waits must not hold up the others; it has one block and takes no more
             metrics.retried(step.name(), class);
             if class == Retry::Stop {
                 tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");

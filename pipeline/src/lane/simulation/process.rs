@@ -45,6 +45,7 @@ pub(super) fn start(owner: Owner, world: &Arc<Mutex<World>>) {
         metrics: METRICS.clone(),
         value_bytes_max: lock(world).value_bytes_max,
         in_hand: Arc::new(Semaphore::new(chance.place(2) + 1)),
+        backlog_offsets_min: 6,
     };
     let process = Arc::new(Process {
         connection,
