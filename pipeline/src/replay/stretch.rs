@@ -134,6 +134,7 @@ impl Stretch {
             for step in Step::ALL {
                 let refused = self.until_done(step, &holes, &token).await?;
                 if !refused.is_empty() {
+                    let refused = self.never_stored(&holes, refused).await?;
                     holes.refuse(&refused)?;
                 }
             }
@@ -182,6 +183,20 @@ impl Stretch {
     fn judge(&self, origin: &Origin, slab: Slab, known: Known<'_>) -> Result<Block, ReplayError> {
         let mut reader = Reader::new(self.contract, self.bounds.event.value_bytes_max as usize);
         Ok(tokio::task::block_in_place(|| judge(origin.clone(), slab, &mut reader, known))?)
+    }
+
+    /// Of the rows that the store refuses, those that it never took: what stands as a fact stays one, as in a lane, and
+    /// gets its receipt. Asked now, since a try without an answer may have stored some.
+    async fn never_stored(
+        &self,
+        block: &Block,
+        mut refused: Vec<Refused>,
+    ) -> Result<Vec<Refused>, ReplayError> {
+        let place = (block.origin.topic_id, block.origin.partition);
+        let now = self.sinks.store.receipts(self.contract.table(), place, block.first()).await?;
+        let offset = |refused: &Refused| block.accepted.at.offsets.get(refused.row);
+        refused.retain(|one| offset(one).is_none_or(|offset| !now.stored.contains(offset)));
+        Ok(refused)
     }
 
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Result<Vec<Refused>, ReplayError> {
