@@ -45,20 +45,44 @@ pub struct Target<'a> {
     pub bytes_max: usize,
 }
 
+/// One run of a target.
+struct Run {
+    seed: u64,
+    /// Where inputs are kept.
+    folder: PathBuf,
+    end: End,
+}
+
+/// When a run ends that found nothing.
+enum End {
+    /// At that moment.
+    At(Instant),
+    /// After so many mutated inputs, however long they take.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a run whose course must not depend on the machine's load")
+    )]
+    Inputs(u64),
+}
+
 /// Runs a target until its time is over. `check` says what became of an input, and panics where a promise is broken.
 ///
 /// # Panics
 /// At the first finding, with its input and what to do.
 pub fn fuzz(target: &Target<'_>, check: impl Fn(&[u8]) -> u64) {
-    let (seconds, seed) = (seconds(), seed());
-    let folder = folder(target.name);
-    let mut mutator = Mutator::new(seed, target.words, target.bytes_max);
+    let end = End::At(Instant::now() + Duration::from_secs(seconds()));
+    take(target, &Run { seed: seed(), folder: folder(target.name), end }, check);
+}
+
+fn take(target: &Target<'_>, run: &Run, check: impl Fn(&[u8]) -> u64) {
+    let Run { seed, folder, end } = run;
+    let mut mutator = Mutator::new(*seed, target.words, target.bytes_max);
     let (mut outcomes, mut inputs, mut runs) = (HashSet::new(), Vec::new(), 0_u64);
     let mut try_one = |input: Vec<u8>, inputs: &mut Vec<Vec<u8>>| -> bool {
         runs += 1;
         let begun = Instant::now();
         let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| check(&input))) else {
-            finding(target, seed, input, &check)
+            finding(target, run, input, &check)
         };
         assert!(
             begun.elapsed() < INPUT_MAX,
@@ -73,18 +97,22 @@ pub fn fuzz(target: &Target<'_>, check: impl Fn(&[u8]) -> u64) {
         }
         is_new
     };
-    for input in kept(&folder).into_iter().chain(target.seeds.iter().cloned()) {
+    for input in kept(folder).into_iter().chain(target.seeds.iter().cloned()) {
         try_one(input.clone(), &mut inputs);
         inputs.push(input);
     }
     if inputs.is_empty() {
         inputs.push(Vec::new());
     }
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end {
+    let mut children = 0;
+    while match end {
+        End::At(moment) => Instant::now() < *moment,
+        End::Inputs(number) => children < *number,
+    } {
+        children += 1;
         let input = mutator.child(&inputs);
         if try_one(input, &mut inputs) && env::var_os("TALLY_FUZZ_KEEP").is_some() {
-            keep(&folder, inputs.last().map(Vec::as_slice).unwrap_or_default());
+            keep(folder, inputs.last().map(Vec::as_slice).unwrap_or_default());
         }
         if inputs.len() > INPUTS_MAX {
             inputs.drain(..INPUTS_MAX / 4);
@@ -137,7 +165,7 @@ fn keep(folder: &PathBuf, input: &[u8]) {
 }
 
 /// Makes the input shorter as long as it still panics, keeps it, and says so.
-fn finding(target: &Target<'_>, seed: u64, mut input: Vec<u8>, check: &impl Fn(&[u8]) -> u64) -> ! {
+fn finding(target: &Target<'_>, run: &Run, mut input: Vec<u8>, check: &impl Fn(&[u8]) -> u64) -> ! {
     let (mut piece, mut tries) = (input.len() / 2, 0);
     while piece > 0 && tries < SHRINKS_MAX {
         let mut at = 0;
@@ -151,10 +179,10 @@ fn finding(target: &Target<'_>, seed: u64, mut input: Vec<u8>, check: &impl Fn(&
         }
         piece /= 2;
     }
-    let path = folder(target.name).join(format!("found-{:016x}", outcome(&input)));
-    let kept = fs::create_dir_all(folder(target.name)).and_then(|()| fs::write(&path, &input));
-    let kept =
-        kept.map_or_else(|error| error.to_string(), |()| format!("tests/fuzz/corpora/{}", target.name));
+    let Run { seed, folder, .. } = run;
+    let path = folder.join(format!("found-{:016x}", outcome(&input)));
+    let kept = fs::create_dir_all(folder).and_then(|()| fs::write(&path, &input));
+    let kept = kept.map_or_else(|error| error.to_string(), |()| path.display().to_string());
     panic!("{} (seed {seed}): the input {} breaks a promise; kept in {kept}", target.name, shown(&input))
 }
 
@@ -172,11 +200,25 @@ fn report(line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, fuzz, outcome};
+    use super::{End, Run, Target, outcome, take};
     use std::panic::catch_unwind;
+    use std::path::PathBuf;
+
+    /// Mutated inputs within which the planted bug is found; the seed below took 337.
+    const INPUTS_MAX: u64 = 10_000;
+
+    /// A folder of one process, that is gone with it.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0); // it may never have been made
+        }
+    }
 
     /// Scenario: a target that panics only behind three words in a row, each of which has an outcome of its own.
-    /// Guarantees: it is found within a second, from nothing but the words: outcomes lead the way.
+    /// Guarantees: it is found, from nothing but the words, within as many inputs on each machine: outcomes lead the way. The
+    /// finding is made shorter and kept.
     #[test]
     fn a_bug_behind_three_doors_is_found() {
         let target = Target {
@@ -185,8 +227,10 @@ mod tests {
             words: &["alpha", "beta", "gamma"],
             bytes_max: 64,
         };
+        let folder = Folder(std::env::temp_dir().join(format!("tally-fuzz-doors-{}", std::process::id())));
+        let run = Run { seed: 1, folder: folder.0.clone(), end: End::Inputs(INPUTS_MAX) };
         let found = catch_unwind(|| {
-            fuzz(&target, |input| {
+            take(&target, &run, |input| {
                 let text = String::from_utf8_lossy(input);
                 let doors = ["alpha", "alphabeta", "alphabetagamma"].map(|door| text.contains(door));
                 assert!(!doors[2], "the planted bug");
@@ -196,6 +240,8 @@ mod tests {
         let said = found.expect_err("a finding");
         let said = said.downcast_ref::<String>().expect("a sentence");
         assert!(said.contains("alphabetagamma") && said.contains("(14 bytes)"), "shortened: {said}");
-        std::fs::remove_dir_all(super::folder("doors")).expect("the finding was kept");
+        let kept: Vec<_> = std::fs::read_dir(&folder.0).expect("the finding was kept").flatten().collect();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(std::fs::read(kept[0].path()).expect("it can be read"), b"alphabetagamma");
     }
 }
