@@ -11,9 +11,11 @@ use tally_tests::service::Service;
 use tally_tests::{Kafka, Stage, TempFolder, skip_without, stage};
 
 /// Further texts: other tongues than SQL's, numbers at and beyond their ends, one that is too long.
-const MORE: [&str; 9] = [
+const MORE: [&str; 11] = [
     "1 OR 1=1",
     "1; SELECT sleep(3)",
+    "1 OR sleep(3) = 0",
+    "x' OR sleep(3) = 0 --",
     "1) UNION ALL SELECT name FROM system.tables FORMAT CSV --",
     "../../../etc/passwd",
     "-1",
@@ -24,8 +26,12 @@ const MORE: [&str; 9] = [
 ];
 /// What an attacker would learn by.
 const TELLING: [&str; 5] = ["DB::Exception", "ClickHouse", "Code: ", "system.", "Stack trace"];
-/// The slowest answer of a text that asked the store to sleep.
+/// How long an answer is waited for at all.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How much longer an attack may take than what is asked without it: less than the store would sleep.
+const SLOWER_MAX: Duration = Duration::from_secs(2);
+/// How often a slow answer is asked for again: a busy machine is not slow each time, a store that sleeps is.
+const TRIES: usize = 3;
 
 /// One parameter of one operation.
 struct Parameter {
@@ -89,10 +95,27 @@ fn ask(address: &str, path: &str, token: &str, header: Option<(&str, &str)>) -> 
     (status, said.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
+/// The same, and how long it took; the shortest of some tries where the first was slow.
+fn timed<T>(usual: Duration, ask: impl Fn() -> T) -> (T, Duration) {
+    let once = || {
+        let begun = Instant::now();
+        (ask(), begun.elapsed())
+    };
+    let mut best = once();
+    for _ in 1..TRIES {
+        if best.1 < usual + SLOWER_MAX {
+            break;
+        }
+        let next = once();
+        best = if next.1 < best.1 { next } else { best };
+    }
+    best
+}
+
 /// Scenario: a buyer and an admin ask each operation of the document, feed included, with an attack in one of its parameters:
 /// in the path, the query or a header, and in every field of a body.
-/// Guarantees: each answer is a refusal of the client's, or one without a row that it would not have had; no word of ClickHouse,
-/// none of it slow; tables and rows stay.
+/// Guarantees: each answer is a refusal of the client's, or one without a row; no word of ClickHouse, none slower by what the
+/// store was asked to sleep; tables and rows stay.
 #[test]
 fn every_parameter_of_the_document_stays_a_text() {
     if skip_without(Kafka::real()) {
@@ -122,13 +145,12 @@ fn every_parameter_of_the_document_stays_a_text() {
         let path = path.replace("/feed/ws", "/feed/events"); // the same parameters; its upgrade is met by the frames' tests
         let normal = filled(&path, "", "");
         let poll = if path == "/feed/events" && name != "wait" { "wait=0&" } else { "" };
-        let known = ask(address, &format!("{normal}?{poll}"), &admin, None);
+        let (_, usual) = timed(Duration::ZERO, || ask(address, &format!("{normal}?{poll}"), &admin, None));
         for text in &texts {
             if ["wait", "heartbeat_ms"].contains(&name.as_str()) && text.parse::<u64>().is_ok() {
                 continue; // a time is no attack: it is bounded, and waited for
             }
             let attack = encoded(text);
-            let begun = Instant::now();
             let plain: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
             let (asked, header) = match place.as_str() {
                 "path" => (filled(&path, name, &attack), None),
@@ -136,12 +158,13 @@ fn every_parameter_of_the_document_stays_a_text() {
                 _ => (format!("{normal}?{poll}"), Some((name.as_str(), plain.as_str()))),
             };
             for (who, token) in [("buyer", &buyer), ("admin", &admin)] {
-                let (status, body) = ask(address, &asked, token, header);
+                let ((status, body), took) = timed(usual, || ask(address, &asked, token, header));
                 let at = format!("{who}, {place} {name} of {path} with {text:.60}: {status} {body:.400}");
                 let is_empty = || {
                     let body: Value = serde_json::from_str(&body).unwrap_or_default();
                     ["items", "events"].iter().any(|list| body[*list].as_array().is_some_and(Vec::is_empty))
                 };
+                assert!(took < usual + SLOWER_MAX, "{took:?} instead of {usual:?}: {at}");
                 let is_refused = (400..500).contains(&status);
                 assert!(is_refused || status == 200 || status == 304, "{at}");
                 let echoed = body.replace(&**text, ""); // a problem may repeat what was asked
@@ -150,19 +173,17 @@ fn every_parameter_of_the_document_stays_a_text() {
                     assert!(!body.contains("bob") && !body.contains("carl"), "{at}");
                 }
                 if who == "admin" && status == 200 && place == "query" {
-                    let same = (status, &body) == (known.0, &known.1);
-                    assert!(is_empty() || same, "{at}");
+                    assert!(is_empty(), "no parameter is passed over, so this filters nothing: {at}");
                 }
                 assert!(place != "path" || is_refused, "{at}");
             }
-            assert!(begun.elapsed() < ANSWER, "{path} {name} {text} took {:?}", begun.elapsed());
         }
     }
     bodies(&service, &document, &texts);
     let now = database.query(count);
-    let but = |rows: &str| {
-        rows.lines().filter(|line| !line.starts_with("revocations")).map(str::to_owned).collect::<Vec<_>>()
-    };
+    // what the bodies revoke, and streams that began
+    let is_ours = |line: &&str| !line.starts_with("revocations") && !line.starts_with("feed_resumes");
+    let but = |rows: &str| rows.lines().filter(is_ours).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(but(&before), but(&now));
 }
 
@@ -175,6 +196,13 @@ fn bodies(service: &Service, document: &Value, texts: &[&str]) {
         let schema = &post["requestBody"]["content"]["application/json"]["schema"];
         let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");
         let fields = document["components"]["schemas"][name]["properties"].as_object().expect("fields");
+        let plain: serde_json::Map<String, Value> = fields
+            .keys()
+            .map(|field| (field.clone(), if field == "kind" { "subject" } else { "x" }.into()))
+            .collect();
+        let plain = Value::from(plain).to_string();
+        let post = |body: &str| service.post(path, &admin, "application/json", body);
+        let (_, usual) = timed(Duration::ZERO, || post(&plain));
         for attacked in fields.keys() {
             for text in texts {
                 let value = |field: &String| match field {
@@ -184,7 +212,8 @@ fn bodies(service: &Service, document: &Value, texts: &[&str]) {
                 };
                 let body: serde_json::Map<String, Value> =
                     fields.keys().map(|field| (field.clone(), value(field))).collect();
-                let answer = service.post(path, &admin, "application/json", &Value::from(body).to_string());
+                let (answer, took) = timed(usual, || post(&Value::from(body.clone()).to_string()));
+                assert!(took < usual + SLOWER_MAX, "{path} {attacked} {text:.60}: {took:?}, not {usual:?}");
                 let fine = (400..500).contains(&answer.status) || [200, 201, 204].contains(&answer.status);
                 assert!(fine, "{path} {attacked} {text:.60}: {} {}", answer.status, answer.body);
                 let echoed = answer.body.replace(*text, "");
