@@ -5,8 +5,15 @@ use clap::Args;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use secrecy::{ExposeSecret, SecretString};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use tally_schemas::Topic;
+
+/// Properties of librdkafka that name a file with a private key in it.
+const KEY_FILES: [&str; 3] =
+    ["ssl.key.location", "ssl.keystore.location", "sasl.oauthbearer.assertion.private.key.file"];
+/// Rights of everybody to read or write.
+const EVERYBODY: u32 = 0o006;
 
 /// Kafka: where events come from.
 #[derive(Args, Clone)]
@@ -108,7 +115,7 @@ impl Kafka {
     ///
     /// # Errors
     /// A property that is not `key=value` or that librdkafka refuses, a user without a password, a password that would go
-    /// over the network as it is. No sentence holds a value.
+    /// over the network as it is, a private key that everybody may read. No sentence holds a value.
     pub fn client(&self) -> Result<ClientConfig, String> {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers);
@@ -119,9 +126,14 @@ impl Kafka {
                             can only stand in the file"
                     .to_owned());
             };
-            client.set(key.trim(), value.trim());
+            let key = match key.trim() {
+                "sasl.mechanisms" => "sasl.mechanism", // two names of one: the last given must win, and no other
+                key => key,
+            };
+            client.set(key, value.trim());
         }
-        client.create_native_config().map_err(|error| refused(&error))?;
+        hidden(&client)?;
+        keys_are_private(&client)?;
         Ok(client)
     }
 
@@ -139,12 +151,6 @@ impl Kafka {
             (false, false) => return Ok(()),
             (true, false) => client.set("security.protocol", "SSL"),
             (true, true) => client.set("security.protocol", "SASL_SSL"),
-            (false, true) if self.mechanism == "PLAIN" => {
-                return Err(
-                    "kafka.mechanism PLAIN would send the password as it is: set kafka.tls or kafka.ca"
-                        .to_owned(),
-                );
-            }
             (false, true) => client.set("security.protocol", "SASL_PLAINTEXT"),
         };
         if sasl {
@@ -157,6 +163,38 @@ impl Kafka {
         }
         Ok(())
     }
+}
+
+/// Whether no password goes over the network as it is: asked of what librdkafka makes of settings and properties together,
+/// since either may name the mechanism and the protocol.
+fn hidden(client: &ClientConfig) -> Result<(), String> {
+    let native = client.create_native_config().map_err(|error| refused(&error))?;
+    let is = |key: &str, value: &str| {
+        native.get(key).map(|said| said.eq_ignore_ascii_case(value)).map_err(|error| refused(&error))
+    };
+    if is("sasl.mechanisms", "PLAIN")? && is("security.protocol", "SASL_PLAINTEXT")? {
+        return Err(
+            "the mechanism PLAIN would send the password as it is: set kafka.tls or kafka.ca, and no \
+                    security.protocol in kafka.properties"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Whether nobody but owner and group may read the files of private keys. One that is not there is librdkafka's to refuse.
+fn keys_are_private(client: &ClientConfig) -> Result<(), String> {
+    for key in KEY_FILES {
+        let Some(Ok(about)) = client.get(key).map(std::fs::metadata) else { continue };
+        let mode = about.mode() & 0o7777;
+        if mode & EVERYBODY != 0 {
+            return Err(format!(
+                "kafka.properties: {key}: everybody may read or write this file (mode {mode:04o}): chmod 600 it, and make \
+                 a new key if somebody may have read it"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// rdkafka's own sentence ends in the value, which is a password where somebody mistyped the name of one.
@@ -176,6 +214,8 @@ fn refused(error: &KafkaError) -> String {
 mod tests {
     use super::Kafka;
     use clap::{Args, Command, FromArgMatches};
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     fn kafka(flags: &[&str]) -> Kafka {
         let matches = Kafka::augment_args(Command::new("x").no_binary_name(true)).get_matches_from(flags);
@@ -220,5 +260,62 @@ mod tests {
             assert!(!said.contains("planted") || said.contains("named"), "{said}");
         }
         assert!(!format!("{:?}", kafka(&["--kafka-property", "sasl.password=planted"])).contains("planted"));
+    }
+
+    /// Scenario: mechanism and protocol, each by a setting or by a property, in either name and in capitals or not.
+    /// Guarantees: whatever adds up to PLAIN without TLS is refused, with what to do; whatever does not is taken.
+    #[test]
+    fn no_password_goes_as_it_is() {
+        let user = ["--kafka-user", "u", "--kafka-password", "planted"];
+        let client = |flags: &[&str], properties: &[&str]| {
+            let properties = properties.iter().flat_map(|property| ["--kafka-property", property]);
+            kafka(&flags.iter().copied().chain(properties).collect::<Vec<_>>()).client()
+        };
+        let (tls, plain) = (["--kafka-tls"], ["--kafka-mechanism", "PLAIN"]);
+        let bare = ["sasl.username=u", "sasl.password=planted", "security.protocol=sasl_plaintext"];
+        for (flags, properties) in [
+            (&user[..], &["sasl.mechanism=PLAIN"][..]),
+            (&user, &["sasl.mechanisms=PLAIN"]),
+            (&user, &["sasl.mechanism=SCRAM-SHA-256", "sasl.mechanisms=PLAIN"]),
+            (&[&user[..], &plain].concat(), &[]),
+            (&[&user[..], &plain, &tls].concat(), &["security.protocol=SASL_PLAINTEXT"]),
+            (&[&user[..], &plain, &tls].concat(), &["security.protocol=sasl_plaintext"]),
+            (&[], &[&bare[..], &["sasl.mechanism=PLAIN"]].concat()),
+        ] {
+            for _ in 0..8 {
+                // properties are a map, whose order differs each time
+                let said = client(flags, properties).expect_err("a password that can be read");
+                assert!(said.contains("as it is: set kafka.tls") && !said.contains("planted"), "{said}");
+            }
+        }
+        for (flags, properties) in [
+            (&user[..], &["sasl.mechanism=PLAIN", "sasl.mechanisms=SCRAM-SHA-256"][..]),
+            (&[&user[..], &tls].concat(), &["sasl.mechanism=PLAIN"]),
+            (&[&user[..], &plain].concat(), &["security.protocol=SASL_SSL"]),
+            (&[&user[..], &plain, &tls].concat(), &[]),
+        ] {
+            assert!(client(flags, properties).is_ok(), "{properties:?}");
+        }
+    }
+
+    /// Scenario: a private key of librdkafka's, with the rights of its owner, its group and everybody.
+    /// Guarantees: only the last is refused, by the property's name and with what to do.
+    #[test]
+    fn a_key_that_everybody_may_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("planted");
+        std::fs::write(&path, "a key").expect("a file");
+        for name in ["ssl.key.location", "ssl.keystore.location"] {
+            let property = format!("{name}={}", path.display());
+            for (mode, open) in [(0o600, false), (0o660, false), (0o604, true), (0o602, true), (0o644, true)]
+            {
+                std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+                let made = kafka(&["--kafka-property", &property]).client();
+                assert_eq!(made.is_err(), open, "{mode:o}");
+                let said = made.err().unwrap_or_default();
+                assert!(!open || said.contains(name) && said.contains("chmod 600"), "{said}");
+                assert!(!said.contains("planted"), "{said}");
+            }
+        }
     }
 }
