@@ -33,8 +33,8 @@ pub fn redacted(key: &str, value: &str) -> String {
     }
 }
 
-/// Takes an address that carries no user or password: addresses are shown in messages and by `tally config`. One that does
-/// is refused without being repeated.
+/// Takes an address that carries no user or password: addresses are shown in messages and by `tally config`. One that does,
+/// or may, is refused and no part of it repeated: with a slash in a password nobody knows where the host begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address;
 
@@ -43,17 +43,27 @@ impl TypedValueParser for Address {
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<String, Error> {
         let text = value.to_string_lossy();
-        let rest = text.split_once("://").map_or(&*text, |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let Some((_, host)) = authority.rsplit_once('@') else { return Ok(text.into_owned()) };
+        let mistake = if text.contains('@') {
+            "user and password do not belong in an address, nor an @: give them by their own flags or variables"
+        } else if !has_port_or_none(&text) {
+            "what follows the host's colon is no port: http://HOST:PORT or https://HOST:PORT"
+        } else {
+            return Ok(text.into_owned());
+        };
         let argument = argument.map(ToString::to_string).unwrap_or_default();
-        let told = format!(
-            "'{argument}' at {host}: user and password do not belong in an address: give them by their own flags or variables"
-        );
+        let told = format!("'{argument}': {mistake}");
         let mut error = Error::raw(ErrorKind::ValueValidation, told).with_cmd(command);
         error.insert(ContextKind::InvalidArg, ContextValue::String(argument)); // by it the other mistakes are found
         Err(error)
     }
+}
+
+/// Whether only a number stands behind the host: `user:password` without the rest of an address is no host and port.
+fn has_port_or_none(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let behind = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind); // an IPv6 host has colons of its own
+    behind.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -80,8 +90,8 @@ mod tests {
         }
     }
 
-    /// Scenario: addresses with and without a password.
-    /// Guarantees: the former are refused with the flag's name and what to do, and the password is not repeated.
+    /// Scenario: addresses with and without a password, some with a slash, a question mark or an @ in it, or cut short.
+    /// Guarantees: the former are refused with the flag's name and what to do, and no part of them is repeated.
     #[test]
     fn an_address_with_a_password_is_not_repeated() {
         let command =
@@ -89,11 +99,40 @@ mod tests {
         let told = |url: &str| {
             command.clone().try_get_matches_from(["--url", url]).map(drop).map_err(|e| e.to_string())
         };
-        assert_eq!(told("http://127.0.0.1:8123/a@b"), Ok(()));
-        for url in ["http://u:planted@host:1/x", "u:pl@planted@host:1", "https://planted@host:1?x"] {
+        for url in [
+            "http://127.0.0.1:8123/a%40b",
+            "https://host",
+            "http://host/a:b?c=d:e",
+            "http://[::1]:8123/x",
+            "http://[::1]",
+            "host:1",
+        ] {
+            assert_eq!(told(url), Ok(()));
+        }
+        for url in [
+            "http://u:planted@host:1/x",
+            "u:pl@planted@host:1",
+            "https://planted@host:1?x",
+            "http://u:pa/planted@host",
+            "http://u:1/planted@host",
+            "http://u:planted?planted@host:1",
+            "http://a@planted:pa/ss@host",
+            "http:/u:planted@host",
+        ] {
             let said = told(url).expect_err("a mistake");
             assert!(said.contains("--url") && said.contains("their own flags"), "{said}");
-            assert!(said.contains("host:1") && !said.contains("planted"), "{said}");
+            assert!(!said.contains("planted") && !said.contains("host"), "{said}");
+        }
+        for url in [
+            "http://u:planted",
+            "http://u:planted/x",
+            "http://[::1]:planted",
+            "u:planted\\x",
+            "http://u:99999",
+        ] {
+            let said = told(url).expect_err("a mistake");
+            assert!(said.contains("--url") && said.contains("no port"), "{said}");
+            assert!(!said.contains("planted") && !said.contains("99999"), "{said}");
         }
     }
 }
