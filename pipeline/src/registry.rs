@@ -81,6 +81,11 @@ pub enum RegistryError {
         /// What is wrong with it.
         said: String,
     },
+    /// Nobody would be asked for a certificate.
+    #[error(
+        "registry.ca is set and registry.url is not https: begin the address with https, or leave registry.ca out"
+    )]
+    AuthoritiesWithoutTls,
     /// No client could be made.
     #[error("no HTTP client could be made for the schema registry")]
     Client(#[source] reqwest::Error),
@@ -135,6 +140,7 @@ impl RegistryError {
             RegistryError::Address
             | RegistryError::CredentialsInAddress
             | RegistryError::Authorities { .. }
+            | RegistryError::AuthoritiesWithoutTls
             | RegistryError::Client(_)
             | RegistryError::Credentials { .. }
             | RegistryError::Incompatible { .. }
@@ -199,6 +205,9 @@ impl Registry {
         }
         if !base.username().is_empty() || base.password().is_some() {
             return Err(RegistryError::CredentialsInAddress);
+        }
+        if config.ca.is_some() && base.scheme() != "https" {
+            return Err(RegistryError::AuthoritiesWithoutTls);
         }
         base.set_query(None);
         let mut client = Client::builder()

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Certificate authorities that cannot be read.
     #[error("clickhouse.ca: {0}")]
     Authorities(String),
+    /// Nobody would be asked for a certificate.
+    #[error("clickhouse.ca is set and the address is not https")]
+    AuthoritiesWithoutTls,
     /// One row after the other was refused.
     #[error("ClickHouse refuses every row: {0}")]
     NothingFits(String),
@@ -89,6 +92,9 @@ impl StoreError {
                 "give the authority that signed it as clickhouse.ca, renew it, or use a name that stands in it",
             ),
             StoreError::Authorities(_) => (Retry::Stop, "give a file of certificates in PEM"),
+            StoreError::AuthoritiesWithoutTls => {
+                (Retry::Stop, "begin the address with https, or leave clickhouse.ca out")
+            }
             StoreError::NothingFits(_) => {
                 (Retry::Stop, "the table does not fit the contract: run `tally migrate`")
             }

@@ -58,11 +58,12 @@ impl Store {
     /// A pool; nothing is sent yet.
     ///
     /// # Errors
-    /// An https address without authorities that can be read.
+    /// An https address without authorities that can be read; authorities without an https address.
     pub fn new(config: &StoreConfig) -> Result<Store, StoreError> {
-        let client = match config.url.starts_with("https:") {
-            true => tls::client(config.ca.as_deref())?,
-            false => Client::default(),
+        let client = match (config.url.starts_with("https:"), &config.ca) {
+            (true, ca) => tls::client(ca.as_deref())?,
+            (false, Some(_)) => return Err(StoreError::AuthoritiesWithoutTls),
+            (false, None) => Client::default(),
         };
         let mut client = client.with_url(&config.url).with_database(&config.database);
         if !config.user.is_empty() {
@@ -98,5 +99,26 @@ impl Store {
         let one: u8 = client.query("SELECT 1").fetch_one().await.map_err(StoreError::from)?;
         debug_assert_eq!(one, 1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Store, StoreConfig};
+    use crate::error::{Retry, StoreError};
+
+    /// Scenario: a file of authorities for an address without TLS, and with it.
+    /// Guarantees: the former is refused before the file is read, in words that say what to do; the latter reads it.
+    #[test]
+    fn authorities_need_tls() {
+        let at = |url: &str| {
+            let ca = Some("nowhere.pem".into());
+            Store::new(&StoreConfig { url: url.to_owned(), ca, ..StoreConfig::default() })
+                .expect_err("a mistake")
+        };
+        let error = at("http://host:8123");
+        assert!(error.to_string().contains("clickhouse.ca"), "{error}");
+        assert_eq!(error.retry(), (Retry::Stop, "begin the address with https, or leave clickhouse.ca out"));
+        assert!(matches!(at("https://host:8443"), StoreError::Authorities(_)));
     }
 }

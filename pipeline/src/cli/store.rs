@@ -29,6 +29,9 @@ pub(crate) struct Engine {
 pub(crate) async fn open(config: &ClickHouse) -> anyhow::Result<Opened> {
     let (url, engine) = match (&config.url, &config.data) {
         (Some(url), _) => (url.trim_end_matches('/').to_owned(), None),
+        (None, Some(_)) if config.ca.is_some() => {
+            bail!("clickhouse.ca is set, and the embedded ClickHouse has no TLS: leave clickhouse.ca out")
+        }
         (None, Some(data)) => {
             let (url, engine) = join_or_start(data).await?;
             (url, engine)

@@ -113,6 +113,20 @@ async fn registering() {
     assert!(seen[2].starts_with("POST /api/subjects/t-value "));
 }
 
+/// Scenario: a file of authorities for an address without TLS, and with it.
+/// Guarantees: the former is refused before the file is read, in words that say what to do; the latter reads it.
+#[test]
+fn authorities_need_tls() {
+    let at = |url: &str| {
+        let ca = Some("nowhere.pem".into());
+        Registry::new(RegistryConfig { ca, ..RegistryConfig::at(url) }).expect_err("a mistake")
+    };
+    let error = at("http://host:8081");
+    assert!(matches!(error, RegistryError::AuthoritiesWithoutTls) && !error.is_retryable());
+    assert!(error.to_string().contains("begin the address with https, or leave registry.ca out"), "{error}");
+    assert!(matches!(at("HTTPS://host:8081"), RegistryError::Authorities { .. }));
+}
+
 /// Scenario: the address is mistyped.
 /// Guarantees: it is refused before anything is sent.
 #[test]
