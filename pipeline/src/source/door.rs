@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long brokers may take to say anything at all before they are waited for like any that are down.
+/// How long brokers may take to let us in. After it, a refusal is believed; those that said nothing are waited for like any
+/// that are down.
 const KNOCK: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have said no.
+/// How long one question may wait, so that what they say against us is heard meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 /// A longer reason is cut: it is a broker's text.
 const SAID_CHARS_MAX: usize = 300;
@@ -18,7 +19,7 @@ const SAID_CHARS_MAX: usize = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Credentials,
-    Certificate,
+    Tls,
 }
 
 impl Refusal {
@@ -27,7 +28,7 @@ impl Refusal {
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
                 Some(Refusal::Credentials)
             }
-            RDKafkaErrorCode::SSL => Some(Refusal::Certificate),
+            RDKafkaErrorCode::SSL => Some(Refusal::Tls),
             _ => None,
         }
     }
@@ -35,8 +36,10 @@ impl Refusal {
     fn remedy(self) -> &'static str {
         match self {
             Refusal::Credentials => "check kafka.user, kafka.password and kafka.mechanism",
-            Refusal::Certificate => {
-                "give the authority that signed the brokers' certificates as kafka.ca, and name brokers as their certificates do"
+            Refusal::Tls => {
+                "if their certificates are not believed, give the authority that signed them as kafka.ca and name brokers as \
+                 they do; else see that this listener speaks TLS, in a version that both sides know, and whether it asks for \
+                 a certificate of ours (ssl.certificate.location and ssl.key.location in kafka.properties)"
             }
         }
     }
@@ -56,7 +59,7 @@ impl Door {
         let said = bare(reason);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.as_ref().is_none_or(|(before, _)| *before != refusal) {
-            tracing::warn!(said, remedy = refusal.remedy(), "Kafka does not let us in");
+            tracing::warn!(said, remedy = refusal.remedy(), "a broker does not let us in");
         }
         *told = Some((refusal, said));
         true
@@ -90,7 +93,8 @@ fn bare(reason: &str) -> String {
 }
 
 impl Source {
-    /// Asks the brokers for a sign of life, once: their answer names every topic. Only before [`Source::run`]: it takes what comes for the consumer.
+    /// Asks the brokers for a sign of life: the answer of one names every topic. A refusal counts only where, in all that time,
+    /// none answered: of several brokers one may have an expired certificate, or not have loaded new credentials. Only before [`Source::run`]: it takes what comes for the consumer.
     ///
     /// # Errors
     /// [`SourceError::Refused`]. Brokers that say nothing are no error here: they may be starting.
@@ -109,11 +113,8 @@ impl Source {
                 return Ok(());
             }
             drop(consumer.poll(Duration::ZERO)); // its errors reach the door
-            if let Some(refused) = door.refusal() {
-                return Err(refused);
-            }
         }
-        Ok(())
+        door.refusal().map_or(Ok(()), Err)
     }
 }
 
@@ -136,7 +137,8 @@ mod tests {
             "sasl_ssl://a:1/bootstrap: SASL authentication error: invalid (after 312ms in state AUTH_REQ)";
         let said = heard(RDKafkaErrorCode::Authentication, wrong);
         assert!(said.contains("kafka.password") && said.contains("a:1") && !said.contains("312"), "{said}");
-        assert!(heard(RDKafkaErrorCode::SSL, "SSL handshake failed").contains("kafka.ca"));
+        let said = heard(RDKafkaErrorCode::SSL, "SSL handshake failed");
+        assert!(said.contains("kafka.ca") && said.contains("a version that both sides know"), "{said}");
         assert_eq!(heard(RDKafkaErrorCode::BrokerTransportFailure, "Connect failed"), "");
         assert_eq!(told(&|door| door.reads("Disconnected (after 0ms in state APIVERSION_QUERY)")), "");
         assert_eq!(bare(&"é".repeat(400)).chars().count(), 300);
