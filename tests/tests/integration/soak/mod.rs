@@ -26,7 +26,7 @@ const GROWTH_MIB_NOISE: f64 = 24.0;
 const LAG_SECONDS: f64 = 10.0;
 const LAG_STRETCH_SECONDS_MAX: f64 = 90.0;
 /// What nobody may hold, however much is published.
-const MEMORY_MIB_MAX: f64 = 512.0;
+const MEMORY_MIB_MAX: f64 = 256.0;
 /// More than the machine can take, by this.
 const OVERLOAD: f64 = 3.0;
 /// For a process to end, or the group to be caught up after a soak.
