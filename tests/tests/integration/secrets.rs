@@ -172,7 +172,10 @@ fn no_secret_and_no_payload_is_printed() {
     for place in ["standard error of tally serve", "standard error of tally ingest"] {
         let seen =
             watch.seen.iter().find(|(at, _)| at == place).map(|(_, text)| text.as_str()).unwrap_or_default();
-        assert!(seen.contains("DEBUG") && seen.lines().count() > 20, "it was told to say everything: {seen}");
+        assert!(
+            seen.contains(" TRACE ") && seen.lines().count() > 20,
+            "it was told to say everything: {seen}"
+        );
     }
     watch.assert_clean();
 }

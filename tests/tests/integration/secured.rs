@@ -103,6 +103,31 @@ fn events_and_letters_pass_through_tls_and_passwords() {
     assert_eq!(ws.events(usize::try_from(valid).expect("few")).len() as u64, valid);
 }
 
+/// Scenario: four of five brokers show a certificate of an authority that we do not know; one command drains, another asks.
+/// Guarantees: neither is turned away, however often they were met first; every event is found.
+#[test]
+fn one_broker_that_admits_is_enough() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let (certificates, strangers) = (Certificates::new(), Certificates::new());
+    let data = TempFolder::new("secured-data");
+    let kafka = Secured::start(&certificates, USER, PASSWORD);
+    let clickhouse = ClickHouse::start_for(data.path(), USER, PASSWORD);
+    let proxy = TlsProxy::before(clickhouse.url().trim_start_matches("http://"), &certificates);
+    let refusing: Vec<TlsProxy> = (0..4).map(|_| TlsProxy::before(&kafka.bootstrap, &strangers)).collect();
+    let mut brokers: Vec<String> =
+        refusing.iter().map(|one| one.url().trim_start_matches("https://").to_owned()).collect();
+    brokers.push(kafka.bootstrap.clone());
+    let stage = Stage::on(&kafka.kafka, &clickhouse, "admitted").through(&brokers.join(","), &proxy.url());
+    let (valid, dead) = publish(&stage);
+    let credentials = Credentials::of(&certificates);
+    let ended = credentials.ingest(&stage, &[]).expect_success(RUN);
+    assert_eq!(totals(&ended.stdout), (valid, dead, 0), "{}", stage.reasons());
+    let asked = [credentials.kafka(), credentials.clickhouse()].concat();
+    stage.tally(&["audit", "offsets"], &asked).expect_success(RUN);
+}
+
 /// Scenario: `tally ingest` with a wrong password and with an authority that did not sign, first for Kafka, then for ClickHouse;
 /// then with the right ones.
 /// Guarantees: each wrong one ends it with code 3 and one line, with the setting to mend and no password; nothing was
