@@ -66,9 +66,10 @@ impl Door {
     }
 
     /// Takes a line of librdkafka's log. A broker that hangs up on the first request may be starting, or its listener wants
-    /// TLS and is met without: a hint, once, and no refusal.
+    /// TLS and is met without: a hint, once, and no refusal. A broker that has a number was named by one that let us in.
     pub(super) fn reads(&self, line: &str) {
-        let hangs_up = line.contains("Disconnected") && line.contains("in state APIVERSION_QUERY");
+        let hangs_up =
+            line.contains("/bootstrap: Disconnected") && line.contains("in state APIVERSION_QUERY");
         if hangs_up && !self.hinted.swap(true, Ordering::Relaxed) {
             let remedy = "see that it runs, and whether its listener wants TLS: kafka.tls, kafka.ca";
             tracing::warn!(said = bare(line), remedy, "a broker hangs up on the first request");
@@ -122,9 +123,11 @@ impl Source {
 mod tests {
     use super::{Door, bare};
     use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    use std::sync::atomic::Ordering;
 
     /// Scenario: errors as librdkafka reports them: a wrong password, an unknown authority, a broker that is down, one that hangs up.
-    /// Guarantees: the first two are refusals, each with its own remedy, without what changes each time; the others are none.
+    /// Guarantees: the first two are refusals, each with its own remedy, without what changes each time; the others are none. The
+    /// last is a hint, but from a broker that was named by another.
     #[test]
     fn refusals_are_known() {
         let told = |tell: &dyn Fn(&Door)| {
@@ -140,7 +143,15 @@ mod tests {
         let said = heard(RDKafkaErrorCode::SSL, "SSL handshake failed");
         assert!(said.contains("kafka.ca") && said.contains("a version that both sides know"), "{said}");
         assert_eq!(heard(RDKafkaErrorCode::BrokerTransportFailure, "Connect failed"), "");
-        assert_eq!(told(&|door| door.reads("Disconnected (after 0ms in state APIVERSION_QUERY)")), "");
+        let hinted = |broker: &str| {
+            let door = Door::default();
+            door.reads(&format!(
+                "[thrd:a:1/{broker}]: a:1/{broker}: Disconnected (after 0ms in state APIVERSION_QUERY)"
+            ));
+            assert!(door.refusal().is_none());
+            door.hinted.load(Ordering::Relaxed)
+        };
+        assert!(hinted("bootstrap") && !hinted("1"));
         assert_eq!(bare(&"é".repeat(400)).chars().count(), 300);
     }
 }
