@@ -15,10 +15,10 @@ faults: ## 100,000 simulated lives of the lanes, then seeded faults on real serv
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 ifdef LIFE
-	TALLY_SIM_SEED=$(LIFE) $(CARGO) test --release -p tally-pipeline --lib -- --nocapture lane::simulation::seeded
+	TALLY_SIM_SEED=$(LIFE) $(CARGO) test --release -p tally-pipeline -p tally-tests --lib -- --nocapture lane::simulation::seeded
 else
 ifndef SEED
-	TALLY_SIM_SEEDS=100000 $(CARGO) test --release -p tally-pipeline --lib -- lane::simulation
+	TALLY_SIM_SEEDS=100000 $(CARGO) test --release -p tally-pipeline -p tally-tests --lib -- lane::simulation
 endif
 	TALLY_FAULTS_SEED=$(SEED) TALLY_FAULTS_SEEDS=$(or $(SEEDS),20) TALLY_FAULTS_FROM=$(or $(FROM),1) \
 		$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::seeds_balance
