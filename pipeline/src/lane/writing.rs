@@ -98,7 +98,7 @@ impl<O: Outside> Lane<O> {
 
     /// Writes and attests one block; returns only when it is done.
     async fn store(&self, block: &mut Block) {
-        let token = block.token();
+        let mut token = block.token();
         for step in Step::ALL {
             let refused = self.until_done(step, block, &token).await;
             if !refused.is_empty() {
@@ -107,6 +107,7 @@ impl<O: Outside> Lane<O> {
                     tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                     return std::future::pending().await; // never attest what is not settled
                 }
+                token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
             if step == Step::Facts {
                 block.forget_records();
