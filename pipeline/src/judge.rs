@@ -146,6 +146,14 @@ impl Block {
         ))
     }
 
+    /// Of the rows that the store refuses, those that it never took: what an earlier attempt stored, before a crash or without an
+    /// answer, stays a fact, whatever the store has learnt to refuse since. `stored`: offsets of facts without a receipt.
+    pub(crate) fn never_stored(&self, mut refused: Vec<Refused>, stored: &BTreeSet<i64>) -> Vec<Refused> {
+        let offset = |refused: &Refused| self.accepted.at.offsets.get(refused.row);
+        refused.retain(|one| offset(one).is_none_or(|offset| !stored.contains(offset)));
+        refused
+    }
+
     /// Names this block's content to ClickHouse: equal tokens mean equal rows, also after a contract has changed.
     pub(crate) fn token(&self) -> String {
         let mut content = Sha256::new();

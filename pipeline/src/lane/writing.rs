@@ -147,18 +147,13 @@ impl<O: Outside> Lane<O> {
         }
     }
 
-    /// Of the rows that the store refuses, those that it never took: what an earlier attempt stored, before a crash or
-    /// without an answer, stays a fact, whatever the store has learnt to refuse since.
-    async fn never_stored(&self, block: &Block, mut refused: Vec<Refused>) -> Vec<Refused> {
+    /// Of the rows that the store refuses, those that it never took; waits until the store says what it took.
+    async fn never_stored(&self, block: &Block, refused: Vec<Refused>) -> Vec<Refused> {
         let place = (block.origin.topic_id, block.origin.partition);
         let mut tries = 0;
         loop {
             match self.route.outside.receipts(self.contract.table(), place, block.first()).await {
-                Ok(Receipts { stored, .. }) => {
-                    let offset = |refused: &Refused| block.accepted.at.offsets.get(refused.row);
-                    refused.retain(|one| offset(one).is_none_or(|offset| !stored.contains(offset)));
-                    return refused;
-                }
+                Ok(Receipts { stored, .. }) => return block.never_stored(refused, &stored),
                 Err(error) => {
                     self.stall(Side::Write, true).await;
                     tracing::warn!(lane = %self.partition, %error, "what is stored of refused rows is not known, waiting");

@@ -80,10 +80,7 @@ impl Stretch {
 
     async fn slab(&self, before: &Before, slab: Slab, survey: &mut Survey) -> Result<(), ReplayError> {
         let Before { origin, receipts, passed } = before;
-        // asked after the records came, so that none of a topic created anew gets the old one's name
-        if self.source.identity(&origin.topic).await? != origin.topic_id {
-            return Err(ReplayError::Recreated(origin.topic.clone()));
-        }
+        self.confirm(origin).await?;
         let standing = self.sinks.store.standing(
             self.contract.table(),
             (origin.topic_id, origin.partition),
@@ -129,6 +126,7 @@ impl Stretch {
                 let at = Partition { topic: origin.topic.clone(), number: origin.partition };
                 let again = self.source.read_again(&at, &holes.gaps).await;
                 again.map_err(|error| ReplayError::Read(format!("{at}: {error}")))?;
+                self.confirm(origin).await?; // what was read again may be of a topic created anew
             }
             let token = format!("replay/{run}/holes/{}", holes.token());
             for step in Step::ALL {
@@ -185,18 +183,21 @@ impl Stretch {
         Ok(tokio::task::block_in_place(|| judge(origin.clone(), slab, &mut reader, known))?)
     }
 
-    /// Of the rows that the store refuses, those that it never took: what stands as a fact stays one, as in a lane, and
-    /// gets its receipt. Asked now, since a try without an answer may have stored some.
-    async fn never_stored(
-        &self,
-        block: &Block,
-        mut refused: Vec<Refused>,
-    ) -> Result<Vec<Refused>, ReplayError> {
+    /// Holds the topic's identity against the one of the replay: asked after records came, so that none of a topic created anew
+    /// gets the old one's name.
+    async fn confirm(&self, origin: &Origin) -> Result<(), ReplayError> {
+        match self.source.identity(&origin.topic).await? == origin.topic_id {
+            true => Ok(()),
+            false => Err(ReplayError::Recreated(origin.topic.clone())),
+        }
+    }
+
+    /// Of the rows that the store refuses, those that it never took. Asked now, since a try without an answer may have stored
+    /// some.
+    async fn never_stored(&self, block: &Block, refused: Vec<Refused>) -> Result<Vec<Refused>, ReplayError> {
         let place = (block.origin.topic_id, block.origin.partition);
         let now = self.sinks.store.receipts(self.contract.table(), place, block.first()).await?;
-        let offset = |refused: &Refused| block.accepted.at.offsets.get(refused.row);
-        refused.retain(|one| offset(one).is_none_or(|offset| !now.stored.contains(offset)));
-        Ok(refused)
+        Ok(block.never_stored(refused, &now.stored))
     }
 
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Result<Vec<Refused>, ReplayError> {
