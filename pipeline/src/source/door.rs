@@ -52,6 +52,11 @@ pub(super) struct Door {
     hinted: AtomicBool,
 }
 
+/// Whether an error is a refusal, which the door has told with its reason.
+pub(super) fn is_told(error: &KafkaError) -> bool {
+    Refusal::of(error).is_some()
+}
+
 impl Door {
     /// Takes an error of the client. True where it is a refusal; the first of a kind is logged, with its remedy.
     pub(super) fn hears(&self, error: &KafkaError, reason: &str) -> bool {

@@ -1,12 +1,12 @@
 //! Joining the group, fetching, and leaving it; once more with a fresh consumer where a topic was created anew.
 
+use super::door::is_told;
 use super::fetch::{Delivery, FetchQueue};
 use super::group::{Consuming, named};
 use super::{Lanes, Source, SourceError, Turn};
 use crate::inbox::Put;
 use crate::slab::Budget;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -90,11 +90,6 @@ impl Source {
             pass(Point::Polled);
         }
     }
-}
-
-/// Whether the door has told it already, with its reason.
-fn is_told(error: &KafkaError) -> bool {
-    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL))
 }
 
 /// Leaves the group and waits until it knows: librdkafka says so only after the revocation was served, and unsaid it
