@@ -16,6 +16,29 @@ const RUN: Duration = Duration::from_secs(150);
 const USER: &str = "tally-user";
 const PASSWORD: &str = "a pass;word=with signs";
 
+/// Kafka, and ClickHouse behind TLS, each of which asks who is there.
+struct Servers {
+    certificates: Certificates,
+    kafka: Secured,
+    proxy: TlsProxy,
+    clickhouse: ClickHouse,
+    _data: TempFolder,
+}
+
+impl Servers {
+    fn start() -> Servers {
+        let (certificates, data) = (Certificates::new(), TempFolder::new("secured-data"));
+        let kafka = Secured::start(&certificates, USER, PASSWORD);
+        let clickhouse = ClickHouse::start_for(data.path(), USER, PASSWORD);
+        let proxy = TlsProxy::before(clickhouse.url().trim_start_matches("http://"), &certificates);
+        Servers { certificates, kafka, proxy, clickhouse, _data: data }
+    }
+
+    fn stage(&self, name: &str, brokers: &str) -> Stage<'_> {
+        Stage::on(&self.kafka.kafka, &self.clickhouse, name).through(brokers, &self.proxy.url())
+    }
+}
+
 /// The flags that let `tally` in.
 struct Credentials {
     ca: String,
@@ -79,13 +102,11 @@ fn events_and_letters_pass_through_tls_and_passwords() {
     if skip_without(Kafka::installed()) {
         return;
     }
-    let (certificates, data) = (Certificates::new(), TempFolder::new("secured-data"));
-    let kafka = Secured::start(&certificates, USER, PASSWORD);
-    let clickhouse = ClickHouse::start_for(data.path(), USER, PASSWORD);
-    let proxy = TlsProxy::before(clickhouse.url().trim_start_matches("http://"), &certificates);
-    let credentials = Credentials::of(&certificates);
+    let servers = Servers::start();
+    let kafka = &servers.kafka;
+    let credentials = Credentials::of(&servers.certificates);
     for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] {
-        let stage = Stage::on(&kafka.kafka, &clickhouse, "secured").through(&kafka.bootstrap, &proxy.url());
+        let stage = servers.stage("secured", &kafka.bootstrap);
         let (valid, dead) = publish(&stage);
         let ended = credentials.ingest(&stage, &["--kafka-mechanism", mechanism]).expect_success(RUN);
         assert_eq!(totals(&ended.stdout), (valid, dead, 0), "{mechanism}: {}", stage.reasons());
@@ -94,7 +115,7 @@ fn events_and_letters_pass_through_tls_and_passwords() {
             assert_eq!(letters.len(), 1, "{mechanism}, {contract}");
         }
     }
-    let stage = Stage::on(&kafka.kafka, &clickhouse, "secured").through(&kafka.bootstrap, &proxy.url());
+    let stage = servers.stage("secured", &kafka.bootstrap);
     let desk = Desk::default();
     let service = desk.serve(&stage, &[credentials.kafka(), credentials.clickhouse()].concat());
     let mut ws = service.ws(&desk.pass(Role::Admin, "ops"), "now");
@@ -110,18 +131,15 @@ fn one_broker_that_admits_is_enough() {
     if skip_without(Kafka::installed()) {
         return;
     }
-    let (certificates, strangers) = (Certificates::new(), Certificates::new());
-    let data = TempFolder::new("secured-data");
-    let kafka = Secured::start(&certificates, USER, PASSWORD);
-    let clickhouse = ClickHouse::start_for(data.path(), USER, PASSWORD);
-    let proxy = TlsProxy::before(clickhouse.url().trim_start_matches("http://"), &certificates);
+    let (servers, strangers) = (Servers::start(), Certificates::new());
+    let kafka = &servers.kafka;
     let refusing: Vec<TlsProxy> = (0..4).map(|_| TlsProxy::before(&kafka.bootstrap, &strangers)).collect();
     let mut brokers: Vec<String> =
         refusing.iter().map(|one| one.url().trim_start_matches("https://").to_owned()).collect();
     brokers.push(kafka.bootstrap.clone());
-    let stage = Stage::on(&kafka.kafka, &clickhouse, "admitted").through(&brokers.join(","), &proxy.url());
+    let stage = servers.stage("admitted", &brokers.join(","));
     let (valid, dead) = publish(&stage);
-    let credentials = Credentials::of(&certificates);
+    let credentials = Credentials::of(&servers.certificates);
     let ended = credentials.ingest(&stage, &[]).expect_success(RUN);
     assert_eq!(totals(&ended.stdout), (valid, dead, 0), "{}", stage.reasons());
     let asked = [credentials.kafka(), credentials.clickhouse()].concat();
@@ -137,15 +155,12 @@ fn who_is_refused_learns_why_and_loses_nothing() {
     if skip_without(Kafka::installed()) {
         return;
     }
-    let (certificates, strangers) = (Certificates::new(), Certificates::new());
-    let data = TempFolder::new("secured-data");
-    let kafka = Secured::start(&certificates, USER, PASSWORD);
-    let clickhouse = ClickHouse::start_for(data.path(), USER, PASSWORD);
-    let proxy = TlsProxy::before(clickhouse.url().trim_start_matches("http://"), &certificates);
-    let stage = Stage::on(&kafka.kafka, &clickhouse, "refused").through(&kafka.bootstrap, &proxy.url());
+    let (servers, strangers) = (Servers::start(), Certificates::new());
+    let kafka = &servers.kafka;
+    let stage = servers.stage("refused", &kafka.bootstrap);
     let (valid, dead) = publish(&stage);
 
-    let good = || Credentials::of(&certificates);
+    let good = || Credentials::of(&servers.certificates);
     let stranger = strangers.ca().display().to_string();
     let refused = |credentials: Credentials, kafka: [&str; 6], until: bool| {
         let until: &[&str] = if until { &["--until-caught-up"] } else { &[] };

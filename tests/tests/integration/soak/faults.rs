@@ -1,5 +1,6 @@
 //! One fault after the other, drawn from a seed.
 
+use super::super::kill::Moments;
 use super::{END, Place};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,32 +38,23 @@ const ALL: [Fault; 7] = [
 
 /// What happens, and the instance to which it happens.
 pub(super) struct Faults {
-    state: u64,
+    moments: Moments,
     second: Tally,
     happened: BTreeMap<Fault, u32>,
 }
 
 impl Faults {
     pub(super) fn new(seed: f64, second: Tally) -> Faults {
-        Faults { state: seed.to_bits(), second, happened: BTreeMap::new() }
+        Faults { moments: Moments(seed.to_bits()), second, happened: BTreeMap::new() }
     }
 
     pub(super) fn pause(&self) -> Duration {
         Duration::from_secs(PAUSE_SECONDS)
     }
 
-    /// splitmix64, so that the seed gives the same faults everywhere.
-    fn draw(&mut self) -> Fault {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ALL[usize::try_from((mixed ^ (mixed >> 31)) % ALL.len() as u64).expect("few")]
-    }
-
     /// Does the next one; returns when it is over.
     pub(super) fn next(&mut self, place: &mut Place) {
-        let fault = self.draw();
+        let fault = ALL[usize::try_from(self.moments.below(ALL.len() as u64)).expect("few")];
         match fault {
             Fault::Cut => place.proxy.cut(),
             Fault::Swallow => {
