@@ -1,6 +1,7 @@
 //! Every metric of the route, and the only place that names one.
 
 use crate::source::Partition;
+use crate::write::Step;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -33,6 +34,9 @@ const LANE: [&str; 2] = ["topic", "partition"];
 impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
+        if let Err(error) = crate::ops::measure_process(&registry) {
+            tracing::warn!(%error, "the process is not measured");
+        }
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
@@ -43,7 +47,7 @@ impl Default for Metrics {
             let buckets = prometheus::exponential_buckets(start, 4.0, 10).unwrap_or_default();
             register(&registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
         };
-        Metrics {
+        let metrics = Metrics {
             taken: counter("tally_records_taken_total", "Records taken from Kafka and attested.", &LANE),
             accepted: counter("tally_events_accepted_total", "Records accepted as events.", &LANE),
             dead: counter(
@@ -97,7 +101,23 @@ impl Default for Metrics {
                 register(&registry, gauge)
             },
             registry,
+        };
+        // a counter that appears at 1 has no increase in Prometheus' eyes: what can be named beforehand begins at 0
+        for step in Step::ALL {
+            for class in [Retry::Soon, Retry::Later, Retry::Bisect, Retry::Stop] {
+                metrics.retries.with_label_values(&[step.name(), word(class)]).inc_by(0);
+            }
         }
+        metrics
+    }
+}
+
+const fn word(class: Retry) -> &'static str {
+    match class {
+        Retry::Soon => "soon",
+        Retry::Later => "later",
+        Retry::Bisect => "bisect",
+        Retry::Stop => "stop",
     }
 }
 
@@ -163,13 +183,7 @@ impl Metrics {
 
     /// A step is tried again.
     pub(crate) fn retried(&self, step: &str, class: Retry) {
-        let class = match class {
-            Retry::Soon => "soon",
-            Retry::Later => "later",
-            Retry::Bisect => "bisect",
-            Retry::Stop => "stop",
-        };
-        self.retries.with_label_values(&[step, class]).inc();
+        self.retries.with_label_values(&[step, word(class)]).inc();
     }
 
     /// What can only be looked at, now and then.

@@ -1,4 +1,4 @@
-//! What an operator's tools ask of a running `tally ingest`: `/metrics`, `/livez`, `/readyz`.
+//! What an operator's tools ask of a command that runs: `/metrics`, `/livez`, `/readyz`.
 
 use axum::Router;
 use axum::extract::State;
@@ -31,6 +31,14 @@ pub trait Shown: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// What readiness waits for; `None` when ready.
     fn waiting_for(&self) -> Option<String>;
+}
+
+/// Adds what Prometheus calls the process's own metrics: CPU seconds, resident memory, open files, start.
+///
+/// # Errors
+/// Where they are in the registry already.
+pub fn measure_process(registry: &prometheus::Registry) -> prometheus::Result<()> {
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
 }
 
 /// Serves until `stop`. Returns the address once it listens.

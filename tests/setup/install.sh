@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the integration tests start or load: Kafka, a schema registry, kcat, Python clients, public data,
-# a browser and its driver, and the ClickHouse engine. Safe to run at any time; under a second when nothing is missing.
+# a browser and its driver, Prometheus, Grafana's schema, and the ClickHouse engine. Safe to run at any time; under a second when nothing
+# is missing.
 # Everything but system packages and the engine goes into .cache at the root of the repository.
 set -eu
 
@@ -106,20 +107,51 @@ public_data() {
     printf '%s\n' "$stamp" > "$venv/data.stamp"
 }
 
-# --- Driver of the browser -------------------------------------------------------------------
-# The package alone: the browser is the system's, and no script of a package is run.
-browser_driver() {
-    stamp=$(sum_of "$setup/browser/package.json" "$setup/browser/package-lock.json")
-    home=$cache/browser
+# --- npm packages ----------------------------------------------------------------------------
+# from_npm NAME WHAT: the packages that setup/NAME locks, into .cache/NAME; no script of a package is run. The browser's
+# driver comes alone: the browser is the system's.
+from_npm() {
+    name=$1
+    stamp=$(sum_of "$setup/$name/package.json" "$setup/$name/package-lock.json")
+    home=$cache/$name
     [ "$(cat "$home/stamp" 2> /dev/null)" != "$stamp" ] || return 0
-    say "installing the browser's driver"
+    say "installing $2"
     rm -rf "$home"
     mkdir -p "$home"
-    cp "$setup/browser/package.json" "$setup/browser/package-lock.json" "$home"
-    log=$cache/browser.log
+    cp "$setup/$name/package.json" "$setup/$name/package-lock.json" "$home"
+    log=$cache/$name.log
     (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund) > "$log" 2>&1 ||
-        { tail -n 20 "$log" >&2; fail "npm could not install setup/browser"; }
+        { tail -n 20 "$log" >&2; fail "npm could not install setup/$name"; }
     printf '%s\n' "$stamp" > "$home/stamp"
+}
+
+# --- Prometheus ------------------------------------------------------------------------------
+# The programs alone, out of the distribution's package: installing that would start a service. Ones on the path will do.
+prometheus_programs() {
+    home=$cache/prometheus
+    if [ -x "$home/bin/prometheus" ] && [ -x "$home/bin/promtool" ]; then return 0; fi
+    rm -rf "$home"
+    mkdir -p "$home/bin"
+    if has prometheus && has promtool; then
+        for name in prometheus promtool; do ln -s "$(command -v "$name")" "$home/bin/$name"; done
+        return 0
+    fi
+    say "fetching Prometheus"
+    log=$cache/prometheus.log
+    work=$(mktemp -d "$cache/.prometheus.XXXXXX")
+    if has apt-get && has dpkg-deb && (cd "$work" && download prometheus && dpkg-deb -x prometheus_*.deb files) > "$log" 2>&1; then
+        mv "$work"/files/usr/bin/prometheus "$work"/files/usr/bin/promtool "$home/bin"
+    else
+        [ ! -s "$log" ] || tail -n 15 "$log" >&2
+        printf 'Prometheus is not installed, and apt could not fetch it\n' > "$home/unavailable"
+        say "Prometheus could not be fetched: install prometheus and promtool; tests that need it are skipped, by name"
+    fi
+    rm -rf "$work"
+}
+
+# The package into this folder; with newer lists where those here are old, or none.
+download() {
+    apt-get download -q "$1" || { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get download -q "$1"; }
 }
 
 system_packages
@@ -128,6 +160,8 @@ kafka_archive
 from_maven registry unpack
 python_clients
 public_data
-browser_driver
+from_npm browser "the browser's driver"
+from_npm grafana "Grafana's schema"
+prometheus_programs
 sh "$root/sinks/engine/install.sh" > /dev/null
 say "ready"

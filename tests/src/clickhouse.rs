@@ -115,6 +115,11 @@ impl ClickHouse {
         Database { server: self, name }
     }
 
+    /// A database that is there already, such as that of a demo; it is dropped with its value all the same.
+    pub fn open(&self, name: &str) -> Database<'_> {
+        Database { server: self, name: name.to_owned() }
+    }
+
     /// Runs a statement in the database `default`; the answer in TabSeparated, unless the
     /// statement names a format.
     ///

@@ -9,6 +9,7 @@
 //! | [`Tally`] | the binary under test |
 //! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
+//! | [`Prometheus`] | Prometheus over the rules that operators get |
 //! | [`Browser`] | headless Chromium, for pages |
 //! | [`Proxy`] | a network that fails on request |
 //! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
@@ -35,6 +36,7 @@ mod need;
 mod object_store;
 mod place;
 mod process;
+pub mod prometheus;
 mod proxy;
 pub mod python;
 mod registry;
@@ -52,6 +54,7 @@ pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use stage::Stage;

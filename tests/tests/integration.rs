@@ -10,6 +10,7 @@ mod integration {
     mod audit_truth;
     mod bench;
     mod bench_audit;
+    mod bench_pages;
     mod bench_rows;
     mod bench_seals;
     mod commands;
@@ -24,6 +25,7 @@ mod integration {
     mod house;
     mod identity;
     mod kill;
+    mod operators;
     mod poison;
     mod proofs;
     mod replay;

@@ -18,6 +18,9 @@ pub(super) enum Transport {
 }
 
 impl Transport {
+    /// Each of them.
+    pub(super) const ALL: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Transport::Poll];
+
     /// The route by which one is connected so.
     pub(super) const fn route(self) -> Route {
         match self {

@@ -93,6 +93,9 @@ pub(super) enum Resync {
 }
 
 impl Resync {
+    /// Every reason, for the metrics.
+    pub(super) const ALL: [Resync; 4] = [Resync::Evicted, Resync::Foreign, Resync::Ahead, Resync::TooMany];
+
     /// As it stands in a frame.
     pub(super) const fn word(self) -> &'static str {
         match self {

@@ -36,7 +36,7 @@ impl Default for FeedMetrics {
             "tally_feed_push_seconds",
             "From an event's Kafka timestamp to its handing over to a live connection.",
         );
-        FeedMetrics {
+        let metrics = FeedMetrics {
             connections: register(
                 &registry,
                 IntGaugeVec::new(Opts::new("tally_feed_connections", "Open streams."), &["transport"]),
@@ -70,7 +70,9 @@ impl Default for FeedMetrics {
                 ),
             ),
             registry,
-        }
+        };
+        metrics.begin();
+        metrics
     }
 }
 
@@ -79,7 +81,25 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
     registered.unwrap_or_else(|e| panic!("a metric of this file: {e}"))
 }
 
+/// Outcome of a stream that began without a cursor, and of one that got all it had missed.
+const FIRST: &str = "first";
+const RECOVERED: &str = "recovered";
+
 impl FeedMetrics {
+    /// Shows every series from the start, at 0: a counter that appears at 1 has no increase in Prometheus' eyes.
+    fn begin(&self) {
+        for transport in Transport::ALL {
+            self.connections.with_label_values(&[transport.name()]).set(0);
+            self.deliveries.with_label_values(&[transport.name()]).inc_by(0);
+        }
+        for why in Close::ALL {
+            self.closes.with_label_values(&[why.word()]).inc_by(0);
+        }
+        for outcome in [FIRST, RECOVERED].into_iter().chain(Resync::ALL.map(Resync::word)) {
+            self.resumes.with_label_values(&[outcome]).inc_by(0);
+        }
+    }
+
     /// A connection took its place.
     pub(super) fn entered(&self, transport: Transport) {
         self.connections.with_label_values(&[transport.name()]).inc();
@@ -111,8 +131,8 @@ impl FeedMetrics {
     pub(super) fn resumed(&self, resync: Option<Resync>, first: bool) {
         let outcome = match resync {
             Some(why) => why.word(),
-            None if first => "first",
-            None => "recovered",
+            None if first => FIRST,
+            None => RECOVERED,
         };
         self.resumes.with_label_values(&[outcome]).inc();
     }

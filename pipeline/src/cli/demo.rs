@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use rdkafka::mocking::MockCluster;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -40,6 +41,12 @@ pub(crate) struct DemoArgs {
     /// Port of the page on loopback; 0 takes a free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     port: u16,
+    /// Address of /metrics, /livez and /readyz of the route, as `tally ingest` has them; without it, nowhere.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+    /// The same of the service, as `tally serve` has them.
+    #[arg(long, value_name = "HOST:PORT")]
+    ops_listen: Option<SocketAddr>,
     /// About how many events per second the platform publishes.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=50_000), value_name = "N")]
     rate: u32,
@@ -119,12 +126,12 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let url = Some(registry::serve(foreign_schemas()).await?);
     config.registry = SchemaRegistry { url, user: None, password: None, ca: None };
     let folder = config.clickhouse.data.clone().context("a demo has a folder")?;
-    let service = service::serve(args.port, (&folder, &config), &opened.store).await?;
+    let service = service::serve((args.port, args.ops_listen), (&folder, &config), &opened.store).await?;
     println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", service.address);
     service::print_how_to_sign_in(service.address, &folder);
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
-    let route = Config { sections: config.clone(), listen: None, until_caught_up: false };
+    let route = Config { sections: config.clone(), listen: args.listen, until_caught_up: false };
     let lanes = tokio::spawn(ingest(route, opened.store.clone(), metrics.clone(), stop_lanes.clone()));
     let seed = args.seed.wrapping_add(earlier.len() as u64); // a second run in a folder has tasks of its own
     let simulator = Simulator::new(platform(seed, args.rate));

@@ -6,6 +6,7 @@ mod audit;
 mod balance;
 mod clickhouse;
 mod config;
+mod dashboards;
 mod dead;
 mod demo;
 mod feed;
@@ -73,6 +74,8 @@ enum Command {
     Seal(seal::SealArgs),
     FeedKey(feed::FeedKeyArgs),
     Verify(verify::VerifyArgs),
+    #[command(subcommand)]
+    Dashboards(dashboards::DashboardsCommand),
     Clickhouse(clickhouse::ClickhouseArgs),
     Config(config::ConfigArgs),
 }
@@ -123,6 +126,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Prove(args) => Box::pin(prove::run(args)).await,
         Command::Seal(args) => Box::pin(seal::run(args)).await,
         Command::FeedKey(args) => feed::add_key(&args),
+        Command::Dashboards(command) => dashboards::run(&command),
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }

@@ -201,10 +201,11 @@ impl Service {
     }
 }
 
-struct Page {
-    metrics: ServiceMetrics,
-    feed: Option<Feed>,
-    authority: Authority,
+/// What an operator sees of a service.
+pub(super) struct Page {
+    pub(super) metrics: ServiceMetrics,
+    pub(super) feed: Option<Feed>,
+    pub(super) authority: Authority,
 }
 
 impl Shown for Page {
@@ -247,6 +248,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let feed = super::feed::open(&args.feed, place, stop.clone())?;
     let api = Api::new(ApiConfig { authority: authority.clone(), client, seals, limits, rates });
     let metrics = ServiceMetrics::new();
+    ops::measure_process(metrics.registry())?;
     let page = Arc::new(Page { metrics: metrics.clone(), feed: feed.clone(), authority });
     let more = feed.as_ref().map(Feed::routes).unwrap_or_default();
     let serving = ServeConfig { more, ..args.service.serving(api, metrics) };

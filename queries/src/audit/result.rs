@@ -28,6 +28,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every one of them.
+    pub const ALL: [Verdict; 7] = [
+        Verdict::Pass,
+        Verdict::Fail,
+        Verdict::Warn,
+        Verdict::Pending,
+        Verdict::NotEvaluated,
+        Verdict::Insufficient,
+        Verdict::Error,
+    ];
+
     /// As it is written in reports and in the store.
     pub const fn name(self) -> &'static str {
         match self {

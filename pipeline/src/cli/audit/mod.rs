@@ -15,6 +15,7 @@ mod history;
 mod judge;
 mod moment;
 mod self_test;
+mod verdicts;
 mod watch;
 mod worker;
 

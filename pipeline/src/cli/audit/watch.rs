@@ -7,16 +7,16 @@
 use super::super::store;
 use super::InputArgs;
 use super::judge::Targets;
+use super::verdicts::Verdicts;
 use anyhow::Context;
-use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tally_pipeline::ops::{self, Shown};
+use tally_pipeline::ops;
 use tally_queries::audit::history::{record, windows_judged};
-use tally_queries::audit::result::{JobResult, Verdict, WindowState, moment};
+use tally_queries::audit::result::{Verdict, WindowState, moment};
 use tally_queries::audit::{Limits, all_jobs};
 use tally_queries::catalog::Snapshot;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,7 @@ pub(crate) struct WatchArgs {
         id = "audit.listen",
         long = "listen",
         env = "TALLY_AUDIT_LISTEN",
-        default_value = "127.0.0.1:9465",
+        default_value = "127.0.0.1:9466",
         value_name = "HOST:PORT"
     )]
     listen: SocketAddr,
@@ -58,52 +58,6 @@ const NEW_WINDOWS_MAX: usize = 1_000;
 /// Windows of the look-back, each of which costs every job a run.
 const LOOK_BACK_WINDOWS_MAX: u32 = 1_000;
 const HOUR_US: i64 = 3_600_000_000;
-
-/// Verdicts as metrics.
-struct Verdicts {
-    registry: Registry,
-    verdict: IntGaugeVec,
-    window_end: IntGaugeVec,
-    known_at: IntGaugeVec,
-}
-
-impl Verdicts {
-    fn new() -> anyhow::Result<Verdicts> {
-        let registry = Registry::new();
-        let gauge = |name: &str, help: &str| -> anyhow::Result<IntGaugeVec> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["job"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let verdict = gauge(
-            "tally_audit_verdict",
-            "Verdict of the latest closed window: 0 PASS, 1 FAIL, 2 undecided, 3 could not be checked.",
-        )?;
-        let window_end = gauge(
-            "tally_audit_window_end_seconds",
-            "End of the latest window judged, seconds since 1970 UTC.",
-        )?;
-        let known_at = gauge("tally_audit_known_at_seconds", "When it was judged, seconds since 1970 UTC.")?;
-        Ok(Verdicts { registry, verdict, window_end, known_at })
-    }
-
-    fn show(&self, result: &JobResult) {
-        let job = [result.job.as_str()];
-        self.verdict.with_label_values(&job).set(Verdict::exit_code([result.verdict]).into());
-        self.window_end.with_label_values(&job).set(result.window.to_us / 1_000_000);
-        self.known_at.with_label_values(&job).set(result.known_at_us / 1_000_000);
-    }
-}
-
-impl Shown for Verdicts {
-    fn metrics(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
-    }
-
-    fn waiting_for(&self) -> Option<String> {
-        None
-    }
-}
 
 pub(super) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::super::shutdown()?;
@@ -157,7 +111,9 @@ async fn round(
     let settings = args.targets.settings(args.input.task_topic());
     let auditor = input.auditor(settings.clone(), &Limits::default())?;
     let closed = Closed::by(args, &input.snapshot, settings.grace_us);
-    let look_back = (looked_back_to != Some(closed.end)).then(|| i64::from(args.look_back_hours) * HOUR_US);
+    let back = i64::from(args.look_back_hours) * HOUR_US;
+    let look_back = (looked_back_to != Some(closed.end)).then_some(back);
+    let shown_from = closed.end.saturating_sub(back);
     let mut whole = true;
     for job in all_jobs() {
         let judged = windows_judged(client, job.name(), closed.length).await?;
@@ -176,13 +132,13 @@ async fn round(
                     reason = result.sentence,
                     "could not be checked"
                 );
-                verdicts.show(&result);
+                verdicts.show(job, &result, shown_from);
                 whole = false;
                 break;
             }
             let result = record(client, result).await?;
             tracing::info!(job = result.job, verdict = %result.verdict, from = moment(from), to = moment(to), "judged");
-            verdicts.show(&result);
+            verdicts.show(job, &result, shown_from);
         }
     }
     Ok(if whole { Some(closed.end) } else { looked_back_to })

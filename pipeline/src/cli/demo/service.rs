@@ -3,11 +3,13 @@
 
 use super::subscribers::Subscribers;
 use crate::cli::feed::{self, FeedArgs, FeedPlace};
-use crate::cli::serve::Service;
+use crate::cli::serve::{Page, Service};
 use crate::cli::token::{demo_minter, demo_names};
+use anyhow::Context;
 use clap::Parser;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tally_dashboards::api::{Api, ApiConfig};
 use tally_dashboards::feed::Feed;
@@ -15,6 +17,7 @@ use tally_dashboards::identity::{Authority, KeySource, Minter, Role, Settings};
 use tally_dashboards::serve::{PageTokens, ServeConfig, ServiceMetrics, Serving};
 use tally_pipeline::FeedSubscriber;
 use tally_pipeline::config::Sections;
+use tally_pipeline::ops;
 use tally_sinks::Store;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +77,7 @@ struct Defaults {
 
 /// Serves on loopback; tokens are signed by the key in the folder.
 pub(super) async fn serve(
-    port: u16,
+    (port, ops_listen): (u16, Option<SocketAddr>),
     (folder, sections): (&Path, &Sections),
     store: &Store,
 ) -> anyhow::Result<DemoService> {
@@ -96,13 +99,20 @@ pub(super) async fn serve(
         bounds: (limits, rates.clone()),
     };
     let feed = feed::open(&feed.with_keys(folder.join(FEED_KEYS)), place, stop.clone())?;
+    let metrics = ServiceMetrics::new();
+    if let Some(listen) = ops_listen {
+        let (metrics, feed, authority) = (metrics.clone(), feed.clone(), authority.clone());
+        let ops = ops::serve(listen, Arc::new(Page { metrics, feed, authority }), stop.clone());
+        let ops = ops.await.with_context(|| format!("cannot listen on {listen}"))?;
+        tracing::info!(address = %ops, "metrics of the service are served");
+    }
     let config = ApiConfig { authority, client: store.client().clone(), seals: None, limits, rates };
     let serving = ServeConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         page_tokens: Some(PageTokens { minter: minter.clone(), subject: "demo-page".to_owned() }),
         drain_s_max: DRAIN_S_MAX,
         more: feed.as_ref().map(Feed::routes).unwrap_or_default(),
-        ..service.serving(Api::new(config), ServiceMetrics::new())
+        ..service.serving(Api::new(config), metrics)
     };
     let Serving { address, ended } = tally_dashboards::serve::serve(serving, stop.clone()).await?;
     Ok(DemoService { address, minter, ended, feed, stop })

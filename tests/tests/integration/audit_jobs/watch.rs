@@ -81,12 +81,12 @@ fn a_killed_watcher_goes_on() {
         let address = line.split_once("address=")?.1.split_whitespace().next()?;
         let mut page = ureq::get(format!("http://{address}/metrics")).call().ok()?;
         let page = page.body_mut().read_to_string().ok()?;
-        (page.matches("tally_audit_verdict{job=").count() == JOBS).then_some(page)
+        (page.matches("tally_audit_verdict{audit=").count() == JOBS).then_some(page)
     });
     // one whole task an hour; nothing else happened; 2026-03-02T03:00Z, if the round has come to its end
-    assert!(metrics.contains("tally_audit_verdict{job=\"completeness\"} 0\n"), "{metrics}");
-    assert!(metrics.contains("tally_audit_verdict{job=\"offsets\"} 0\n"), "{metrics}");
-    assert!(metrics.contains("tally_audit_verdict{job=\"sla\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("tally_audit_verdict{audit=\"completeness\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("tally_audit_verdict{audit=\"offsets\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("tally_audit_verdict{audit=\"sla\"} 2\n"), "{metrics}");
     watching.sigterm();
     watching.expect_success(RUN);
     each_once(&ledger);

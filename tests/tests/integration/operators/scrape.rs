@@ -1,0 +1,132 @@
+//! A real Prometheus reads a demo: the route, the service, and the audit beside it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use tally_tests::prometheus::yaml_files;
+use tally_tests::stage::get;
+use tally_tests::{Prometheus, Tally, TempFolder, eventually, free_port, skip_without};
+
+use super::names::{METRICS_OF_TROUBLE, base, in_code};
+
+/// Until a demo has started, audited and been read, on a machine that builds at the same time.
+const SOON: Duration = Duration::from_secs(150);
+/// Targets: name of their file, and which command shows them.
+const TARGETS: [&str; 3] = ["ingest", "serve", "audit"];
+
+/// A demo with its audit, and where they show their metrics.
+struct Platform {
+    demo: Tally,
+    audit: Tally,
+    addresses: [String; 3],
+    _folder: TempFolder,
+}
+
+impl Platform {
+    fn start() -> Platform {
+        let folder = TempFolder::new("scraped");
+        let data = folder.path().to_str().expect("paths in tests are text").to_owned();
+        let addresses = TARGETS.map(|_| format!("127.0.0.1:{}", free_port()));
+        let [route, service, audit] = &addresses;
+        let at = ["demo", "--data", &data, "--listen", route, "--ops-listen", service, "--rate", "100"];
+        let mut demo = Tally::spawn(&at, &[]);
+        eventually(SOON, "a demo that shows its page", || {
+            assert!(demo.is_running(), "tally demo ended\n{}", demo.log_tail());
+            demo.stdout().contains("page: ").then_some(())
+        });
+        // the platform's past is ten weeks: windows of one
+        let every = ["--window-minutes", "10080", "--look-back-hours", "336", "--round-seconds", "5"];
+        let watch = ["audit", "watch", "--data", &data, "--listen", audit];
+        let audit = Tally::spawn(&[&watch[..], &every].concat(), &[]);
+        Platform { demo, audit, addresses, _folder: folder }
+    }
+}
+
+/// Names of the rules of a kind, in all files.
+fn named(kind: &str) -> BTreeSet<String> {
+    let files = yaml_files(&Prometheus::home().join("rules"));
+    let rules =
+        files.iter().flat_map(|(_, content)| content["groups"][0]["rules"].as_array().expect("rules"));
+    rules.filter_map(|rule| rule[kind].as_str()).map(str::to_owned).collect()
+}
+
+/// Every rule as Prometheus has it is in good health.
+fn expect_healthy(prometheus: &Prometheus, expected: usize) {
+    let answer = prometheus.api("rules", &[]);
+    let groups = answer["groups"].as_array().expect("groups");
+    let rules: Vec<&Value> =
+        groups.iter().flat_map(|group| group["rules"].as_array().expect("rules")).collect();
+    assert_eq!(rules.len(), expected, "all rules are loaded");
+    for rule in rules {
+        assert_eq!(rule["health"], "ok", "{rule}");
+    }
+}
+
+/// Scenario: a demo runs with its audit, and a Prometheus as this repository configures it reads all three; then the demo is killed.
+/// Guarantees: every target is up, every rule is evaluated without an error, every recorded figure has a value, every metric is one
+/// that the code names, and the other way round but for those of trouble; nobody is alarmed, until the demo is gone.
+#[test]
+fn a_real_prometheus_reads_the_demo() {
+    if skip_without(Prometheus::installed()) {
+        return;
+    }
+    let mut platform = Platform::start();
+    let targets: Vec<(&str, &str)> =
+        TARGETS.into_iter().zip(platform.addresses.iter().map(String::as_str)).collect();
+    let prometheus = Prometheus::start(&targets);
+    let up = |value: &str| {
+        let series = prometheus.query(&format!("up{{job=~\"tally-.*\"}} == {value}"));
+        series
+            .iter()
+            .filter_map(|one| one["metric"]["job"].as_str().map(str::to_owned))
+            .collect::<BTreeSet<_>>()
+    };
+    let all: BTreeSet<String> = TARGETS.iter().map(|name| format!("tally-{name}")).collect();
+    eventually(SOON, "every target", || (up("1") == all).then_some(()));
+
+    let (records, alerts) = (named("record"), named("alert"));
+    let mut missing = records.clone();
+    eventually(SOON, "a value of every recorded figure", || {
+        assert!(platform.audit.is_running(), "tally audit watch ended\n{}", platform.audit.log_tail());
+        missing.retain(|name| {
+            let series = prometheus.query(name);
+            !series.iter().any(|one| one["value"][1].as_str().is_some_and(|value| value != "NaN"))
+        });
+        if !missing.is_empty() {
+            std::thread::sleep(Duration::from_millis(500)); // Prometheus evaluates once a second
+        }
+        missing.is_empty().then_some(())
+    });
+    expect_healthy(&prometheus, records.len() + alerts.len());
+
+    let code = in_code();
+    let mut shown = BTreeSet::new();
+    for address in &platform.addresses {
+        let text = get(&format!("http://{address}/metrics")).1;
+        shown.extend(
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(base)),
+        );
+    }
+    let shown: BTreeSet<String> = shown.into_iter().filter(|name| name.starts_with("tally_")).collect();
+    let unknown: Vec<&String> = shown.difference(&code).collect();
+    assert!(unknown.is_empty(), "the code does not seem to name {unknown:?}");
+    let unseen: Vec<&str> = code.difference(&shown).map(String::as_str).collect();
+    assert_eq!(unseen, METRICS_OF_TROUBLE, "shown only when something is wrong");
+
+    let alarmed = |state: &str| {
+        let series = prometheus.query(&format!("ALERTS{{alertstate=\"{state}\"}}"));
+        let name = |one: &Value| one["metric"]["alertname"].as_str().map(str::to_owned);
+        series.iter().filter_map(name).collect::<BTreeSet<_>>()
+    };
+    // on purpose: a demo has events without a policy tag, which the audit finds, and what publishes them is told
+    let expected = ["TallyAuditFailed", "TallyPolicyTagMissing"].map(str::to_owned);
+    let unexpected: Vec<String> =
+        alarmed("firing").into_iter().filter(|name| !expected.contains(name)).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+    platform.demo.sigkill();
+    eventually(SOON, "a target that is down", || {
+        alarmed("pending").contains("TallyTargetDown").then_some(())
+    });
+    assert!(up("0").contains("tally-ingest"));
+}
