@@ -6,6 +6,8 @@ pub mod api;
 mod bad_tokens;
 pub mod feed;
 pub mod identity;
+mod pages;
+pub mod panel;
 pub mod problem;
 mod rates;
 mod request;

@@ -16,23 +16,23 @@ const LAST_US: i64 = 10_413_791_999_999_999;
 /// A moment, microseconds since 1970 UTC; written as RFC 3339 with microseconds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(transparent)]
-pub(super) struct Moment(pub(super) i64);
+pub(crate) struct Moment(pub(crate) i64);
 
 impl Moment {
     /// Now, by this machine's clock.
-    pub(super) fn now() -> Moment {
+    pub(crate) fn now() -> Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// As text; moments beyond the store's reach are its ends.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let at = DateTime::<Utc>::from_timestamp_micros(self.0.clamp(FIRST_US, LAST_US)).unwrap_or_default();
         at.to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
     /// Reads RFC 3339.
-    pub(super) fn parse(name: &str, text: &str) -> Result<Moment, Problem> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Moment, Problem> {
         let wrong =
             || Problem::because(Code::InvalidParameter, format_args!("{name} is not a time as in RFC 3339"));
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| wrong())?;
