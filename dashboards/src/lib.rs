@@ -5,6 +5,7 @@
 pub mod api;
 mod bad_tokens;
 pub mod feed;
+pub mod grafana;
 pub mod identity;
 mod pages;
 pub mod panel;

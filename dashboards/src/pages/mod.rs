@@ -20,6 +20,7 @@ mod shell;
 mod view;
 
 pub use session::PageTokens;
+pub(crate) use number::DIGITS;
 pub(crate) use shell::Rendered;
 
 use crate::api::Api;

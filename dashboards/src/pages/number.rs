@@ -4,7 +4,7 @@ use super::view::{Lang, View};
 use crate::panel::Unit;
 
 /// Minor units of currencies that have not a hundred of them (ISO 4217): the digits behind the point.
-const DIGITS: [(&str, usize); 21] = [
+pub(crate) const DIGITS: [(&str, usize); 21] = [
     ("BHD", 3),
     ("BIF", 0),
     ("CLP", 0),
