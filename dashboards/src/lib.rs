@@ -6,12 +6,14 @@ pub mod api;
 mod bad_tokens;
 pub mod feed;
 pub mod identity;
+mod letters;
 pub mod problem;
 mod rates;
 mod request;
 pub mod rights;
 pub mod serve;
 
+pub use letters::{Judged, Letters, LettersError, Record};
 pub use rates::Rates;
 
 /// An error and what caused it, in one line for a log.

@@ -1,4 +1,4 @@
-//! The API under `/api/v1`: read-only over the store, but for revocations.
+//! The API under `/api/v1`: read-only over the store, but for revocations and replays of dead letters.
 //!
 //! ```text
 //! request ─▶ guard (token ▶ principal ▶ rights ▶ rate) ─▶ handler ─▶ named SQL, ownership in it ─▶ masks ─▶ JSON or CSV
@@ -11,6 +11,7 @@ mod cases;
 mod cursor;
 mod dead;
 mod dictionary;
+mod evidence;
 mod figures;
 mod guard;
 mod ledger;
@@ -19,8 +20,10 @@ mod moment;
 mod openapi;
 mod proofs;
 mod query;
+mod replays;
 mod revocations;
 mod store;
+mod task_evidence;
 mod tasks;
 mod timeline;
 mod wallets;
@@ -39,6 +42,7 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(guard::me))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::one))
+        .routes(routes!(task_evidence::task))
         .routes(routes!(wallets::list))
         .routes(routes!(wallets::one))
         .routes(routes!(licenses::list))
@@ -58,8 +62,15 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(dead::list))
         .routes(routes!(dead::one))
         .routes(routes!(dead::raw))
+        .routes(routes!(replays::decoded))
+        .routes(routes!(replays::list))
+        .routes(routes!(replays::replay))
         .routes(routes!(audit::results))
         .routes(routes!(audit::result))
+        .routes(routes!(evidence::offenders))
+        .routes(routes!(evidence::verdicts))
+        .routes(routes!(evidence::tiling))
+        .routes(routes!(evidence::verifications))
         .routes(routes!(proofs::seals))
         .routes(routes!(proofs::proof))
         .routes(routes!(dictionary::schemas))

@@ -16,17 +16,17 @@ const LAST_US: i64 = 10_413_791_999_999_999;
 /// A moment, microseconds since 1970 UTC; written as RFC 3339 with microseconds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(transparent)]
-pub(super) struct Moment(pub(super) i64);
+pub(crate) struct Moment(pub(crate) i64);
 
 impl Moment {
     /// Now, by this machine's clock.
-    pub(super) fn now() -> Moment {
+    pub(crate) fn now() -> Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// As text; moments beyond the store's reach are its ends.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let at = DateTime::<Utc>::from_timestamp_micros(self.0.clamp(FIRST_US, LAST_US)).unwrap_or_default();
         at.to_rfc3339_opts(SecondsFormat::Micros, true)
     }
@@ -61,14 +61,14 @@ impl ToSchema for Moment {
 
 /// A stretch of time, [from, to).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Range {
-    pub(super) from: Moment,
-    pub(super) to: Moment,
+pub(crate) struct Range {
+    pub(crate) from: Moment,
+    pub(crate) to: Moment,
 }
 
 impl Range {
     /// What the parameters say; without them, all of time.
-    pub(super) fn read(from: Option<&str>, to: Option<&str>) -> Result<Range, Problem> {
+    pub(crate) fn read(from: Option<&str>, to: Option<&str>) -> Result<Range, Problem> {
         let from = from.map(|text| Moment::parse("from", text)).transpose()?.unwrap_or(Moment(FIRST_US));
         let to = to.map(|text| Moment::parse("to", text)).transpose()?.unwrap_or(Moment(LAST_US));
         if from < to {

@@ -2,12 +2,14 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use super::subscribers::Subscribers;
+use crate::cli::dead::letters::Hands;
 use crate::cli::feed::{self, FeedArgs, FeedPlace};
 use crate::cli::serve::Service;
 use crate::cli::token::{demo_minter, demo_names};
 use clap::Parser;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tally_dashboards::api::{Api, ApiConfig};
 use tally_dashboards::feed::Feed;
@@ -96,7 +98,10 @@ pub(super) async fn serve(
         bounds: (limits, rates.clone()),
     };
     let feed = feed::open(&feed.with_keys(folder.join(FEED_KEYS)), place, stop.clone())?;
-    let config = ApiConfig { authority, client: store.client().clone(), seals: None, limits, rates };
+    let letters = Arc::new(Hands::new((&sections.kafka, &sections.registry), sections.bounds.event, true)?);
+    let client = store.client().clone();
+    let seals = Some(super::auditor::seals(folder)?);
+    let config = ApiConfig { authority, client, seals, letters, limits, rates };
     let serving = ServeConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         page_tokens: Some(PageTokens { minter: minter.clone(), subject: "demo-page".to_owned() }),
