@@ -1,17 +1,17 @@
 # demo and test install what they need and say what. ARGS passes flags on, as in: make demo SECONDS=20 ARGS='--data .tally'
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: demo test faults fuzz soak bench lint engine build help
+.PHONY: demo test faults fuzz soak bench lint engine assets build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
 	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: ## all tests, on real Kafka and the real ClickHouse engine; T=name for some
+test: assets ## all tests, on real Kafka and the real ClickHouse engine; T=name for some
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
-faults: ## 100,000 simulated lives of the lanes, then seeded faults on real servers: SEEDS=N FROM=N; SEED=N replays one, LIFE=N a simulated one
+faults: assets ## 100,000 simulated lives of the lanes, then seeded faults on real servers: SEEDS=N FROM=N; SEED=N replays one, LIFE=N a simulated one
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 ifdef LIFE
@@ -27,22 +27,22 @@ ifndef SEED
 endif
 endif
 
-bench: ## figures of the README, in release: reading, and draining beside others, through real Kafka; TALLY_BENCH_EVENTS=N TALLY_BENCH_ROUNDS=N
+bench: assets ## figures of the README, in release: reading, and draining beside others, through real Kafka; TALLY_BENCH_EVENTS=N TALLY_BENCH_ROUNDS=N
 	@sh tests/setup/install.sh
 	@sh tests/setup/bench.sh
 	$(CARGO) bench -p tally-schemas -p tally-sinks
 	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture bench_
 
-fuzz: ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
+fuzz: assets ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
 	@sh sinks/engine/system.sh
 	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
 	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)
 
-soak: engine ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
+soak: engine assets ## an hour at 20,000 events/s with faults, then three times what can be taken: SECONDS=N, TALLY_SOAK_RATE=N
 	@sh tests/setup/install.sh
 	TALLY_SOAK_SECONDS=$(or $(SECONDS),3600) $(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture soak
 
-lint: ## formatting, clippy with warnings as errors, and licences and sources of all crates
+lint: assets ## formatting, clippy with warnings as errors, and licences and sources of all crates
 	@sh sinks/engine/system.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -52,7 +52,11 @@ engine: ## fetches the embedded ClickHouse engine through npm, once
 	@sh sinks/engine/system.sh
 	@sh sinks/engine/install.sh
 
-build: engine
+assets: ## fetches what the pages load that is not ours (uPlot) through npm, once
+	@sh sinks/engine/system.sh
+	@sh dashboards/npm/install.sh
+
+build: engine assets
 	$(CARGO) build -p tally-pipeline
 
 help: ## this list

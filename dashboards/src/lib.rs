@@ -7,6 +7,8 @@ mod bad_tokens;
 pub mod feed;
 pub mod identity;
 mod letters;
+mod pages;
+pub mod panel;
 pub mod problem;
 mod rates;
 mod request;

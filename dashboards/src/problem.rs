@@ -231,6 +231,11 @@ impl Problem {
         Problem { retry_after_s: Some(seconds), ..self }
     }
 
+    /// What is wrong with this request, where there is more to say.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -266,7 +271,7 @@ impl Problem {
         response
     }
 
-    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+    pub(crate) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         let challenge = match self.code {
             Code::TokenMissing => Some("Bearer"),

@@ -14,6 +14,13 @@ pub struct Question {
     sql: &'static str,
 }
 
+impl Question {
+    /// Its SQL, parts included.
+    pub fn text(self) -> String {
+        whole(self.sql)
+    }
+}
+
 macro_rules! questions {
     ($($(#[doc = $doc:literal])* $name:ident = $file:literal,)*) => {
         $(
@@ -82,6 +89,8 @@ questions! {
     MODERATION = "figure_moderation",
     /// What is left of licences' quotas.
     QUOTAS = "figure_quotas",
+    /// Of each role the one with the most to see.
+    SOMEBODY = "somebody",
 }
 
 /// What one question may cost the store.
@@ -112,40 +121,70 @@ pub fn limited(client: &Client, limits: ReadLimits) -> Client {
 
 /// The question, ready for its parameters.
 pub fn ask(client: &Client, question: Question) -> Query {
-    client.query(question.sql)
+    client.query(&question.text())
+}
+
+macro_rules! parts {
+    ($($name:literal = $file:literal,)*) => {
+        /// Rules of METRICS that more than one question rests on, each stated once.
+        const PARTS: &[(&str, &str)] = &[$(($name, include_str!(concat!("../sql/", $file, ".sql")))),*];
+    };
+}
+
+parts! {
+    "attempts" = "parts/attempts",
+    "money" = "parts/money",
+    "task_ends" = "parts/task_ends",
+    "task_waits" = "parts/task_waits",
+    "supplements" = "parts/supplements",
+    "accelerations" = "parts/accelerations",
+    "figure_acceleration" = "api/figure_acceleration",
+    "figure_endpoints" = "api/figure_endpoints",
+    "figure_moderation" = "api/figure_moderation",
+    "figure_queues" = "api/figure_queues",
+    "figure_quotas" = "api/figure_quotas",
+    "figure_revenue" = "api/figure_revenue",
+    "figure_supplements" = "api/figure_supplements",
+    "figure_task_success" = "api/figure_task_success",
+}
+
+/// The text with each `{{name}}` replaced by the part of that name, in parentheses; parts may name parts. A name that is none
+/// stays, and the store refuses it; tests hold that there is none.
+pub fn whole(sql: &str) -> String {
+    let Some((before, rest)) = sql.split_once("{{") else { return sql.to_owned() };
+    let Some((name, after)) = rest.split_once("}}") else { return sql.to_owned() };
+    let part = PARTS.iter().find(|(known, _)| *known == name);
+    let text = part.map_or_else(
+        || format!("{{{{{name}"),
+        |(_, text)| format!("(\n{}\n)", whole(&without_comments(text))),
+    );
+    format!("{before}{text}{}", whole(after))
+}
+
+fn without_comments(sql: &str) -> String {
+    sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ALL;
+    use super::{ALL, PARTS, whole, without_comments};
 
     /// Scenario: a question is added, or changed.
     /// Guarantees: it reads through deduplicating views only, writes nothing, and every parameter says its type.
     #[test]
     fn questions_read_final_views_through_typed_parameters() {
         for question in ALL {
-            let code: String =
-                question.sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+            let code = without_comments(&question.text());
             let reads = code
                 .match_indices("FROM ")
-                .map(|(at, _)| code[at + 5..].split_whitespace().next().unwrap_or(""))
+                .map(|(at, _)| {
+                    code[at + 5..].split_whitespace().next().unwrap_or("").trim_start_matches("(SELECT")
+                })
                 .map(|name| name.trim_end_matches(')'));
             for table in reads {
                 let derived = [
-                    "(",
-                    "picked",
-                    "events",
-                    "ends",
-                    "tasks",
-                    "attempts",
-                    "cases",
-                    "licences",
-                    "receipts",
-                    "spread",
-                    "absent",
-                    "twice",
-                    "pieces",
-                    "partitions",
+                    "", "(", "picked", "events", "tasks", "cases", "licences", "receipts", "spread", "absent", "twice",
+                    "pieces", "partitions",
                 ];
                 assert!(table.ends_with("_final") || derived.contains(&table), "{}: {table}", question.name);
             }
@@ -161,5 +200,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Scenario: texts over parts, over parts of parts, over none, and over what is none.
+    /// Guarantees: each part is put in, in parentheses and without its comments; what is none is left for the store to refuse.
+    #[test]
+    fn parts_are_put_in() {
+        assert_eq!(whole("SELECT {from_us:Int64}"), "SELECT {from_us:Int64}");
+        assert_eq!(whole("SELECT 1 FROM {{nothing}} x"), "SELECT 1 FROM {{nothing x");
+        for (name, _) in PARTS {
+            let text = whole(&format!("SELECT * FROM {{{{{name}}}}} WHERE 1"));
+            assert!(text.starts_with("SELECT * FROM (\n") && text.ends_with("\n) WHERE 1"), "{text}");
+            assert!(!text.contains("{{") && !text.contains("--"), "{text}");
+        }
+        let nested = whole("{{figure_endpoints}}");
+        assert!(
+            nested.contains("FROM credit_events_final")
+                && nested.matches('(').count() == nested.matches(')').count()
+        );
     }
 }

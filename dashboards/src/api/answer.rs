@@ -53,6 +53,24 @@ pub(super) fn is_csv(headers: &HeaderMap) -> Result<bool, Problem> {
     Ok(form(headers, true)? == Form::Csv)
 }
 
+/// One thing as JSON, whatever the request accepts: its address has said that it is.
+pub(super) fn thing<T: Serialize>(headers: &HeaderMap, thing: &T) -> Result<Response, Problem> {
+    tagged(headers, "application/json", json(thing)?)
+}
+
+/// Lines of CSV under a name, to be saved.
+pub(super) fn sheet(headers: &HeaderMap, name: &str, lines: &[Vec<String>]) -> Result<Response, Problem> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let written = lines.iter().try_for_each(|line| writer.write_record(line));
+    written.map_err(|_| Problem::new(Code::Internal))?;
+    let body = writer.into_inner().map_err(|_| Problem::new(Code::Internal))?;
+    let mut response = tagged(headers, "text/csv; charset=utf-8; header=present", body)?;
+    if let Ok(saved) = HeaderValue::from_str(&format!("attachment; filename=\"{name}.csv\"")) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, saved);
+    }
+    Ok(response)
+}
+
 /// One thing, as JSON.
 pub(super) fn one<T: Serialize>(headers: &HeaderMap, thing: &T) -> Result<Response, Problem> {
     form(headers, false)?;

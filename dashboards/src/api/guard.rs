@@ -34,20 +34,25 @@ pub struct Caller {
 impl Caller {
     /// The value of `scope` in the named SQL.
     pub(super) fn scope(&self) -> &'static str {
-        match self.access {
-            Access::All => "all",
-            Access::Own => "own",
-            Access::OwnTemplates => "templates",
-            Access::OwnGrantees => "grantees",
-            Access::InWork => "work",
-            // of no list of the API
-            Access::None | Access::ByEvent | Access::Open => "none",
-        }
+        scope(self.access)
     }
 
     /// How the caller stands to an event.
     pub(super) fn relation(&self, ids: Ids<'_>, case_in_work: bool) -> Relation {
         Relation::of(&self.principal.subject, ids, case_in_work)
+    }
+}
+
+/// The value of `scope` in the named SQL.
+pub(crate) const fn scope(access: Access) -> &'static str {
+    match access {
+        Access::All => "all",
+        Access::Own => "own",
+        Access::OwnTemplates => "templates",
+        Access::OwnGrantees => "grantees",
+        Access::InWork => "work",
+        // of no list of the API
+        Access::None | Access::ByEvent | Access::ByPanel | Access::Open => "none",
     }
 }
 
@@ -86,7 +91,7 @@ fn route_of(method: &Method, path: &str) -> Option<Route> {
 }
 
 /// The token of the header, or of the cookie. With a cookie only reading is allowed: a form of another site cannot write.
-fn token(method: &Method, headers: &HeaderMap) -> Result<String, Problem> {
+pub(crate) fn token(method: &Method, headers: &HeaderMap) -> Result<String, Problem> {
     let mut lines = headers.get_all(header::AUTHORIZATION).iter();
     if let Some(line) = lines.next() {
         let text = line.to_str().ok().filter(|_| lines.next().is_none());

@@ -18,6 +18,7 @@ mod ledger;
 mod licenses;
 mod moment;
 mod openapi;
+mod panels;
 mod proofs;
 mod query;
 mod replays;
@@ -29,6 +30,8 @@ mod timeline;
 mod wallets;
 
 pub use guard::{Caller, SESSION_COOKIE, session_cookie};
+pub(crate) use guard::{scope, token};
+pub(crate) use moment::Moment;
 pub use openapi::document;
 pub use store::{Api, ApiConfig, Limits, SealSource};
 
@@ -57,6 +60,8 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(figures::endpoints))
         .routes(routes!(figures::moderation))
         .routes(routes!(figures::quotas))
+        .routes(routes!(panels::list))
+        .routes(routes!(panels::one))
         .routes(routes!(ledger::live))
         .routes(routes!(ledger::deliveries))
         .routes(routes!(dead::list))

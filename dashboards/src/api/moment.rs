@@ -32,7 +32,7 @@ impl Moment {
     }
 
     /// Reads RFC 3339.
-    pub(super) fn parse(name: &str, text: &str) -> Result<Moment, Problem> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Moment, Problem> {
         let wrong =
             || Problem::because(Code::InvalidParameter, format_args!("{name} is not a time as in RFC 3339"));
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| wrong())?;

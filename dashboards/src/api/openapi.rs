@@ -71,8 +71,10 @@ fn id(method: &str, path: &str) -> String {
 fn complete(path: &str, operation: &mut Operation) {
     let writes = operation.request_body.is_some();
     let responses = &mut operation.responses.responses;
-    let has_csv = !path.contains('{')
-        && (path.starts_with("/api/v1/figures/") || !["/me", "/live"].iter().any(|end| path.ends_with(end)));
+    let has_csv = path.starts_with("/api/v1/panels/")
+        || !path.contains('{')
+            && (path.starts_with("/api/v1/figures/")
+                || !["/me", "/live"].iter().any(|end| path.ends_with(end)));
     if let Some(RefOr::T(found)) = responses.get_mut("200") {
         if has_csv {
             let text = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);

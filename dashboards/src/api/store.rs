@@ -140,29 +140,42 @@ impl Api {
         &self.inner.config.client
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.inner.client
     }
 
     /// Counts a request of a subject.
-    pub(super) fn admit(&self, subject: &String) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, subject: &String) -> Result<(), Problem> {
         let early = |wait_s| Problem::new(Code::RateLimited).retry_after(wait_s);
         self.inner.config.rates.admit(subject).map_err(early)
     }
 
     /// A named question under the limits, ready for its parameters.
-    pub(super) fn ask(&self, question: Question) -> Query {
+    pub(crate) fn ask(&self, question: Question) -> Query {
         ask(self.client(), question)
     }
 
     /// Runs a question: one of so many at once.
-    pub(super) async fn rows<T: RowOwned + RowRead>(
+    pub(crate) async fn rows<T: RowOwned + RowRead>(
         &self,
         question: Question,
         query: Query,
     ) -> Result<Vec<T>, Problem> {
         let _place = self.place().await?;
         query.fetch_all::<T>().await.map_err(|error| refused(question.name, &error))
+    }
+
+    /// SQL of a panel under the limits, ready for its parameters.
+    pub(crate) fn text(&self, sql: &str) -> Query {
+        self.client().query(sql)
+    }
+
+    /// Runs a panel's question: one of so many at once. The answer is JSON, rows as lists.
+    pub(crate) async fn bytes(&self, panel: &str, query: Query) -> Result<Vec<u8>, Problem> {
+        let _place = self.place().await?;
+        let failed = |error| refused(panel, &error);
+        let mut cursor = query.fetch_bytes("JSONCompact").map_err(failed)?;
+        Ok(cursor.collect().await.map_err(failed)?.to_vec())
     }
 
     /// Waits for a place among the questions.
@@ -175,7 +188,7 @@ impl Api {
     }
 
     /// How far the data has come.
-    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
+    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
         let mut last = self.inner.snapshot.lock().await;
         if let Some((at, snapshot)) = last.as_ref()
             && at.elapsed() < Duration::from_millis(SNAPSHOT_MS_MAX)
@@ -214,7 +227,7 @@ pub(super) fn unavailable(error: &QueryError) -> Problem {
 const TOO_EXPENSIVE: [&str; 6] =
     ["Code: 159", "Code: 160", "Code: 158", "Code: 396", "Code: 241", "Code: 307"];
 
-fn refused(question: &'static str, error: &clickhouse::error::Error) -> Problem {
+fn refused(question: &str, error: &clickhouse::error::Error) -> Problem {
     tracing::warn!(question, error = %crate::chain(error), "the store did not answer");
     match error {
         clickhouse::error::Error::BadResponse(text)

@@ -3,8 +3,10 @@
 use super::class::EventClass;
 use super::event::{Relation, Sight, may_act, sight};
 use super::mask::kept_fields;
+use super::page::{Page, panel_scope};
 use super::route::{Access, Route, access};
 use crate::identity::Role;
+use crate::panel::panels;
 use std::fmt::Write;
 
 const HEAD: &str = "# Rights
@@ -41,6 +43,25 @@ pub fn document() -> String {
         let _ = write!(text, "| `{} {}` |", route.method(), route.path());
         for role in Role::ALL {
             let _ = write!(text, " {} |", access(role, *route).title());
+        }
+        text.push('\n');
+    }
+    text.push_str("\n## Pages\n\n| page |");
+    row_of_roles(&mut text);
+    for page in Page::ALL {
+        let _ = write!(text, "| `{}` |", page.path());
+        for role in Role::ALL {
+            let _ = write!(text, " {} |", if page.is_of(role) { "yes" } else { Access::None.title() });
+        }
+        text.push('\n');
+    }
+    text.push_str("\n## Panels, by the page that they stand on\n\n| panel |");
+    row_of_roles(&mut text);
+    for panel in panels() {
+        let _ = write!(text, "| {} / `{}` |", panel.page, panel.id);
+        for role in Role::ALL {
+            let access = if panel.roles.contains(&role) { panel_scope(role) } else { Access::None };
+            let _ = write!(text, " {} |", access.title());
         }
         text.push('\n');
     }

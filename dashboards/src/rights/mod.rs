@@ -6,6 +6,7 @@ mod class;
 mod document;
 mod event;
 mod mask;
+mod page;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ pub use class::EventClass;
 pub use document::document;
 pub use event::{Ids, Relation, Sight, may_act, sight};
 pub use mask::kept_fields;
+pub use page::{Page, panel_scope};
 pub use route::{Access, Route, access};

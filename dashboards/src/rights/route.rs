@@ -19,6 +19,8 @@ pub enum Access {
     All,
     /// Each event as the table of events says.
     ByEvent,
+    /// Each panel as the table of panels says.
+    ByPanel,
     /// Anybody, without a token.
     Open,
 }
@@ -34,6 +36,7 @@ impl Access {
             Access::InWork => "of cases in work",
             Access::All => "all",
             Access::ByEvent => "by event",
+            Access::ByPanel => "by panel",
             Access::Open => "anybody",
         }
     }
@@ -101,6 +104,10 @@ routes! {
     Moderation = "GET" "/api/v1/figures/moderation",
     /// What is left of licences' quotas, by creator.
     Quotas = "GET" "/api/v1/figures/quotas",
+    /// The panels of the pages that the role may ask.
+    Panels = "GET" "/api/v1/panels",
+    /// One panel's answer.
+    Panel = "GET" "/api/v1/panels/{panel_id}",
     /// Counts of the ledger now.
     Live = "GET" "/api/v1/live",
     /// Dead letters.
@@ -164,6 +171,7 @@ pub const fn access(role: Role, route: Route) -> Access {
         // dictionaries, and what one's own token says
         R::Me | R::Schemas | R::Schema | R::PolicyTags => Access::All,
         R::FeedKeys => Access::Open,
+        R::Panels | R::Panel => Access::ByPanel,
         R::FeedWs | R::FeedSse | R::FeedEvents | R::FeedAcks => match role {
             Role::Creator | Role::Buyer | Role::Moderator | Role::Admin => Access::ByEvent,
             Role::Service => Access::None,

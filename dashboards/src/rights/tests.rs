@@ -148,6 +148,7 @@ fn every_route_is_for_those_it_is_for() {
         let part = tail.split('/').next().unwrap_or_default();
         match (role, part, tail) {
             (_, "me" | "schemas" | "policy-tags", _) => A::All,
+            (_, "panels", _) => A::ByPanel,
             (Admin, ..) => A::All,
             (Moderator, "tasks", tail) if tail.ends_with("/evidence") => A::All,
             (_, "tasks", tail) if tail.ends_with("/evidence") => A::None,

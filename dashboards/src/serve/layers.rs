@@ -4,6 +4,7 @@ use super::ServeError;
 use super::metrics::ServiceMetrics;
 use crate::api::Limits;
 use crate::feed::RATE_LIMITED_CLOSE;
+use crate::pages::Rendered;
 use crate::problem::{Code, Problem};
 use crate::rates::Rates;
 use crate::request::RequestInfo;
@@ -116,7 +117,11 @@ async fn finish(State(outermost): State<Outermost>, mut request: Request, next: 
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let problem = problem.or_else(|| is_error.then(|| Problem::of_status(status)));
-    if let Some(problem) = problem.map(|problem| limited(problem, route, info, &outermost.rates)) {
+    let is_page = response.extensions().get::<Rendered>().is_some();
+    let told = problem.as_ref().map(Problem::code);
+    let problem = problem.map(|problem| limited(problem, route, info, &outermost.rates));
+    // a page has said it already, unless it is now something else
+    if let Some(problem) = problem.filter(|problem| !is_page || Some(problem.code()) != told) {
         let allow = response.headers().get(header::ALLOW).cloned();
         let cors = cross_origin(&response);
         response = problem.render(&id);

@@ -2,12 +2,11 @@
 
 mod layers;
 mod metrics;
-mod page;
 mod sockets;
 mod tasks;
 
+pub use crate::pages::PageTokens;
 pub use metrics::ServiceMetrics;
-pub use page::PageTokens;
 
 use crate::api::{Api, router};
 use crate::problem::{Code, Problem};
@@ -77,8 +76,9 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> Result<Servi
     let address = listener.local_addr().map_err(failed)?;
     let limits = *config.api.limits();
     let rates = config.api.rates().clone();
+    let pages = crate::pages::router(config.api.clone(), config.page_tokens);
     let app = router(config.api)
-        .merge(page::router(config.page_tokens))
+        .merge(pages)
         .merge(tasks::router())
         .merge(config.more)
         .fallback(async || Problem::new(Code::NotFound))

@@ -1,17 +1,4 @@
 -- Tasks submitted in the window: to how many acceleration was offered, how many were accelerated; customers only.
-WITH tasks AS (
-    SELECT task_id, minIf(event_us, kind = 'SUBMITTED') AS opened_us, countIf(kind = 'SUBMITTED') AS submitted,
-        countIf(kind = 'ACCELERATION_OFFERED') AS offers, countIf(kind = 'ACCELERATED' OR queue = 'ACCELERATED') AS accelerations
-    FROM
-    (
-        SELECT task_id, kind, queue,
-            if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
-        FROM task_events_final
-        WHERE audience = 'CUSTOMER'
-    )
-    GROUP BY task_id
-    HAVING submitted > 0 AND opened_us >= {from_us:Int64} AND opened_us < {to_us:Int64}
-)
 SELECT
     'all' AS name,
     map(
@@ -19,4 +6,4 @@ SELECT
         'offered', toString(countIf(offers > 0)),
         'accelerated', toString(countIf(accelerations > 0))
     ) AS figures
-FROM tasks
+FROM {{accelerations}}

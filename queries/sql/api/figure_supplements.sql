@@ -1,17 +1,4 @@
 -- Supplements asked for in the window, and how they were answered by its end; customers only. One a task.
-WITH tasks AS (
-    SELECT task_id, minIf(event_us, kind = 'SUPPLEMENT_REQUESTED') AS asked_us, countIf(kind = 'SUPPLEMENT_REQUESTED') AS asked,
-        countIf(kind = 'SUPPLEMENT_CHARGED') AS charged, countIf(kind = 'SUPPLEMENT_DECLINED') AS declined
-    FROM
-    (
-        SELECT task_id, kind,
-            if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
-        FROM credit_events_final
-        WHERE audience = 'CUSTOMER' AND kind IN ('SUPPLEMENT_REQUESTED', 'SUPPLEMENT_CHARGED', 'SUPPLEMENT_DECLINED') AND event_us < {to_us:Int64}
-    )
-    GROUP BY task_id
-    HAVING asked > 0 AND asked_us >= {from_us:Int64}
-)
 SELECT
     'all' AS name,
     map(
@@ -20,4 +7,4 @@ SELECT
         'declined', toString(countIf(charged = 0 AND declined > 0)),
         'unanswered', toString(countIf(charged = 0 AND declined = 0))
     ) AS figures
-FROM tasks
+FROM {{supplements}}

@@ -1,16 +1,4 @@
 -- Tasks that ended in the window by the queue they ended in: SUCCEEDED of all terminal ones; customers only. A task counts once.
-WITH ends AS (
-    SELECT task_id, argMin(kind, (event_us, state_version)) AS state, argMin(queue, (event_us, state_version)) AS ended_in, min(event_us) AS ended_us
-    FROM
-    (
-        SELECT task_id, kind, queue, state_version,
-            if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
-        FROM task_events_final
-        WHERE audience = 'CUSTOMER' AND kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK')
-    )
-    GROUP BY task_id
-    HAVING ended_us >= {from_us:Int64} AND ended_us < {to_us:Int64}
-)
 SELECT
     toString(ended_in) AS name,
     map(
@@ -20,6 +8,6 @@ SELECT
         'cancelled', toString(countIf(state = 'CANCELLED')),
         'rolled_back', toString(countIf(state = 'ROLLED_BACK'))
     ) AS figures
-FROM ends
+FROM {{task_ends}}
 GROUP BY ended_in
 ORDER BY name

@@ -1,0 +1,243 @@
+//! A panel on a page: a figure with its question, its source, its table, and the links to its data. The table is the figure; a
+//! script makes the picture from it.
+
+use super::number::{shown, symbol};
+use super::view::View;
+use crate::api::Moment;
+use crate::panel::{Answer, Chart, Column, Panel, Sense, Threshold, Unit};
+use crate::problem::Problem;
+use maud::{Markup, html};
+use std::collections::BTreeMap;
+use url::form_urlencoded;
+
+/// Where a panel's data lies, for the same range, as a path.
+fn data_link(view: &View, panel: &Panel, form: &str) -> String {
+    let (from, to) = view.range_us();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("from", &Moment(from).text())
+        .append_pair("to", &Moment(to).text())
+        .append_pair("form", form);
+    format!("/api/v1/panels/{}?{}", panel.id, query.finish())
+}
+
+/// The figure of a panel, or why there is none.
+pub(crate) fn figure(view: &View, panel: &Panel, answer: &Result<Answer, Problem>) -> Markup {
+    let body = match answer {
+        Err(problem) => trouble(view, problem),
+        Ok(answer) if answer.rows.is_empty() => empty(view),
+        Ok(answer) => match panel.chart {
+            Chart::Time => time(view, answer),
+            _ => table(view, answer),
+        },
+    };
+    framed(view, panel, answer.as_ref().ok(), &body)
+}
+
+/// Nothing happened in this time.
+pub(crate) fn empty(view: &View) -> Markup {
+    html! { p class="empty" { (view.lang.say("Nothing in this time.", "该时段没有数据。")) } }
+}
+
+/// The store did not answer this one question.
+pub(crate) fn trouble(view: &View, problem: &Problem) -> Markup {
+    let lang = view.lang;
+    html! { p class="failed" role="alert" { (lang.say("This figure cannot be had just now:", "目前无法取得该图表：")) " " (problem.code().title()) "." } }
+}
+
+/// Title, question, source and links around a body.
+pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: &Markup) -> Markup {
+    let lang = view.lang;
+    let (id, title) = (&panel.id, lang.of(&panel.title));
+    let chart = match panel.chart {
+        Chart::Time => Some("time"),
+        _ => None,
+    };
+    html! {
+        figure class="panel" id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
+            data-step=[answer.filter(|_| chart.is_some()).map(|answer| answer.step_us)] data-from=[answer.filter(|_| chart.is_some()).map(|answer| answer.from_us)] data-to=[answer.filter(|_| chart.is_some()).map(|answer| answer.to_us)]
+            data-zone=[chart.map(|_| view.tz().name())] {
+            figcaption {
+                h3 id={ (id) "-title" } { (title) }
+                p class="question" { (lang.of(&panel.question)) }
+            }
+            (body)
+            div class="foot" {
+                @for threshold in &panel.thresholds { span class="rule" { (lang.of(&threshold.label)) } }
+                span class="source" { (panel.source) }
+                span class="data" {
+                    a href=(data_link(view, panel, "csv")) download={ (id) ".csv" } aria-label={ "CSV: " (title) } { "CSV" }
+                    a href=(data_link(view, panel, "json")) aria-label={ "JSON: " (title) } { "JSON" }
+                }
+            }
+        }
+    }
+}
+
+const fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Count => "count",
+        Unit::Records => "records",
+        Unit::Ratio => "ratio",
+        Unit::Factor => "factor",
+        Unit::CreditsMicros => "credits_micros",
+        Unit::CurrencyMinor => "currency_minor",
+        Unit::DurationUs => "duration_us",
+        Unit::TimeUs => "time_us",
+        Unit::Text | Unit::Verdict | Unit::Symbol => "text",
+    }
+}
+
+/// A row's currency, where it names one.
+fn currency<'a>(answer: &Answer, row: &'a [Option<String>]) -> Option<&'a str> {
+    row.get(answer.panel.column("currency")?)?.as_deref()
+}
+
+/// One value with its exact text beside it.
+fn cell(column: &Column, value: Option<&str>, money: Option<&str>, view: &View) -> Markup {
+    let text = shown(value, column.unit, money, view);
+    match value {
+        Some(value) if column.unit == Unit::Verdict => html! { td { (verdict(value)) } },
+        Some(value) if column.unit == Unit::TimeUs => {
+            let at = value.parse().map(Moment).map(Moment::text).unwrap_or_default();
+            html! { td { time datetime=(at) { (text) } } }
+        }
+        Some(value) if column.unit.is_number() => html! { td class="n" { data value=(value) { (text) } } },
+        _ => html! { td { (text) } },
+    }
+}
+
+/// A verdict: a word and a shape, so that nobody depends on its colour.
+pub(crate) fn verdict(name: &str) -> Markup {
+    let class = match name {
+        "PASS" => "pass",
+        "FAIL" | "ERROR" => "fail",
+        "WARN" => "warn",
+        _ => "open",
+    };
+    html! { span class={ "verdict " (class) } { (name.replace('_', " ")) } }
+}
+
+/// Rows and columns as they are.
+pub(crate) fn table(view: &View, answer: &Answer) -> Markup {
+    let columns = &answer.panel.columns;
+    let lang = view.lang;
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-labelledby={ (answer.panel.id) "-title" } {
+            table {
+                thead { tr { @for column in columns { th scope="col" class=[(column.unit.is_number() && column.unit != Unit::TimeUs).then_some("n")] { (lang.of(&column.label)) } } } }
+                tbody {
+                    @for row in &answer.rows {
+                        tr {
+                            @for (at, (column, value)) in columns.iter().zip(row).enumerate() {
+                                @if at == 0 && !column.unit.is_number() { th scope="row" { (shown(value.as_deref(), column.unit, None, view)) } }
+                                @else { (cell(column, value.as_deref(), currency(answer, row), view)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A line of a chart over time.
+struct Line {
+    name: String,
+    label: String,
+    money: Option<String>,
+    values: BTreeMap<i64, String>,
+}
+
+/// The lines of a panel, in the order in which they first come.
+fn lines(view: &View, answer: &Answer) -> Vec<Line> {
+    let panel = answer.panel;
+    let (x, series) = (panel.column(&panel.picture.x), panel.column(&panel.picture.series));
+    let mut lines: Vec<Line> = Vec::new();
+    for row in &answer.rows {
+        let text = |at: Option<usize>| at.and_then(|at| row.get(at)?.as_deref());
+        let Some(at) = text(x).and_then(|text| text.parse::<i64>().ok()) else { continue };
+        for y in &panel.picture.y {
+            let Some(value) = text(panel.column(y)) else { continue };
+            let own = text(series).unwrap_or_default();
+            let name = if panel.picture.y.len() == 1 { own.to_owned() } else { format!("{own} {y}") };
+            let place = lines.iter().position(|line| line.name == name).unwrap_or_else(|| {
+                let title = panel.column(y).map_or("", |at| view.lang.of(&panel.columns[at].label));
+                let own = symbol(own, view.lang);
+                let label = match (panel.picture.series.is_empty(), panel.picture.y.len()) {
+                    (true, _) => title.to_owned(),
+                    (false, 1) => own,
+                    (false, _) => format!("{own}, {title}"),
+                };
+                lines.push(Line {
+                    name,
+                    label,
+                    money: currency(answer, row).map(str::to_owned),
+                    values: BTreeMap::new(),
+                });
+                lines.len() - 1
+            });
+            lines[place].values.insert(at, value.to_owned());
+        }
+    }
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    lines
+}
+
+/// A table with a row a stretch of time and a column a line, from which a script draws.
+fn time(view: &View, answer: &Answer) -> Markup {
+    let lines = lines(view, answer);
+    let pictures: Vec<Vec<&Line>> = match answer.panel.picture.apart {
+        true => lines.iter().map(|line| vec![line]).collect(),
+        false => vec![lines.iter().collect()],
+    };
+    html! { @for lines in &pictures { (picture(view, answer, lines)) } }
+}
+
+fn picture(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
+    let (panel, lang) = (answer.panel, view.lang);
+    let unit =
+        panel.picture.y.first().and_then(|y| panel.column(y)).map_or(panel.unit, |at| panel.columns[at].unit);
+    // where the store has no row, a count is 0 and a share is unknown
+    let absent = panel.picture.zero.then_some("0");
+    let ends = |threshold: &Threshold| match threshold.sense {
+        Sense::Below | Sense::AtMost => "most",
+        Sense::AtLeast => "least",
+    };
+    html! {
+        div class="picture" data-money=[lines.first().and_then(|line| line.money.as_deref())] data-lines=(lines.len()) {
+            @for threshold in &panel.thresholds { data class="threshold" hidden value=(threshold.value) data-sense=(ends(threshold)) { (lang.of(&threshold.label)) } }
+            @if panel.picture.apart { @for line in lines { p class="apart" { (line.label) } } }
+            div class="canvas" {}
+            details class="twin" {
+                summary { (lang.say("Table", "数据表")) }
+                div class="scroll" tabindex="0" role="region" aria-label={ (lang.of(&panel.title)) ": " (lang.say("table", "数据表")) } {
+                    table {
+                        thead { tr { th scope="col" { (lang.say("From", "起始")) " (" (view.tz().name()) ")" } @for line in lines { th scope="col" class="n" { (line.label) } } } }
+                        tbody {
+                            @for at in stretches(answer) {
+                                tr {
+                                    th scope="row" { time datetime=(Moment(at).text()) data-us=(at) { (view.stretch(at, answer.step_us)) } }
+                                    @for line in lines {
+                                        @let value = line.values.get(&at).map(String::as_str).or(absent);
+                                        td class="n" { @if let Some(value) = value { data value=(value) { (shown(Some(value), unit, line.money.as_deref(), view)) } } @else { "–" } }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A picture has no more stretches; who asks for more gets the first of them.
+const STRETCHES_MAX: usize = 400;
+
+/// The beginnings of all stretches of the range.
+fn stretches(answer: &Answer) -> impl Iterator<Item = i64> {
+    let step = answer.step_us.max(1);
+    let (from, to) = (answer.from_us, answer.to_us);
+    (0..).map(move |n: i64| from + n * step).take_while(move |at| *at < to).take(STRETCHES_MAX)
+}

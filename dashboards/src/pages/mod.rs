@@ -1,0 +1,54 @@
+//! Pages, rendered here: markup from the same answers that the API gives, in the reader's language, zone and colours.
+//!
+//! ```text
+//! request ─▶ door (cookie or header ▶ principal ▶ whose page) ─▶ page ─▶ panels, side by side ─▶ shell ─▶ HTML
+//! ```
+//! A page gets a [`Visitor`]; it cannot be reached without one. What a script adds (pictures of tables, what happens live) stands
+//! in `assets/`; without it every number is there all the same.
+
+mod asset;
+mod door;
+mod figure;
+mod hint;
+mod home;
+mod number;
+mod overview;
+mod product;
+mod session;
+mod sheet;
+mod shell;
+mod view;
+
+pub use session::PageTokens;
+pub(crate) use shell::Rendered;
+
+use crate::api::Api;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+
+/// What pages work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    /// The store, the authority, bounds.
+    pub(crate) api: Api,
+    /// In a demo: who signs tokens for whoever is on this machine.
+    pub(crate) tokens: Option<Arc<PageTokens>>,
+}
+
+/// The routes.
+pub(crate) fn router(api: Api, tokens: Option<PageTokens>) -> Router {
+    let pages = Pages { api, tokens: tokens.map(Arc::new) };
+    let guarded = Router::new()
+        .route("/overview", get(overview::page))
+        .route("/product", get(product::page))
+        .route_layer(from_fn_with_state(pages.clone(), door::door));
+    let open = Router::new()
+        .route("/", get(home::page))
+        .route("/session", post(session::begin))
+        .route("/session/end", post(session::end))
+        .merge(asset::router());
+    guarded.merge(open).layer(CompressionLayer::new()).with_state(pages)
+}

@@ -1,0 +1,375 @@
+//! What stands around every page: head, navigation by role, controls of the view, how far the data has come, and notices.
+
+use super::asset::address;
+use super::door::Visitor;
+use super::view::{Lang, PRESETS, Span, Theme, View, Zone};
+use crate::identity::{Principal, Role};
+use crate::panel::Window;
+use crate::problem::{Code, Problem};
+use crate::rights::Page;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+/// A page may load its own parts, ask its own origin and send forms to it, and nothing else. Nothing stands in the markup
+/// itself that runs or styles.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// On an answer that is a page although its status is an error: what went wrong, for who counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered;
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tone {
+    /// Good to know.
+    Plain,
+    /// To be looked at.
+    Warn,
+    /// Something is broken.
+    Bad,
+}
+
+impl Tone {
+    /// Its class in the style.
+    pub(crate) const fn class(self) -> &'static str {
+        match self {
+            Tone::Plain => "plain",
+            Tone::Warn => "warn",
+            Tone::Bad => "bad",
+        }
+    }
+}
+
+/// A sentence above a page.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    /// How loud.
+    pub(crate) tone: Tone,
+    /// The sentence.
+    pub(crate) text: String,
+}
+
+/// Age of data from which it is called old: the route looks at its partitions every 10 s.
+const STALE_US: i64 = 60_000_000;
+
+/// A role, for people.
+pub(crate) fn role_title(role: Role, lang: Lang) -> &'static str {
+    match role {
+        Role::Creator => lang.say("Creator", "创作者"),
+        Role::Buyer => lang.say("Buyer", "买家"),
+        Role::Moderator => lang.say("Compliance and moderation", "合规与审核"),
+        Role::Admin => lang.say("Admin", "管理员"),
+        Role::Service => lang.say("Service developer", "服务开发者"),
+    }
+}
+
+/// A page's name in the navigation; `None` where one comes to it from another page only.
+fn page_title(page: Page, lang: Lang) -> Option<&'static str> {
+    Some(match page {
+        Page::Overview => lang.say("Overview", "总览"),
+        Page::Product => lang.say("Product", "产品"),
+    })
+}
+
+/// A whole page for a visitor. `window` is that of its data, where it has one range for all.
+pub(crate) fn page(
+    visitor: &Visitor,
+    title: &str,
+    window: Option<Window>,
+    (notices, body): (&[Notice], &Markup),
+) -> Response {
+    let view = &visitor.view;
+    let main = html! {
+        div class="head" {
+            h1 { (title) }
+            @if window.is_some() { (controls(visitor)) }
+        }
+        @for notice in notices { (said(notice)) }
+        (body)
+    };
+    let principal = Some((&visitor.principal, visitor.may_choose));
+    let whole = document(view, title, (principal, Some(visitor)), (window, &main));
+    respond(StatusCode::OK, &whole)
+}
+
+/// A page without anybody, such as the form to sign in with; `why` gives its status.
+pub(super) fn alone(
+    view: &View,
+    title: &str,
+    notice: Option<Notice>,
+    body: &Markup,
+    why: &Problem,
+) -> Response {
+    let main = html! {
+        @if let Some(notice) = &notice { (said(notice)) }
+        (body)
+    };
+    failed(respond(why.code().status(), &document(view, title, (None, None), (None, &main))), why)
+}
+
+/// What went wrong, as a page.
+pub(crate) fn problem(view: &View, principal: Option<(&Principal, bool)>, problem: &Problem) -> Response {
+    let lang = view.lang;
+    let (title, advice) = match problem.code() {
+        Code::Forbidden => (
+            lang.say("This page is not for your role", "您的角色无权查看此页"),
+            lang.say("Sign in as somebody who may see it.", "请以有权限的身份登录。"),
+        ),
+        Code::NotFound => (
+            lang.say("There is no such thing here", "此处没有该内容"),
+            lang.say("It may be somebody else's, or it may never have been.", "它可能属于他人，或从未存在。"),
+        ),
+        Code::StoreUnavailable
+        | Code::IdentityUnavailable
+        | Code::Overloaded
+        | Code::Timeout
+        | Code::LogUnavailable => (
+            lang.say("The data cannot be had just now", "目前无法取得数据"),
+            lang.say("Nothing is lost. Load the page again in a moment.", "数据没有丢失，请稍后重新加载。"),
+        ),
+        Code::TooExpensive => (
+            lang.say("That is too much at once", "一次查询过多"),
+            lang.say("Choose a shorter time.", "请选择较短的时间范围。"),
+        ),
+        Code::RateLimited => (
+            lang.say("Too many requests", "请求过于频繁"),
+            lang.say("Wait a moment, then load the page again.", "请稍候再重新加载。"),
+        ),
+        _ => (
+            lang.say("This address cannot be understood", "无法理解该地址"),
+            lang.say("Begin again from the first page.", "请从首页重新开始。"),
+        ),
+    };
+    let body = html! {
+        div class="trouble" {
+            h1 { (title) }
+            p { (advice) }
+            @if let Some(detail) = problem.detail() { p class="soft" { code { (detail) } } }
+            p { a href=(view.link("/")) { (lang.say("To the first page", "返回首页")) } }
+        }
+    };
+    failed(
+        respond(problem.code().status(), &document(view, title, (principal, None), (None, &body))),
+        problem,
+    )
+}
+
+fn failed(mut response: Response, problem: &Problem) -> Response {
+    response.extensions_mut().insert(problem.clone());
+    response.extensions_mut().insert(Rendered);
+    for (name, value) in problem.headers() {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+fn respond(status: StatusCode, whole: &Markup) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::VARY, "cookie, authorization, accept-language"),
+        // under `no-referrer` a browser says of our own forms that they come from nowhere
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (status, headers, whole.0.clone()).into_response()
+}
+
+fn said(notice: &Notice) -> Markup {
+    html! { p class={ "notice " (notice.tone.class()) } role=[(notice.tone == Tone::Bad).then_some("alert")] { (notice.text) } }
+}
+
+type Who<'a> = (Option<(&'a Principal, bool)>, Option<&'a Visitor>);
+
+fn document(
+    view: &View,
+    title: &str,
+    (principal, visitor): Who<'_>,
+    (window, main): (Option<Window>, &Markup),
+) -> Markup {
+    let lang = view.lang;
+    let is_local = view.zone == Zone::Local;
+    html! {
+        (DOCTYPE)
+        html lang=(lang.tag()) data-theme=(view.theme.name()) data-zone=[is_local.then_some("local")] data-live=[(view.is_live() && window.is_some()).then_some("yes")] {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content=(match view.theme { Theme::Auto => "light dark", Theme::Light => "light", Theme::Dark => "dark" });
+                title { (title) " · Tally" }
+                link rel="icon" href="data:,";
+                @if window.is_some() { link rel="stylesheet" href=(address("uplot.css")); }
+                link rel="stylesheet" href=(address("pages.css"));
+                @if window.is_some() {
+                    script src=(address("uplot.js")) defer {}
+                    script type="module" src=(address("charts.js")) {}
+                }
+                script type="module" src=(address("pages.js")) {}
+            }
+            body {
+                a class="skip" href="#main" { (lang.say("To the content", "跳到正文")) }
+                header class="bar" {
+                    a class="brand" href=(view.link("/")) { "Tally" }
+                    @if let Some((principal, _)) = principal { (navigation(view, principal, visitor)) }
+                    (settings(view, principal, visitor))
+                }
+                @if let Some(window) = window { (standing(view, window)) }
+                main id="main" tabindex="-1" { (main) }
+                footer { (lang.say("Every Kafka offset ends as exactly one row or exactly one dead letter.", "每个 Kafka 位点最终恰为一行数据或一封死信。")) }
+            }
+        }
+    }
+}
+
+fn navigation(view: &View, principal: &Principal, visitor: Option<&Visitor>) -> Markup {
+    let lang = view.lang;
+    let theirs = Page::ALL.iter().copied().filter(|page| page.is_of(principal.role));
+    let here = visitor.map(|visitor| visitor.page);
+    html! {
+        nav aria-label=(lang.say("Pages", "页面")) {
+            ul {
+                @for (page, title) in theirs.filter_map(|page| Some((page, page_title(page, lang)?))) {
+                    li { a href=(view.link(page.path())) aria-current=[(here == Some(page)).then_some("page")] { (title) } }
+                }
+            }
+        }
+    }
+}
+
+/// Who looks, in which language and colours, and the way out.
+fn settings(view: &View, principal: Option<(&Principal, bool)>, visitor: Option<&Visitor>) -> Markup {
+    let lang = view.lang;
+    let path = visitor.map_or("/", |visitor| visitor.path.as_str());
+    let other = match lang {
+        Lang::En => Lang::Zh,
+        Lang::Zh => Lang::En,
+    };
+    let themes = [
+        (Theme::Auto, lang.say("Auto", "自动")),
+        (Theme::Light, lang.say("Light", "浅色")),
+        (Theme::Dark, lang.say("Dark", "深色")),
+    ];
+    html! {
+        div class="who" {
+            details class="menu" {
+                summary { (lang.say("View", "显示")) }
+                div class="sheet" {
+                    p class="label" { (lang.say("Colours", "配色")) }
+                    ul class="switch" {
+                        @for (theme, name) in themes {
+                            li { a href=(view.with_theme(theme).here(path)) aria-current=[(theme == view.theme).then_some("true")] { (name) } }
+                        }
+                    }
+                    p class="label" { (lang.say("Language", "语言")) }
+                    ul class="switch" {
+                        li { a href=(view.with_lang(other).here(path)) lang=(other.tag()) hreflang=(other.tag()) { (other.say("English", "中文")) } }
+                    }
+                    @if let Some((principal, may_choose)) = principal {
+                        p class="label" { (lang.say("Signed in", "已登录")) }
+                        p class="me" { (role_title(principal.role, lang)) br; code { (principal.subject) } }
+                        form method="post" action="/session/end" {
+                            button type="submit" { @if may_choose { (lang.say("Look as somebody else", "切换身份")) } @else { (lang.say("Sign out", "退出")) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The badge: whether the figures can still change, and how far the data has come.
+fn standing(view: &View, window: Window) -> Markup {
+    let lang = view.lang;
+    let age_us = window.as_of_us.map(|us| view.now_us - us);
+    // data of topics that have ended does not grow old; a range that lies behind it neither
+    let is_stale = !window.is_final && age_us.is_some_and(|age| age > STALE_US);
+    let (class, badge, why) = match (window.as_of_us, window.is_final, is_stale) {
+        (None, ..) => (
+            "none",
+            lang.say("No data yet", "尚无数据"),
+            lang.say("No partition has told how far it has come.", "尚无分区报告进度。"),
+        ),
+        (_, true, _) => (
+            "final",
+            lang.say("Final", "已定"),
+            lang.say(
+                "Nothing that belongs to this time can come any more.",
+                "属于该时段的事件不会再有变化。",
+            ),
+        ),
+        (_, false, true) => (
+            "stale",
+            lang.say("Behind", "滞后"),
+            lang.say("The route has not come further for a while.", "数据管道已有一段时间没有推进。"),
+        ),
+        (_, false, false) => (
+            "open",
+            lang.say("Not final", "未定"),
+            lang.say("Events of this time may still come.", "该时段的事件仍可能到来。"),
+        ),
+    };
+    html! {
+        div class="standing" id="standing" data-swap {
+            span class={ "badge " (class) } title=(why) { (badge) }
+            @if let Some(us) = window.as_of_us {
+                span class="asof" { (lang.say("as of", "截至")) " " time datetime=(crate::api::Moment(us).text()) { (view.time(us, false)) } " " span class="zone" { (zone_name(view)) } }
+            }
+            span class="why" { (why) }
+            span id="live" class="live" role="status" hidden { }
+        }
+    }
+}
+
+/// The zone in which times are written.
+pub(crate) fn zone_name(view: &View) -> &'static str {
+    view.tz().name()
+}
+
+/// Which time, in which zone.
+fn controls(visitor: &Visitor) -> Markup {
+    let (view, path) = (&visitor.view, visitor.path.as_str());
+    let lang = view.lang;
+    let (from, to) = view.range_us();
+    let is_between = matches!(view.span, Span::Between(..));
+    html! {
+        div class="controls" {
+            ul class="switch" aria-label=(lang.say("Range", "时间范围")) {
+                @for (preset, (_, _, en, zh)) in PRESETS.iter().enumerate() {
+                    li { a href=(view.with_span(Span::Last(preset)).here(path)) aria-current=[(view.span == Span::Last(preset)).then_some("true")] { (lang.say(en, zh)) } }
+                }
+            }
+            details class="menu" {
+                summary class=[is_between.then_some("on")] { @if is_between { (view.stretch(from, 60_000_000)) " – " (view.stretch(to, 60_000_000)) } @else { (lang.say("Choose…", "自选…")) } }
+                form method="get" action=(path) class="sheet" {
+                    label for="from" { (lang.say("From", "从")) " (" (zone_name(view)) ")" }
+                    input id="from" name="from" type="datetime-local" step="1" value=(view.field(from)) required;
+                    label for="to" { (lang.say("To", "到")) " (" (zone_name(view)) ")" }
+                    input id="to" name="to" type="datetime-local" step="1" value=(view.field(to)) required;
+                    @for (name, value) in view.fields().into_iter().filter(|(name, _)| !["from", "to", "range"].contains(name)) {
+                        input type="hidden" name=(name) value=(value);
+                    }
+                    @for (name, value) in &view.more { input type="hidden" name=(name) value=(value); }
+                    button type="submit" { (lang.say("Show", "显示")) }
+                }
+            }
+            details class="menu" {
+                summary { (zone_name(view)) }
+                form method="get" action=(path) class="sheet" {
+                    ul class="switch" {
+                        li { a href=(view.with_zone(Zone::Named(chrono_tz::UTC)).here(path)) { "UTC" } }
+                        li { a href=(view.with_zone(Zone::Local).here(path)) { (lang.say("This machine", "本机时区")) } }
+                    }
+                    label for="tz" { (lang.say("Time zone", "时区")) }
+                    input id="tz" name="tz" value=(zone_name(view)) spellcheck="false" autocomplete="off" placeholder="Asia/Shanghai" required;
+                    @for (name, value) in view.fields().into_iter().filter(|(name, _)| *name != "tz") {
+                        input type="hidden" name=(name) value=(value);
+                    }
+                    @for (name, value) in &view.more { input type="hidden" name=(name) value=(value); }
+                    button type="submit" { (lang.say("Use", "使用")) }
+                }
+            }
+        }
+    }
+}

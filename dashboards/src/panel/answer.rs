@@ -1,0 +1,171 @@
+//! A panel's question, asked.
+
+use super::definition::{Panel, Wilson};
+use super::step::step_us;
+use crate::api::Api;
+use crate::problem::{Code, Problem};
+use serde::Deserialize;
+use serde_json::Value;
+use tally_queries::audit::result::WindowState;
+use tally_queries::audit::statistics::wilson;
+
+/// After the watermark has passed the end by so much, a window is closed.
+const GRACE_US: i64 = 3_600_000_000;
+
+/// Over which stretch of event time, and whose rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// First microsecond.
+    pub(crate) from_us: i64,
+    /// First microsecond that is no longer in it.
+    pub(crate) to_us: i64,
+    /// Stretches of charts, microseconds; where it is not given the panel's own.
+    pub(crate) step_us: Option<i64>,
+    /// `all`, `own`, `templates`, `grantees` or `work`.
+    pub(crate) scope: &'static str,
+    /// Whose.
+    pub(crate) subject: String,
+}
+
+/// How far the data had come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Every event before this moment has arrived; `None` where the partitions tell nothing.
+    pub(crate) as_of_us: Option<i64>,
+    /// Whether nothing that belongs to the range can come any more.
+    pub(crate) is_final: bool,
+}
+
+impl Window {
+    /// Of a range.
+    pub(crate) async fn of(api: &Api, from_us: i64, to_us: i64) -> Result<Window, Problem> {
+        let snapshot = api.snapshot().await?;
+        let as_of = snapshot.as_of_us();
+        let is_final = snapshot.window(from_us, to_us, GRACE_US).state != WindowState::Open;
+        Ok(Window { as_of_us: (as_of != i64::MIN).then_some(as_of), is_final })
+    }
+}
+
+/// What the store said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// To which panel.
+    pub(crate) panel: &'static Panel,
+    /// First microsecond.
+    pub(crate) from_us: i64,
+    /// First microsecond that is no longer in it.
+    pub(crate) to_us: i64,
+    /// Stretches, microseconds; 0 where the panel has none.
+    pub(crate) step_us: i64,
+    /// How far the data had come.
+    pub(crate) window: Window,
+    /// Values in the order of the panel's columns, as text; `None` where there is none.
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
+impl Answer {
+    /// The values of one column.
+    pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+        let at = self.panel.column(name);
+        self.rows.iter().map(move |row| at.and_then(|at| row.get(at)?.as_deref()))
+    }
+
+    /// One value of the row whose first column says `first`.
+    pub(crate) fn value(&self, first: &str, name: &str) -> Option<&str> {
+        let row =
+            self.rows.iter().find(|row| row.first().is_some_and(|one| one.as_deref() == Some(first)))?;
+        row.get(self.panel.column(name)?)?.as_deref()
+    }
+}
+
+/// The store's own form: rows as lists, 64-bit numbers as text.
+#[derive(Debug, Deserialize)]
+struct Compact {
+    meta: Vec<Meta>,
+    data: Vec<Vec<Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Meta {
+    name: String,
+}
+
+/// Asks the store.
+pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
+    let window = Window::of(api, asked.from_us, asked.to_us).await?;
+    let least = panel.step_us_min.unwrap_or(0);
+    let step = match (panel.step_us_min, asked.step_us) {
+        (None, _) => 0,
+        (Some(_), Some(step)) => step.max(least),
+        (Some(_), None) => step_us(asked.to_us - asked.from_us, least),
+    };
+    let sql = panel.sql();
+    let has = |name: &str| sql.contains(&format!("{{{name}:"));
+    let mut query = api.text(&sql);
+    let times = [
+        ("from_us", asked.from_us),
+        ("to_us", asked.to_us),
+        ("step_us", step),
+        ("as_of_us", window.as_of_us.unwrap_or(i64::MIN)),
+    ];
+    for (name, value) in times.into_iter().filter(|(name, _)| has(name)) {
+        query = query.param(name, value);
+    }
+    for (name, value) in
+        [("scope", asked.scope), ("subject", &asked.subject)].into_iter().filter(|(name, _)| has(name))
+    {
+        query = query.param(name, value);
+    }
+    let bytes = api.bytes(&panel.id, query).await?;
+    let compact: Compact = serde_json::from_slice(&bytes).map_err(|_| Problem::new(Code::Internal))?;
+    let mut answer = Answer {
+        panel,
+        from_us: asked.from_us,
+        to_us: asked.to_us,
+        step_us: step,
+        window,
+        rows: rows(panel, compact)?,
+    };
+    if let Some(wilson) = &panel.wilson {
+        bound(&mut answer, wilson);
+    }
+    Ok(answer)
+}
+
+/// The store's columns in the panel's order. One that is missing is our fault: a test asks every panel.
+fn rows(panel: &Panel, compact: Compact) -> Result<Vec<Vec<Option<String>>>, Problem> {
+    let place = |name: &String| compact.meta.iter().position(|meta| meta.name == *name);
+    let places: Vec<Option<usize>> = panel.columns.iter().map(|column| place(&column.name)).collect();
+    let missing =
+        panel.columns.iter().zip(&places).any(|(column, place)| place.is_none() && panel.is_asked(column));
+    if missing || compact.meta.len() != places.iter().flatten().count() {
+        tracing::error!(panel = panel.id, "the columns of the answer are not those of the panel");
+        return Err(Problem::new(Code::Internal));
+    }
+    let cell = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let row = |row: &Vec<Value>| places.iter().map(|place| row.get((*place)?).and_then(cell)).collect();
+    Ok(compact.data.iter().map(row).collect())
+}
+
+/// Fills the bounds of a share, by the function that the audit uses.
+fn bound(answer: &mut Answer, by: &Wilson) {
+    let at = |name: &String| answer.panel.column(name);
+    let (Some(numerator), Some(denominator)) = (at(&by.numerator), at(&by.denominator)) else { return };
+    let columns = by.columns.each_ref().map(at);
+    for row in &mut answer.rows {
+        let number = |at: usize| row.get(at)?.as_deref()?.parse::<i64>().ok();
+        let Some((low, high)) = number(numerator).zip(number(denominator)).and_then(|(n, d)| wilson(n, d))
+        else {
+            continue;
+        };
+        for (column, value) in columns.into_iter().zip([low, high]) {
+            if let Some(cell) = column.and_then(|at| row.get_mut(at)) {
+                *cell = Some(format!("{value:.6}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- Customers' tasks for which a supplement was asked for in the window, and how often it was charged or declined by its end.
+SELECT task_id, minIf(event_us, kind = 'SUPPLEMENT_REQUESTED') AS asked_us, countIf(kind = 'SUPPLEMENT_REQUESTED') AS asked,
+    countIf(kind = 'SUPPLEMENT_CHARGED') AS charged, countIf(kind = 'SUPPLEMENT_DECLINED') AS declined
+FROM
+(
+    SELECT task_id, kind,
+        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+    FROM credit_events_final
+    WHERE audience = 'CUSTOMER' AND kind IN ('SUPPLEMENT_REQUESTED', 'SUPPLEMENT_CHARGED', 'SUPPLEMENT_DECLINED') AND event_us < {to_us:Int64}
+)
+GROUP BY task_id
+HAVING asked > 0 AND asked_us >= {from_us:Int64}
