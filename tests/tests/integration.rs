@@ -12,6 +12,7 @@ mod integration {
     mod bench_audit;
     mod bench_rows;
     mod bench_seals;
+    mod clicks;
     mod commands;
     mod dead_letters;
     mod definitions;

@@ -6,6 +6,7 @@
 //! A handler gets a [`Caller`]: it cannot be reached without one. What of a row somebody sees is asked of `rights`.
 
 mod answer;
+pub(crate) mod answers;
 mod audit;
 mod cases;
 mod cursor;
@@ -29,11 +30,14 @@ mod tasks;
 mod timeline;
 mod wallets;
 
+pub(crate) use evidence::segment;
 pub use guard::{Caller, SESSION_COOKIE, session_cookie};
 pub(crate) use guard::{scope, token};
 pub(crate) use moment::Moment;
 pub use openapi::document;
+pub(crate) use replays::NewReplay;
 pub use store::{Api, ApiConfig, Limits, SealSource};
+pub(crate) use task_evidence::{letters as letters_of_task, receipts as receipts_of_task};
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;

@@ -175,10 +175,9 @@ pub(super) async fn end(headers: HeaderMap) -> Response {
 /// Where a role begins, in the view of an address.
 pub(super) fn home(role: Role, address: &str) -> String {
     let query = address.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
-    let path = match (Page::home(role), role) {
-        (Some(page), _) => page.path(),
-        (None, Role::Buyer) => "/tasks",
-        (None, _) => return "/api/v1/me".to_owned(),
+    let path = match Page::home(role) {
+        Some(page) => page.path(),
+        None => return "/api/v1/me".to_owned(),
     };
     format!("{path}{query}")
 }

@@ -45,8 +45,16 @@ fn every_partition_is_tiled_as_its_rows_are() {
     let partitions = [
         Partition { receipts: (0..10).collect(), gaps: vec![], head: Some((0, 10)) },
         Partition { receipts: vec![0, 1, 2, 5, 6, 9], gaps: vec![(3, 5)], head: Some((0, 12)) },
-        Partition { receipts: (20..30).collect(), gaps: vec![(22, 28), (23, 24), (27, 31)], head: Some((15, 31)) },
-        Partition { receipts: vec![104, 109], gaps: vec![(100, 120), (101, 103), (130, 131)], head: Some((110, 140)) },
+        Partition {
+            receipts: (20..30).collect(),
+            gaps: vec![(22, 28), (23, 24), (27, 31)],
+            head: Some((15, 31)),
+        },
+        Partition {
+            receipts: vec![104, 109],
+            gaps: vec![(100, 120), (101, 103), (130, 131)],
+            head: Some((110, 140)),
+        },
         Partition { receipts: vec![], gaps: vec![], head: Some((7, 9)) },
         Partition { receipts: vec![3, 4], gaps: vec![], head: None },
     ];
@@ -62,7 +70,9 @@ fn every_partition_is_tiled_as_its_rows_are() {
             }
         }
         for (first, next) in &partition.gaps {
-            database.query(&format!("INSERT INTO gaps VALUES ('task-events', '{TOPIC}', {number}, {first}, {next}, 'ABSENT')"));
+            database.query(&format!(
+                "INSERT INTO gaps VALUES ('task-events', '{TOPIC}', {number}, {first}, {next}, 'ABSENT')"
+            ));
         }
         if let Some((low, high)) = partition.head {
             database.query(&format!(
@@ -93,7 +103,8 @@ fn a_task_is_held_against_the_sealed_log() {
     let sealed = Sealed::new("task-evidence", "3000");
     sealed.seal("log");
     let database = &sealed.stage.database;
-    let service = Service::start(database, &["--seals", &sealed.path("log"), "--seal-keys", &sealed.path("key.pub")]);
+    let service =
+        Service::start(database, &["--seals", &sealed.path("log"), "--seal-keys", &sealed.path("key.pub")]);
     let (admin, moderator) = (service.token(Role::Admin, "ops"), service.token(Role::Moderator, "m"));
     let verifications = || service.get("/api/v1/audit/verifications", &moderator).json()["items"].clone();
     assert_eq!(verifications(), json!([]));
@@ -113,46 +124,80 @@ fn a_task_is_held_against_the_sealed_log() {
     assert!(records.iter().all(|record| record["state"] == "sealed" && record["facts"] == 1), "{evidence}");
 
     let masked = service.get(&path, &moderator).json();
-    let charges = |of: &Value| of["records"].as_array().expect("records").iter().filter(|record| record["kind"] == "CHARGED").count();
+    let charges = |of: &Value| {
+        of["records"].as_array().expect("records").iter().filter(|record| record["kind"] == "CHARGED").count()
+    };
     assert_eq!((charges(&evidence), charges(&masked)), (1, 0), "{masked}");
     assert_eq!(masked["verdict"], "verified");
     assert_eq!(service.get(&path, &service.token(Role::Buyer, "b")).status, 403);
     assert_eq!(service.get("/api/v1/tasks/no-such-task/evidence", &admin).status, 404);
 
-    sealed.change(&format!("ALTER TABLE task_events UPDATE actor_id = 'somebody' WHERE task_id = '{task}' AND kind = 'SUCCEEDED'"));
+    sealed.change(&format!(
+        "ALTER TABLE task_events UPDATE actor_id = 'somebody' WHERE task_id = '{task}' AND kind = 'SUCCEEDED'"
+    ));
     let altered = service.get(&path, &admin).json();
     assert_eq!(altered["verdict"], "altered", "{altered}");
-    let named: Vec<&Value> = altered["records"].as_array().expect("records").iter().filter(|record| record["state"] == "altered").collect();
+    let named: Vec<&Value> = altered["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter(|record| record["state"] == "altered")
+        .collect();
     assert!(named.len() == 1 && named[0]["kind"] == "SUCCEEDED", "{altered}");
     sealed.verify("log", 1, &[]);
     assert_eq!(verifications()[0]["verdict"], "TAMPERED");
 }
 
-/// Scenario: results of jobs with offenders of several kinds, by hand; each job's results over time.
+/// A result whole, as a job writes it, with offenders of that job.
+fn result(id: &str, job: &str, offenders: &Value) -> Value {
+    json!({
+        "result_id": id, "job": job, "verdict": "FAIL", "sentence": "by hand", "numerator": 1, "denominator": 2, "known_at_us": 1_780_380_000_000_000_i64,
+        "window": { "from_us": 0, "to_us": 1, "state": "CLOSED", "watermark_us": 2 }, "measures": [], "counters": {}, "offenders": offenders,
+        "offenders_total": 1, "input": { "source": "clickhouse", "rows_read": 1,
+            "bounds": [{ "topic": "eu.task-events", "topic_id": TOPIC, "partition": 0, "next": 9 }] },
+        "sql_sha256": {}, "cross_check": { "by": "nobody", "agrees": true, "differences": [] },
+        "versions": { "tally": "0", "datafusion": "0", "clickhouse": "0" }, "duration_ms": 1, "restates": null,
+    })
+}
+
+/// Scenario: results of several jobs with offenders of each kind, and one that is no whole result; each job's results over time.
 /// Guarantees: each offender leads to the page behind it, and to none where there is none; of each job the latest result comes first.
 #[test]
 fn offenders_lead_to_their_pages() {
     let database = super::platform::platform();
+    let place = format!("{TOPIC}/3/7");
+    let cases = [
+        ("completeness", "task 1/2", "dead_lettered", "task", json!("/task/task%201%2F2")),
+        ("accuracy", "t-ann", "misses", "task", json!("/task/t-ann")),
+        ("sla", "k-ann", "overdue", "case", json!("/case/k-ann")),
+        ("balances", "w-ann", "differing", "wallet", Value::Null),
+        ("stability", "0199", "errors", "event", Value::Null),
+        ("offsets", &place, "both_ways", "record", json!("/dead/eu.task-events/3/7")),
+        ("offsets", &place, "holes", "record", Value::Null),
+    ];
+    for (number, (job, id, why, ..)) in cases.iter().enumerate() {
+        let result_id = format!("00000000-0000-4000-8000-00000000070{number}");
+        let offenders = json!([{ "id": id, "why": why, "detail": "d" }]);
+        let report = result(&result_id, job, &offenders).to_string();
+        database.query(&format!(
+            "INSERT INTO job_results (job, window_from, window_to, known_at, result_id, verdict, report) VALUES ('{job}', 0, 1, '2026-06-02 05:00:0{number}', '{result_id}', 'FAIL', '{report}')"
+        ));
+    }
     let service = Service::start(&database, &[]);
     let token = service.token(Role::Moderator, "m");
-    let run = Tally::spawn(
-        &["audit", "sla", "--clickhouse", database.url(), "--database", database.name(), "--from", "2026-05-01T00:00:00Z", "--to", "2026-07-01T00:00:00Z", "--grace-minutes", "0"],
-        &[],
-    )
-    .expect_ended(std::time::Duration::from_secs(60));
-    assert!(run.stdout.contains("sla"), "{}", run.stdout);
-    let verdicts = service.get("/api/v1/audit/verdicts", &token).json();
-    let jobs: Vec<&str> = verdicts["items"].as_array().expect("rows").iter().filter_map(|row| row["job"].as_str()).collect();
-    assert_eq!(jobs, ["completeness", "completeness", "sla"], "{verdicts}");
-    assert_eq!(verdicts["items"][0]["verdict"], "PASS", "the later one first");
-    let id = verdicts["items"][2]["result_id"].as_str().expect("an id");
-    let offenders = service.get(&format!("/api/v1/audit/results/{id}/offenders"), &token).json();
-    let expected = json!({ "id": "k-ann", "is": "case", "page": "/case/k-ann" });
-    let found = offenders["items"].as_array().expect("rows").iter().find(|row| row["id"] == "k-ann");
-    let found = found.unwrap_or_else(|| panic!("k-ann is overdue: {offenders}"));
-    for (name, value) in expected.as_object().expect("fields") {
-        assert_eq!(&found[name], value);
+    for (number, (job, id, why, is, page)) in cases.iter().enumerate() {
+        let path = format!("/api/v1/audit/results/00000000-0000-4000-8000-00000000070{number}/offenders");
+        let found = service.get(&path, &token).json()["items"].clone();
+        let expected = json!([{ "id": id, "why": why, "detail": "d", "is": is, "page": page }]);
+        assert_eq!(found, expected, "{job}");
     }
+    let verdicts = service.get("/api/v1/audit/verdicts", &token).json();
+    let rows = verdicts["items"].as_array().expect("rows");
+    let jobs: Vec<&str> = rows.iter().filter_map(|row| row["job"].as_str()).collect();
+    let expected = ["accuracy", "balances", "completeness", "completeness", "completeness", "offsets", "offsets", "sla", "stability"];
+    assert_eq!(jobs, expected, "{verdicts}");
+    let known: Vec<&str> = rows.iter().filter(|row| row["job"] == "completeness").filter_map(|row| row["verdict"].as_str()).collect();
+    assert_eq!(known, ["FAIL", "PASS", "FAIL"], "the latest first");
     // a row that is no whole result, as an older version may have left it
     assert_eq!(service.get("/api/v1/audit/results/00000000-0000-4000-8000-000000000501/offenders", &token).status, 404);
 }

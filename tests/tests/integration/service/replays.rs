@@ -40,14 +40,21 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
     let event = submitted();
     Publisher::to(&stage).publish_at(Topic::Task, &event, now_ms() - BEHIND_MS);
     assert_eq!(line(&stage.catch_up(&[]), Topic::Task).dead, 1, "{}", stage.reasons());
-    let place = stage.database.query("SELECT concat(topic, '/', toString(partition), '/', toString(offset)) FROM dead_letters_final");
+    let place = stage.database.query(
+        "SELECT concat(topic, '/', toString(partition), '/', toString(offset)) FROM dead_letters_final",
+    );
     let path = format!("/api/v1/dead-letters/{}", place.trim());
     let kafka = stage.at_kafka();
     let service = Service::start(&stage.database, &[&kafka[..], &["--replays"]].concat());
     let (admin, moderator) = (service.token(Role::Admin, "olga"), service.token(Role::Moderator, "m"));
 
     let decoded = service.get(&format!("{path}/decoded"), &admin).json();
-    let guilty: Vec<&Value> = decoded["fields"].as_array().expect("fields").iter().filter(|field| field["is_guilty"] == true).collect();
+    let guilty: Vec<&Value> = decoded["fields"]
+        .as_array()
+        .expect("fields")
+        .iter()
+        .filter(|field| field["is_guilty"] == true)
+        .collect();
     assert_eq!(guilty.len(), 1, "{decoded}");
     assert_eq!((&guilty[0]["name"], &guilty[0]["value"]), (&json!("occurred_at"), &event["occurred_at"]));
     for end in ["decoded", "raw"] {
@@ -55,16 +62,34 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
     }
 
     let replay = format!("{path}/replay");
-    let post = |service: &Service, token: &str, body: Value| service.post(&replay, token, "application/json", &body.to_string());
+    let post = |service: &Service, token: &str, body: Value| {
+        service.post(&replay, token, "application/json", &body.to_string())
+    };
     let topic = stage.topic(Topic::Task);
-    let records = || (0..tally_tests::stage::PARTITIONS).map(|partition| stage.kafka.watermarks(&topic, partition).1).sum::<i64>();
+    let records = || {
+        (0..tally_tests::stage::PARTITIONS)
+            .map(|partition| stage.kafka.watermarks(&topic, partition).1)
+            .sum::<i64>()
+    };
     let would = post(&service, &admin, json!({})).json();
-    assert_eq!((&would["would_be"], &would["event_id"], &would["attempt"]), (&json!("accepted"), &event["event_id"], &json!(1)), "{would}");
+    assert_eq!(
+        (&would["would_be"], &would["event_id"], &would["attempt"]),
+        (&json!("accepted"), &event["event_id"], &json!(1)),
+        "{would}"
+    );
     assert_eq!(would["published_at"], Value::Null);
     assert_eq!(post(&service, &moderator, json!({ "execute": true })).status, 403);
     let cookie = [("cookie", format!("__Host-tally={admin}"))];
-    let bare = ureq::post(format!("{}{replay}", service.url)).header("content-type", "application/json").header(cookie[0].0, &cookie[0].1);
-    let bare = bare.config().http_status_as_error(false).proxy(None).build().send(r#"{"execute":true}"#).expect("an answer");
+    let bare = ureq::post(format!("{}{replay}", service.url))
+        .header("content-type", "application/json")
+        .header(cookie[0].0, &cookie[0].1);
+    let bare = bare
+        .config()
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .send(r#"{"execute":true}"#)
+        .expect("an answer");
     assert_eq!(bare.status(), 401, "the cookie alone does not write");
     let careful = Service::start(&stage.database, &kafka);
     let refused = post(&careful, &careful.token(Role::Admin, "olga"), json!({ "execute": true }));
@@ -76,14 +101,26 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
     assert!(done["published_at"].as_str().is_some_and(|at| at.starts_with(&topic)), "{done}");
     assert_eq!(records(), 2);
     let said = service.get(&format!("{path}/replays"), &moderator).json()["items"].clone();
-    assert_eq!((&said[0]["requested_by"], &said[0]["state"], &said[0]["replay_id"]), (&json!("olga"), &json!("PUBLISHED"), &done["replay_id"]), "{said}");
+    assert_eq!(
+        (&said[0]["requested_by"], &said[0]["state"], &said[0]["replay_id"]),
+        (&json!("olga"), &json!("PUBLISHED"), &done["replay_id"]),
+        "{said}"
+    );
     let again = post(&service, &admin, json!({ "execute": true }));
     assert_eq!((again.status, records()), (409, 2), "{}", again.body);
 
     let balance = stage.catch_up(&[]);
-    assert_eq!((line(&balance, Topic::Task).accepted, line(&balance, Topic::Task).dead), (1, 1), "{}", stage.reasons());
+    assert_eq!(
+        (line(&balance, Topic::Task).accepted, line(&balance, Topic::Task).dead),
+        (1, 1),
+        "{}",
+        stage.reasons()
+    );
     let letter = service.get(&path, &admin).json();
-    assert!(letter["replays"].as_str().is_some_and(|said| said.starts_with("replayed, accepted at")), "{letter}");
+    assert!(
+        letter["replays"].as_str().is_some_and(|said| said.starts_with("replayed, accepted at")),
+        "{letter}"
+    );
     assert_eq!(post(&service, &admin, json!({})).json()["would_be"], "duplicate");
 
     // the command says who, too
@@ -91,6 +128,7 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
     stage.tally(&at, &[]).expect_success(Duration::from_secs(60));
     assert_eq!(records(), 3);
     let said = service.get(&format!("{path}/replays"), &moderator).json()["items"].clone();
-    let by: Vec<&str> = said.as_array().expect("rows").iter().filter_map(|row| row["requested_by"].as_str()).collect();
+    let by: Vec<&str> =
+        said.as_array().expect("rows").iter().filter_map(|row| row["requested_by"].as_str()).collect();
     assert_eq!(by, ["carla", "olga"]);
 }
