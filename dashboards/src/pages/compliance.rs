@@ -3,7 +3,7 @@
 use super::Pages;
 use super::door::Visitor;
 use super::figure::{figure, framed};
-use super::piece::{audit_verdict, letter_path, list, moment, section, share, table, text};
+use super::piece::{audit_verdict, letter_path, list, moment, rows_of, section, share, table, text};
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
 use super::view::{Lang, View};
@@ -19,6 +19,10 @@ use serde_json::{Value, json};
 const LETTERS_SHOWN: u32 = 10;
 /// Results of a job that its strip shows, the latest last.
 const STRIP_MAX: usize = 24;
+
+/// The jobs, in the order of METRICS.
+const JOBS: [&str; 8] =
+    ["offsets", "completeness", "accuracy", "stability", "repurchase", "realtime", "balances", "sla"];
 
 /// A job of the audit, for people.
 pub(super) fn job_title(job: &str, lang: Lang) -> &str {
@@ -72,7 +76,7 @@ fn notices(view: &View, sheet: &Sheet) -> Vec<Notice> {
     let Some(now) = sheet.answer("verdicts") else { return notices };
     let failing: Vec<&str> = rows_with(now, "verdict", "FAIL").map(|row| job_title(row, view.lang)).collect();
     if !failing.is_empty() {
-        let said = view.lang.say("does not hold:", "未通过：");
+        let said = view.lang.say("Does not hold:", "未通过：");
         notices.push(Notice { tone: Tone::Warn, text: format!("{said} {}", failing.join(", ")) });
     }
     notices
@@ -109,6 +113,13 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Results in the order of their jobs.
+fn in_order(answer: &Answer) -> Vec<Said<'_>> {
+    let mut said = Said::all(answer);
+    said.sort_by_key(|one| JOBS.iter().position(|job| *job == one.text("job")).unwrap_or(JOBS.len()));
+    said
+}
+
 fn verdicts(view: &View, sheet: &Sheet) -> Markup {
     let lang = view.lang;
     let Some((panel, asked)) = sheet.panel("verdicts") else { return html! {} };
@@ -139,7 +150,7 @@ fn verdicts(view: &View, sheet: &Sheet) -> Markup {
                         th scope="col" { (lang.say("Job", "作业")) } th scope="col" { (lang.say("Now", "当前")) } th scope="col" class="n" { (lang.say("Share", "占比")) }
                         th scope="col" { (lang.say("What it says", "说明")) } th scope="col" { (lang.say("Before", "历史")) } th scope="col" { (lang.say("Known at", "得知于")) }
                     } }
-                    tbody { @for said in Said::all(now) { (row(said)) } }
+                    tbody { @for said in in_order(now) { (row(said)) } }
                 }
             }
         }
@@ -211,7 +222,7 @@ fn tiling(view: &View, sheet: &Sheet) -> Option<Markup> {
     };
     let said = Said::all(answer);
     let rows: Vec<Vec<Markup>> = said.iter().map(row).collect();
-    Some(framed(view, panel, Some(answer), &table(("tiling", &[2, 3, 4, 5, 6, 7, 8], ""), &heads, &rows)))
+    Some(framed(view, panel, Some(answer), &rows_of("tiling", &[2, 3, 4, 5, 6, 7, 8], (&heads, &rows))))
 }
 
 /// Width of the picture, in its own units.

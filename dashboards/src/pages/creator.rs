@@ -37,7 +37,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let grid = |ids: &[&str], class: &str| html! { div class={ "grid " (class) } { @for id in ids { @if let Some(figure) = figure(id) { (figure) } } } };
     let body = html! {
         (section("grants", lang.say("Grants", "授权"), "", &grid(&["licences"], "one")))
-        (section("anomalies", lang.say("What is unusual", "异常"), "", &grid(&["refused-checks", "licence-events"], "")))
+        (section("anomalies", lang.say("What is unusual", "异常"), "", &grid(&["refused-checks", "licence-events"], "one")))
         (section("tasks", lang.say("Grantees' tasks", "被授权人的任务"), "", &html! { (grid(&["grantee-tasks"], "one")) (tasks_table(view, "part-tasks", &tasks)) }))
     };
     let title = lang.say("Creator", "创作者");

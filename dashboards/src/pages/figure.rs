@@ -110,9 +110,9 @@ fn cell(column: &Column, value: Option<&str>, money: Option<&str>, view: &View) 
 /// A verdict: a word and a shape, so that nobody depends on its colour.
 pub(crate) fn verdict(name: &str) -> Markup {
     let class = match name {
-        "PASS" => "pass",
-        "FAIL" | "ERROR" => "fail",
-        "WARN" => "warn",
+        "PASS" | "VERIFIED" => "pass",
+        "FAIL" | "ERROR" | "TAMPERED" => "fail",
+        "WARN" | "INCOMPLETE" | "UNCHECKED" => "warn",
         _ => "open",
     };
     html! { span class={ "verdict " (class) } { (name.replace('_', " ")) } }

@@ -142,7 +142,7 @@ fn decoded(view: &View, fields: &Result<Value, Problem>) -> Markup {
         let is_guilty = field["is_guilty"] == true;
         vec![
             html! { @if is_guilty { strong class="guilty" { code { (text(field, "name")) } } } @else { code { (text(field, "name")) } } },
-            html! { (value) @if is_guilty { " " span class="verdict fail" { (lang.say("wrong", "错误")) } } },
+            html! { span class="value" { (value) } @if is_guilty { " " span class="verdict fail" { (lang.say("wrong", "错误")) } } },
         ]
     };
     let mut rows: Vec<Vec<Markup>> = list(fields, "fields").iter().map(row).collect();

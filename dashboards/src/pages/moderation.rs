@@ -47,7 +47,10 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     );
     let body = html! {
         (section("queue", lang.say("The queue", "队列"), note, &html! { (chosen(view)) (queue(view, &cases)) }))
-        (section("sla", lang.say("The clock", "时限"), "", &html! { div class="grid" { @for id in ["cases-by-risk", "cases-by-tag", "cases-over-time"] { @if let Some(figure) = figure(id) { (figure) } } } }))
+        (section("sla", lang.say("The clock", "时限"), "", &html! {
+            div class="grid" { @for id in ["cases-by-risk", "cases-over-time"] { @if let Some(figure) = figure(id) { (figure) } } }
+            div class="grid one" { @if let Some(figure) = figure("cases-by-tag") { (figure) } }
+        }))
     };
     let title = lang.say("Moderation", "审核");
     shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))

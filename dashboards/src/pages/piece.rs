@@ -75,21 +75,24 @@ pub(super) fn table(
     heads: &[&str],
     rows: &[Vec<Markup>],
 ) -> Markup {
-    let class = |at: usize| numbers.contains(&at).then_some("n");
     html! {
         @if rows.is_empty() { p class="empty" { (empty) } }
-        @else {
-            div class="panel" id={ (id) "-rows" } data-swap {
-                div class="scroll" tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
-                    table {
-                        thead { tr { @for (at, head) in heads.iter().enumerate() { th scope="col" class=[class(at)] { (head) } } } }
-                        tbody {
-                            @for row in rows {
-                                tr {
-                                    @for (at, cell) in row.iter().enumerate() {
-                                        @if at == 0 { th scope="row" class=[class(at)] { (cell) } } @else { td class=[class(at)] { (cell) } }
-                                    }
-                                }
+        @else { div class="panel" id={ (id) "-rows" } data-swap { (rows_of(id, numbers, (heads, rows))) } }
+    }
+}
+
+/// The table alone.
+pub(super) fn rows_of(id: &str, numbers: &[usize], (heads, rows): (&[&str], &[Vec<Markup>])) -> Markup {
+    let class = |at: usize| numbers.contains(&at).then_some("n");
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
+            table {
+                thead { tr { @for (at, head) in heads.iter().enumerate() { th scope="col" class=[class(at)] { (head) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (at, cell) in row.iter().enumerate() {
+                                @if at == 0 { th scope="row" class=[class(at)] { (cell) } } @else { td class=[class(at)] { (cell) } }
                             }
                         }
                     }

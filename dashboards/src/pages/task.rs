@@ -268,7 +268,10 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
     ];
     let signers: Vec<&str> = list(evidence, "signers").iter().filter_map(Value::as_str).collect();
     html! {
-        p class="lead" id="verified" { (standing(text(evidence, "verdict"), lang)) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } } }
+        @let open = list(evidence, "records").iter().filter(|record| record["state"] != "sealed").count();
+        p class="lead" id="verified" {
+            (standing(text(evidence, "verdict"), lang)) ": " (rows.len() - open) " / " (rows.len()) " " (lang.say("records sealed as they are", "条记录已原样封印")) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } }
+        }
         (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
         (button)
     }

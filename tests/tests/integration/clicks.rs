@@ -19,7 +19,8 @@ const BEHIND_MS: i64 = 26 * 3_600_000;
 
 fn now() -> DateTime<Utc> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    DateTime::from_timestamp_millis(i64::try_from(since.as_millis()).expect("a clock before the end of time")).expect("a time")
+    DateTime::from_timestamp_millis(i64::try_from(since.as_millis()).expect("a clock before the end of time"))
+        .expect("a time")
 }
 
 /// Submissions of so many tasks.
@@ -66,7 +67,12 @@ fn four_clicks_from_a_share_to_the_replay() {
     publisher.publish_at(Topic::Task, &missing, now().timestamp_millis() - BEHIND_MS);
     let to = now();
     let balance = stage.catch_up(&[]);
-    assert_eq!((line(&balance, Topic::Task).accepted, line(&balance, Topic::Task).dead), (999, 1), "{}", stage.reasons());
+    assert_eq!(
+        (line(&balance, Topic::Task).accepted, line(&balance, Topic::Task).dead),
+        (999, 1),
+        "{}",
+        stage.reasons()
+    );
     let said = audit(&stage, to, 1);
     assert!(said.contains("1 of 1000 tasks are incomplete"), "{said}");
 
@@ -89,7 +95,11 @@ fn four_clicks_from_a_share_to_the_replay() {
     assert!(text(&mut browser, "#part-letters-rows tbody").contains("time_out_of_range"));
     browser.click("page", "#part-letters-rows tbody a");
     assert_eq!(text(&mut browser, ".guilty"), "occurred_at");
-    assert!(text(&mut browser, "#part-replay").contains("would be accepted"), "{}", text(&mut browser, "main"));
+    assert!(
+        text(&mut browser, "#part-replay").contains("would be accepted"),
+        "{}",
+        text(&mut browser, "main")
+    );
     browser.click("page", "#part-replay button");
     let replays = text(&mut browser, "#part-replays");
     assert!(replays.contains("olga") && replays.contains("published"), "{replays}");
@@ -99,11 +109,20 @@ fn four_clicks_from_a_share_to_the_replay() {
     assert_eq!(taken, 1_000, "{}", stage.reasons());
     let settled = "location.reload(); return true";
     browser.eval("page", settled, &Value::Null);
-    browser.wait_for("page", SOON, "return document.body.innerText.includes('Its event was accepted later')", &Value::Null);
+    browser.wait_for(
+        "page",
+        SOON,
+        "return document.body.innerText.includes('Its event was accepted later')",
+        &Value::Null,
+    );
     let said = audit(&stage, to, 0);
     assert!(said.contains("All 1000 tasks are complete"), "{said}");
     browser.open("after", &format!("{}/compliance", service.url));
-    let share = browser.eval("after", "return document.querySelector('#job-completeness .share').innerText", &Value::Null);
+    let share = browser.eval(
+        "after",
+        "return document.querySelector('#job-completeness .share').innerText",
+        &Value::Null,
+    );
     assert_eq!(share, "100 %");
     assert_eq!(browser.errors(), Vec::<String>::new());
 }

@@ -194,10 +194,27 @@ fn offenders_lead_to_their_pages() {
     let verdicts = service.get("/api/v1/audit/verdicts", &token).json();
     let rows = verdicts["items"].as_array().expect("rows");
     let jobs: Vec<&str> = rows.iter().filter_map(|row| row["job"].as_str()).collect();
-    let expected = ["accuracy", "balances", "completeness", "completeness", "completeness", "offsets", "offsets", "sla", "stability"];
+    let expected = [
+        "accuracy",
+        "balances",
+        "completeness",
+        "completeness",
+        "completeness",
+        "offsets",
+        "offsets",
+        "sla",
+        "stability",
+    ];
     assert_eq!(jobs, expected, "{verdicts}");
-    let known: Vec<&str> = rows.iter().filter(|row| row["job"] == "completeness").filter_map(|row| row["verdict"].as_str()).collect();
+    let known: Vec<&str> = rows
+        .iter()
+        .filter(|row| row["job"] == "completeness")
+        .filter_map(|row| row["verdict"].as_str())
+        .collect();
     assert_eq!(known, ["FAIL", "PASS", "FAIL"], "the latest first");
     // a row that is no whole result, as an older version may have left it
-    assert_eq!(service.get("/api/v1/audit/results/00000000-0000-4000-8000-000000000501/offenders", &token).status, 404);
+    assert_eq!(
+        service.get("/api/v1/audit/results/00000000-0000-4000-8000-000000000501/offenders", &token).status,
+        404
+    );
 }
