@@ -13,6 +13,7 @@ mod hint;
 mod home;
 mod number;
 mod overview;
+mod picture;
 mod product;
 mod session;
 mod sheet;
