@@ -179,7 +179,7 @@ impl Api {
     }
 
     /// Waits for a place among the questions.
-    pub(super) async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+    pub(crate) async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
         let place = tokio::time::timeout(Duration::from_millis(PLACE_MS_MAX), self.inner.places.acquire());
         match place.await {
             Ok(Ok(place)) => Ok(place),

@@ -20,6 +20,7 @@ mod moderation;
 mod my;
 mod number;
 mod overview;
+mod picture;
 mod piece;
 mod product;
 mod session;

@@ -158,6 +158,8 @@ pub(super) async fn begin(State(pages): State<Pages>, headers: HeaderMap, body: 
         Ok(principal) => principal,
         Err(denied) => return form(&pages, &view, &headers, (&to, &Problem::from(denied))).await,
     };
+    // a demo is minutes old: a day of it would be an empty picture
+    let to = if to == "/" && demo.is_some() { "/?range=15m".to_owned() } else { to };
     let to = if to == "/" || to.starts_with("/?") { home(principal.role, &to) } else { to };
     let lifetime_s = principal.expires_at_s.saturating_sub(now_s()).clamp(0, LIFETIME_S_MAX);
     redirect(&to, &session_cookie(&token, lifetime_s))
