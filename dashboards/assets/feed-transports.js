@@ -55,7 +55,9 @@ async function refusal(answer) {
   return { code, afterMs: after > 0 ? after * 1000 : 0, problem };
 }
 
-const bearer = (token) => ({ authorization: `Bearer ${token}` });
+/** What begins with a dot stands for the session: its cookie goes along by itself. */
+const isSession = (token) => token.startsWith(".");
+const bearer = (token) => (isSession(token) ? {} : { authorization: `Bearer ${token}` });
 
 /** WebSocket. */
 export function ws(call) {
@@ -65,7 +67,7 @@ export function ws(call) {
   const line = guarded(call, () => socket.close());
   socket.onopen = () => {
     const { token, cursor, heartbeatMs } = call;
-    socket.send(JSON.stringify({ op: "connect", token, cursor, heartbeat_ms: heartbeatMs }));
+    socket.send(JSON.stringify({ op: "connect", token: isSession(token) ? "" : token, cursor, heartbeat_ms: heartbeatMs }));
   };
   socket.onmessage = ({ data }) => {
     const frame = frameOf(data);

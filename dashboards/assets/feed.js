@@ -3,6 +3,7 @@
 //   import { openFeed } from "./feed.js";
 //   const feed = openFeed({ token: async () => myToken(), onEvent: (event) => show(event), onSnapshot: (state) => fill(state) });
 //
+// A page of the service itself, whose reader has signed in, gives `token: () => sessionToken(subject, role)`: the cookie then speaks.
 // `token(why)` gives an access token: at the start, before it ends ("renew"), and when the service refused it ("refused").
 // `onSnapshot(state)` comes first and after each resync; what came before it is then void, except where `state.complete` is
 // false: it has the latest tasks of `state.total`, and of the others what was known stays. `onEvent(event)` gets CloudEvents.
@@ -431,6 +432,12 @@ class Feed {
     Object.assign(this.status, change);
     this.#options.onState?.({ ...this.status });
   }
+}
+
+/** In the place of a token: whose session the cookie is, which goes along by itself and which no script reads. */
+export function sessionToken(subject, role) {
+  const bytes = new TextEncoder().encode(JSON.stringify({ sub: subject, role }));
+  return `.${btoa(String.fromCharCode(...bytes))}.`;
 }
 
 /** The platform's identity of an event. */

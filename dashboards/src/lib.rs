@@ -7,6 +7,7 @@ mod bad_tokens;
 pub mod feed;
 pub mod grafana;
 pub mod identity;
+mod letters;
 mod pages;
 pub mod panel;
 pub mod problem;
@@ -15,6 +16,7 @@ mod request;
 pub mod rights;
 pub mod serve;
 
+pub use letters::{Judged, Letters, LettersError, Record};
 pub use rates::Rates;
 
 /// An error and what caused it, in one line for a log.

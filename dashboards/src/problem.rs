@@ -32,6 +32,8 @@ pub enum Code {
     NotFound,
     /// The path is known, the method is not.
     MethodNotAllowed,
+    /// As things are, it is not done: the detail says why.
+    Conflict,
     /// No form of the answer is one that the request accepts.
     NotAcceptable,
     /// The body is too long.
@@ -62,7 +64,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 24] = [
         Code::InvalidParameter,
         Code::InvalidCursor,
         Code::InvalidBody,
@@ -73,6 +75,7 @@ impl Code {
         Code::Forbidden,
         Code::NotFound,
         Code::MethodNotAllowed,
+        Code::Conflict,
         Code::NotAcceptable,
         Code::TooLarge,
         Code::UnsupportedMediaType,
@@ -103,6 +106,7 @@ impl Code {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::Conflict => StatusCode::CONFLICT,
             Code::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -132,6 +136,7 @@ impl Code {
             Code::Forbidden => "this role has no right to that",
             Code::NotFound => "there is no such thing",
             Code::MethodNotAllowed => "the method is not allowed here",
+            Code::Conflict => "that is not done as things are",
             Code::NotAcceptable => "no accepted form of the answer",
             Code::TooLarge => "the body is too long",
             Code::UnsupportedMediaType => "the body's media type is not supported",

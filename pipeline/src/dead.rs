@@ -115,6 +115,17 @@ pub struct Again {
     pub first: String,
 }
 
+impl Again {
+    /// The headers under which it is published: the record's own, then its lineage; an earlier lineage is replaced.
+    pub fn headers_under(&self, replay_id: Uuid) -> Vec<(String, Option<Vec<u8>>)> {
+        let ours = [REPLAY_ID, REPLAY_ATTEMPT, REPLAY_FIRST];
+        let kept = self.headers.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned();
+        let values = [replay_id.to_string(), self.attempt.to_string(), self.first.clone()];
+        let new = ours.into_iter().zip(values);
+        kept.chain(new.map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))).collect()
+    }
+}
+
 /// Publishes records again, under the id of one replay.
 pub struct Republish {
     producer: FutureProducer,
@@ -144,14 +155,23 @@ impl Republish {
         Ok(Republish { producer: config.create()?, id: Uuid::now_v7() })
     }
 
-    /// Publishes one record and waits for its acknowledgement: partition and offset.
+    /// Publishes one record under the producer's id and waits for its acknowledgement: partition and offset.
     ///
     /// # Errors
     /// Where Kafka does not take it.
     pub async fn send(&self, again: &Again) -> Result<(i32, i64), DeadError> {
-        let headers = lineage(again, self.id).into_iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key: &key, value: value.as_deref() })
-        });
+        self.send_as(again, self.id).await
+    }
+
+    /// The same under the id of a replay of its own.
+    ///
+    /// # Errors
+    /// Where Kafka does not take it.
+    pub async fn send_as(&self, again: &Again, replay_id: Uuid) -> Result<(i32, i64), DeadError> {
+        let headers =
+            again.headers_under(replay_id).into_iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header { key: &key, value: value.as_deref() })
+            });
         let mut record = FutureRecord::<[u8], [u8]>::to(&again.topic).headers(headers);
         record.key = again.key.as_deref();
         record.payload = again.value.as_deref();
@@ -161,18 +181,9 @@ impl Republish {
     }
 }
 
-/// The record's own headers, then its lineage; an earlier lineage is replaced.
-fn lineage(again: &Again, id: Uuid) -> Vec<(String, Option<Vec<u8>>)> {
-    let ours = [REPLAY_ID, REPLAY_ATTEMPT, REPLAY_FIRST];
-    let kept = again.headers.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned();
-    let values = [id.to_string(), again.attempt.to_string(), again.first.clone()];
-    let new = ours.into_iter().zip(values).map(|(name, value)| (name.to_owned(), Some(value.into_bytes())));
-    kept.chain(new).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Again, lineage};
+    use super::Again;
     use uuid::Uuid;
 
     /// Scenario: a letter that was replayed before is replayed again.
@@ -197,6 +208,6 @@ mod tests {
             header("tally-replay-attempt", "2"),
             header("tally-replay-first", "id/0/7"),
         ];
-        assert_eq!(lineage(&again, nil), expected);
+        assert_eq!(again.headers_under(nil), expected);
     }
 }

@@ -10,12 +10,16 @@ pub mod feed;
 mod live;
 pub mod private;
 mod reconcile;
+mod replays;
 pub mod revocations;
 pub mod seal;
 pub mod service;
+mod verifications;
 pub mod visible;
 
 pub use balance::{Balance, Bounds, Hole, QueryError, balance};
 pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};
 pub use live::{Live, LiveLetter, LiveReason, LiveTopic, live};
 pub use reconcile::{Published, generations, reconcile};
+pub use replays::{Replay, ReplayState, record_replays};
+pub use verifications::{Verification, record_verification};

@@ -53,6 +53,18 @@ questions! {
     DEAD_LETTERS = "dead_letters",
     /// A page of results of audit jobs.
     RESULTS = "results",
+    /// What each job said last, and before.
+    VERDICTS = "verdicts",
+    /// How receipts and gaps tile each partition.
+    TILING = "tiling",
+    /// A page of what `tally verify` found.
+    VERIFICATIONS = "verifications",
+    /// Who published a dead letter again.
+    REPLAYS = "replays",
+    /// Receipts of a task's events.
+    TASK_RECEIPTS = "task_receipts",
+    /// Dead letters under a task's key.
+    TASK_LETTERS = "task_letters",
     /// One result whole.
     RESULT = "result",
     /// A page of signed checkpoints.
@@ -126,6 +138,9 @@ parts! {
     "task_waits" = "parts/task_waits",
     "supplements" = "parts/supplements",
     "accelerations" = "parts/accelerations",
+    "tiling" = "parts/tiling",
+    "cases" = "parts/cases",
+    "licences" = "parts/licences",
     "figure_acceleration" = "api/figure_acceleration",
     "figure_endpoints" = "api/figure_endpoints",
     "figure_moderation" = "api/figure_moderation",
@@ -170,7 +185,22 @@ mod tests {
                 })
                 .map(|name| name.trim_end_matches(')'));
             for table in reads {
-                let derived = ["", "(", "picked", "events", "tasks", "cases", "licences"];
+                let derived = [
+                    "",
+                    "(",
+                    "(WITH",
+                    "picked",
+                    "events",
+                    "tasks",
+                    "cases",
+                    "licences",
+                    "receipts",
+                    "spread",
+                    "absent",
+                    "twice",
+                    "pieces",
+                    "partitions",
+                ];
                 assert!(table.ends_with("_final") || derived.contains(&table), "{}: {table}", question.name);
             }
             for word in ["INSERT", "ALTER", "DROP", "url(", "file(", "remote(", "SETTINGS"] {

@@ -22,12 +22,14 @@ impl Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 5] = [
+pub const MIGRATIONS: [Migration; 7] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
     Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
     Migration { version: 4, name: "access", sql: include_str!("../ddl/0004_access.sql") },
     Migration { version: 5, name: "offsets", sql: include_str!("../ddl/0005_offsets.sql") },
+    Migration { version: 6, name: "evidence", sql: include_str!("../ddl/0006_evidence.sql") },
+    Migration { version: 7, name: "event time", sql: include_str!("../ddl/0007_event_time.sql") },
 ];
 
 /// Why the tables could not be brought up to date.

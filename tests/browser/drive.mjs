@@ -37,6 +37,12 @@ const commands = {
     return windows.get(window).evaluate(`(async (argument) => { ${script} })(${JSON.stringify(argument ?? null)})`);
   },
   async fill({ window, selector, text }) { await windows.get(window).fill(selector, text); },
+  /** A click as a person makes it: what is hidden or covered cannot be clicked. Waits for the page that it may lead to. */
+  async click({ window, selector }) {
+    const page = windows.get(window);
+    await page.click(selector);
+    await page.waitForLoadState("load");
+  },
   async press({ window, selector, key }) { await windows.get(window).press(selector, key); },
   /** Tells a page that it is hidden, or shown again. A headless browser shows every page, so what the page can ask is set by hand. */
   async hide({ window, on }) {

@@ -120,6 +120,11 @@ impl Browser {
         self.tell(&json!({ "do": "press", "window": window, "selector": selector, "key": "Enter" }));
     }
 
+    /// Clicks what a selector names, and waits for the page that it may lead to.
+    pub fn click(&mut self, window: &str, selector: &str) {
+        self.tell(&json!({ "do": "click", "window": window, "selector": selector }));
+    }
+
     /// Gives the browser a cookie for an address, as a service sets it that signs people in: only over a way that is trusted, only
     /// for this origin, hidden from scripts.
     pub fn cookie(&mut self, url: &str, name: &str, value: &str) {

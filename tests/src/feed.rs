@@ -443,6 +443,21 @@ impl Publisher {
         self.producer.flush(ANSWER).expect("Kafka takes them");
     }
 
+    /// Publishes an event as a producer does whose clock stands at that moment, milliseconds since 1970 UTC.
+    ///
+    /// # Panics
+    /// When the event cannot be encoded or Kafka does not take it.
+    pub fn publish_at(&self, topic: Topic, event: &Value, clock_ms: i64) {
+        let contract = latest(topic);
+        let encoder = Encoder::new(contract).expect("a contract that can be written");
+        let value = frame_single_object(contract, &encoder.encode(event).expect("a valid event"));
+        let name = format!("{}{}", self.prefix, topic.name());
+        let key = event[topic.key_field()].as_str().expect("a key");
+        let record = BaseRecord::to(&name).key(key).payload(&value).timestamp(clock_ms);
+        self.producer.send(record).expect("room in the queue");
+        self.producer.flush(ANSWER).expect("Kafka takes it");
+    }
+
     /// Publishes bytes as they are; does not wait.
     ///
     /// # Panics

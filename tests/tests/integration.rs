@@ -13,6 +13,7 @@ mod integration {
     mod bench_pages;
     mod bench_rows;
     mod bench_seals;
+    mod clicks;
     mod commands;
     mod dead_letters;
     mod definitions;

@@ -19,27 +19,27 @@ use uuid::Uuid;
 
 /// What a job said about a window.
 #[derive(Debug, Deserialize, Row, Serialize, ToSchema)]
-pub(super) struct AuditResult {
+pub(crate) struct AuditResult {
     /// Its id.
-    result_id: String,
+    pub(crate) result_id: String,
     /// Which job.
-    job: String,
+    pub(crate) job: String,
     /// The window from this moment,
-    window_from: Moment,
+    pub(crate) window_from: Moment,
     /// up to this one, which is not in it.
-    window_to: Moment,
+    pub(crate) window_to: Moment,
     /// Since when it is known.
-    known_at: Moment,
+    pub(crate) known_at: Moment,
     /// The earlier result that it restates; null where there is none.
-    restates: Option<String>,
+    pub(crate) restates: Option<String>,
     /// `PASS`, `FAIL`, `WARN`, `PENDING`, `NOT_EVALUATED`, `INSUFFICIENT` or `ERROR`.
-    verdict: String,
+    pub(crate) verdict: String,
     /// For people.
-    sentence: String,
+    pub(crate) sentence: String,
     /// Of the share that was judged, as text.
-    numerator: String,
+    pub(crate) numerator: String,
     /// Of the share that was judged, as text.
-    denominator: String,
+    pub(crate) denominator: String,
 }
 
 /// Which results.

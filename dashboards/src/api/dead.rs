@@ -17,31 +17,31 @@ use utoipa::{IntoParams, ToSchema};
 
 /// A dead letter, without its bytes.
 #[derive(Debug, Deserialize, Row, Serialize, ToSchema)]
-pub(super) struct DeadLetter {
+pub(crate) struct DeadLetter {
     /// Kafka topic.
-    topic: String,
+    pub(crate) topic: String,
     /// Its identity.
-    topic_id: String,
+    pub(crate) topic_id: String,
     /// Partition.
-    partition: i32,
+    pub(crate) partition: i32,
     /// Offset.
-    offset: i64,
+    pub(crate) offset: i64,
     /// When Kafka took the record.
-    appended_at: Moment,
+    pub(crate) appended_at: Moment,
     /// Why it was refused.
-    reason: String,
+    pub(crate) reason: String,
     /// The guilty field; empty where none is.
-    path: String,
+    pub(crate) path: String,
     /// What was found and what was expected.
-    sentence: String,
+    pub(crate) sentence: String,
     /// The writer's schema.
-    schema: String,
+    pub(crate) schema: String,
     /// Length of the value.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// SHA-256 of the value, hex.
-    sha256: String,
+    pub(crate) sha256: String,
     /// How often it had been replayed when it came.
-    replay_attempt: u32,
+    pub(crate) replay_attempt: u32,
 }
 
 /// One dead letter, with what became of it.
@@ -147,7 +147,8 @@ pub(super) async fn list(
     portion.answer(&headers, rows, place)
 }
 
-type Place = (String, i32, i64);
+/// Topic, partition and offset.
+pub(super) type Place = (String, i32, i64);
 
 /// One dead letter: reason, path, sentence, and what became of its replays
 #[utoipa::path(get, path = "/api/v1/dead-letters/{topic}/{partition}/{offset}",
@@ -201,7 +202,7 @@ pub(super) async fn raw(
 }
 
 /// The letter at that place; of topics of one name the one that was appended last.
-async fn find(
+pub(super) async fn find(
     api: &Api,
     (topic, partition, offset): Place,
     payload: bool,

@@ -1,4 +1,4 @@
-//! The API under `/api/v1`: read-only over the store, but for revocations.
+//! The API under `/api/v1`: read-only over the store, but for revocations and replays of dead letters.
 //!
 //! ```text
 //! request ─▶ guard (token ▶ principal ▶ rights ▶ rate) ─▶ handler ─▶ named SQL, ownership in it ─▶ masks ─▶ JSON or CSV
@@ -6,11 +6,13 @@
 //! A handler gets a [`Caller`]: it cannot be reached without one. What of a row somebody sees is asked of `rights`.
 
 mod answer;
+pub(crate) mod answers;
 mod audit;
 mod cases;
 mod cursor;
 mod dead;
 mod dictionary;
+mod evidence;
 mod figures;
 mod guard;
 mod ledger;
@@ -20,17 +22,22 @@ mod openapi;
 mod panels;
 mod proofs;
 mod query;
+mod replays;
 mod revocations;
 mod store;
+mod task_evidence;
 mod tasks;
 mod timeline;
 mod wallets;
 
+pub(crate) use evidence::segment;
 pub use guard::{Caller, SESSION_COOKIE, session_cookie};
 pub(crate) use guard::{scope, token};
 pub(crate) use moment::Moment;
 pub use openapi::document;
+pub(crate) use replays::NewReplay;
 pub use store::{Api, ApiConfig, Limits, SealSource};
+pub(crate) use task_evidence::{letters as letters_of_task, receipts as receipts_of_task};
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,6 +49,7 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(guard::me))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::one))
+        .routes(routes!(task_evidence::task))
         .routes(routes!(wallets::list))
         .routes(routes!(wallets::one))
         .routes(routes!(licenses::list))
@@ -63,8 +71,15 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(dead::list))
         .routes(routes!(dead::one))
         .routes(routes!(dead::raw))
+        .routes(routes!(replays::decoded))
+        .routes(routes!(replays::list))
+        .routes(routes!(replays::replay))
         .routes(routes!(audit::results))
         .routes(routes!(audit::result))
+        .routes(routes!(evidence::offenders))
+        .routes(routes!(evidence::verdicts))
+        .routes(routes!(evidence::tiling))
+        .routes(routes!(evidence::verifications))
         .routes(routes!(proofs::seals))
         .routes(routes!(proofs::proof))
         .routes(routes!(dictionary::schemas))

@@ -61,14 +61,14 @@ impl ToSchema for Moment {
 
 /// A stretch of time, [from, to).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Range {
-    pub(super) from: Moment,
-    pub(super) to: Moment,
+pub(crate) struct Range {
+    pub(crate) from: Moment,
+    pub(crate) to: Moment,
 }
 
 impl Range {
     /// What the parameters say; without them, all of time.
-    pub(super) fn read(from: Option<&str>, to: Option<&str>) -> Result<Range, Problem> {
+    pub(crate) fn read(from: Option<&str>, to: Option<&str>) -> Result<Range, Problem> {
         let from = from.map(|text| Moment::parse("from", text)).transpose()?.unwrap_or(Moment(FIRST_US));
         let to = to.map(|text| Moment::parse("to", text)).transpose()?.unwrap_or(Moment(LAST_US));
         if from < to {

@@ -29,7 +29,7 @@ pub fn document() -> OpenApi {
     document.merge(crate::feed::document());
     document.info = Info::new("Tally", "v1");
     document.info.description = Some(
-        "Read-only over the audited ledger, but for revocations. Rows are those of the token's subject and role; \
+        "Read-only over the audited ledger, but for revocations and replays of dead letters. Rows are those of the token's subject and role; \
          `dashboards/RIGHTS.md` is the table. Amounts are whole numbers as text: micros of a credit, minor units of a currency."
             .to_owned(),
     );

@@ -1,6 +1,7 @@
 //! What every handler works with: the store under limits, the authority, and how much at once.
 
 use crate::identity::Authority;
+use crate::letters::Letters;
 use crate::problem::{Code, Problem};
 use crate::rates::Rates;
 use clickhouse::Client;
@@ -67,6 +68,8 @@ pub struct ApiConfig {
     pub client: Client,
     /// For proofs; without it there are none.
     pub seals: Option<SealSource>,
+    /// Looks into dead letters, and publishes them again.
+    pub letters: Arc<dyn Letters>,
     /// Bounds.
     pub limits: Limits,
     /// How often one subject may ask; shared with what is served beside the API.
@@ -128,6 +131,15 @@ impl Api {
         self.inner.config.seals.as_ref()
     }
 
+    pub(super) fn letters(&self) -> &dyn Letters {
+        self.inner.config.letters.as_ref()
+    }
+
+    /// The store without the limits of questions: for the little that the service writes.
+    pub(super) fn writer(&self) -> &Client {
+        &self.inner.config.client
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.inner.client
     }
@@ -167,7 +179,7 @@ impl Api {
     }
 
     /// Waits for a place among the questions.
-    pub(super) async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+    pub(crate) async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
         let place = tokio::time::timeout(Duration::from_millis(PLACE_MS_MAX), self.inner.places.acquire());
         match place.await {
             Ok(Ok(place)) => Ok(place),

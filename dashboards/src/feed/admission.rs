@@ -42,15 +42,19 @@ fn admit(hub: &Hub, principal: Principal) -> Result<Principal, Refusal> {
     }
 }
 
-/// Who sends a request, if it bears a token in its `Authorization` header.
-pub(super) async fn header_principal(hub: &Hub, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
-    if !headers.contains_key(header::AUTHORIZATION) {
+/// Who opens a WebSocket, where its request says so: by a token in its `Authorization` header, or, from a page of ours, by the
+/// cookie. A page is named by `Origin`, which was held against our own before; a cookie that is not good says nothing, since a token may
+/// follow in the first frame.
+pub(super) async fn opener(hub: &Hub, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+    let by_header = headers.contains_key(header::AUTHORIZATION);
+    if !by_header && !headers.contains_key(header::ORIGIN) {
         return Ok(None);
     }
     match hub.authority.verify(&token(headers)).await {
         Ok(principal) => admit(hub, principal).map(Some),
         Err(Denied::Missing) => Ok(None),
-        Err(denied) => Err(denied.into()),
+        Err(denied) if by_header => Err(denied.into()),
+        Err(_) => Ok(None),
     }
 }
 

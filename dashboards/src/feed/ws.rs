@@ -36,7 +36,7 @@ type Ended = Option<Close>;
 /// The feed over WebSocket
 ///
 /// Text frames of `feed.v1`. The client begins: `{"op":"connect","token":…,"cursor":…}` within 5 s; the token may come in the
-/// header instead. Then `hello`, `event`, `heartbeat`, `resync`, `reauth`, `goaway` and `error` (a problem document) come, and
+/// header instead, or be that of the session's cookie. Then `hello`, `event`, `heartbeat`, `resync`, `reauth`, `goaway` and `error` (a problem document) come, and
 /// `ack`, `refresh` and `pace` may be said. Pages must be of this origin or of one that was let in.
 #[utoipa::path(get, path = "/feed/ws", operation_id = "feed_ws", tag = "feed", security((), ("access_token" = [])),
     responses((status = 101, description = "The connection becomes a WebSocket"),
@@ -53,7 +53,7 @@ pub(super) async fn connect(
         if hub.is_stopping() {
             return Err(Refusal::Closed(Close::GoingAway));
         }
-        admission::header_principal(&hub, &headers).await
+        admission::opener(&hub, &headers).await
     };
     let known = match admitted.await {
         Ok(known) => known,

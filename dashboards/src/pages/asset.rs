@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
 /// Name, media type, content.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("pages.css", "text/css; charset=utf-8", include_str!("../../assets/pages.css")),
     ("pages.js", "text/javascript; charset=utf-8", include_str!("../../assets/pages.js")),
+    ("my.js", "text/javascript; charset=utf-8", include_str!("../../assets/my.js")),
     ("charts.js", "text/javascript; charset=utf-8", include_str!("../../assets/charts.js")),
     ("uplot.css", "text/css; charset=utf-8", UPLOT_STYLE),
     ("uplot.js", "text/javascript; charset=utf-8", UPLOT_SCRIPT),

@@ -2,6 +2,7 @@
 //! script makes the picture from it.
 
 use super::number::{shown, symbol};
+use super::picture;
 use super::view::View;
 use crate::api::Moment;
 use crate::panel::{Answer, Chart, Column, Panel, Sense, Threshold, Unit};
@@ -28,7 +29,9 @@ pub(crate) fn figure(view: &View, panel: &Panel, answer: &Result<Answer, Problem
         Ok(answer) if answer.rows.is_empty() => empty(view),
         Ok(answer) => match panel.chart {
             Chart::Time => time(view, answer),
-            _ => table(view, answer),
+            Chart::Interval => drawn(view, answer, &picture::intervals(view, answer)),
+            Chart::Histogram => drawn(view, answer, &picture::histograms(view, answer)),
+            Chart::Bars | Chart::Number | Chart::Table => table(view, answer),
         },
     };
     framed(view, panel, answer.as_ref().ok(), &body)
@@ -54,7 +57,7 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
         _ => None,
     };
     html! {
-        figure class="panel" id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
+        figure class={ "panel" @if panel.picture.apart { " wide" } } id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
             data-step=[answer.filter(|_| chart.is_some()).map(|answer| answer.step_us)] data-from=[answer.filter(|_| chart.is_some()).map(|answer| answer.from_us)] data-to=[answer.filter(|_| chart.is_some()).map(|answer| answer.to_us)]
             data-zone=[chart.map(|_| view.tz().name())] {
             figcaption {
@@ -110,9 +113,9 @@ fn cell(column: &Column, value: Option<&str>, money: Option<&str>, view: &View) 
 /// A verdict: a word and a shape, so that nobody depends on its colour.
 pub(crate) fn verdict(name: &str) -> Markup {
     let class = match name {
-        "PASS" => "pass",
-        "FAIL" | "ERROR" => "fail",
-        "WARN" => "warn",
+        "PASS" | "VERIFIED" => "pass",
+        "FAIL" | "ERROR" | "TAMPERED" => "fail",
+        "WARN" | "INCOMPLETE" | "UNCHECKED" => "warn",
         _ => "open",
     };
     html! { span class={ "verdict " (class) } { (name.replace('_', " ")) } }
@@ -137,6 +140,17 @@ pub(crate) fn table(view: &View, answer: &Answer) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A picture that was drawn here, with its table.
+fn drawn(view: &View, answer: &Answer, picture: &Markup) -> Markup {
+    html! {
+        (picture)
+        details class="twin" {
+            summary { (view.lang.say("Table", "数据表")) }
+            (table(view, answer))
         }
     }
 }
@@ -191,10 +205,10 @@ fn time(view: &View, answer: &Answer) -> Markup {
         true => lines.iter().map(|line| vec![line]).collect(),
         false => vec![lines.iter().collect()],
     };
-    html! { @for lines in &pictures { (picture(view, answer, lines)) } }
+    html! { div class=[answer.panel.picture.apart.then_some("side")] { @for lines in &pictures { (chart(view, answer, lines)) } } }
 }
 
-fn picture(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
+fn chart(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
     let (panel, lang) = (answer.panel, view.lang);
     let unit =
         panel.picture.y.first().and_then(|y| panel.column(y)).map_or(panel.unit, |at| panel.columns[at].unit);

@@ -7,16 +7,27 @@
 //! in `assets/`; without it every number is there all the same.
 
 mod asset;
+mod case;
+mod compliance;
+mod creator;
 mod door;
 mod figure;
 mod hint;
 mod home;
+mod letter;
+mod letters;
+mod moderation;
+mod my;
 mod number;
 mod overview;
+mod picture;
+mod piece;
 mod product;
 mod session;
 mod sheet;
 mod shell;
+mod task;
+mod verdict;
 mod view;
 
 pub use session::PageTokens;
@@ -45,6 +56,16 @@ pub(crate) fn router(api: Api, tokens: Option<PageTokens>) -> Router {
     let guarded = Router::new()
         .route("/overview", get(overview::page))
         .route("/product", get(product::page))
+        .route("/compliance", get(compliance::page))
+        .route("/verdict/{result_id}", get(verdict::page))
+        .route("/moderation", get(moderation::page))
+        .route("/case/{case_id}", get(case::page))
+        .route("/dead", get(letters::page))
+        .route("/dead/{topic}/{partition}/{offset}", get(letter::page))
+        .route("/dead/{topic}/{partition}/{offset}/replay", post(letter::publish))
+        .route("/creator", get(creator::page))
+        .route("/my", get(my::page))
+        .route("/task/{task_id}", get(task::page))
         .route_layer(from_fn_with_state(pages.clone(), door::door));
     let open = Router::new()
         .route("/", get(home::page))

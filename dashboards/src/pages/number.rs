@@ -128,7 +128,7 @@ fn three(number: f64) -> String {
 }
 
 /// Symbols of contracts that pages show, in both languages.
-const SYMBOLS: [(&str, &str, &str); 10] = [
+const SYMBOLS: [(&str, &str, &str); 15] = [
     ("NORMAL", "Normal queue", "普通队列"),
     ("ACCELERATED", "Accelerated queue", "加速队列"),
     ("MOVED", "Moved between queues", "换过队列"),
@@ -138,6 +138,11 @@ const SYMBOLS: [(&str, &str, &str); 10] = [
     ("LICENSES_CHECK", "/licenses/check", "/licenses/check"),
     ("credits", "Credits", "积分"),
     ("all", "All", "全部"),
+    ("BASELINE", "Four weeks before", "上线前四周"),
+    ("LAUNCH", "Launch week", "上线当周"),
+    ("RELATIVE", "Launch ÷ baseline", "上线 ÷ 基线"),
+    ("WITHIN", "yes", "是"),
+    ("BEYOND", "no", "否"),
     ("", "–", "–"),
 ];
 

@@ -3,37 +3,105 @@
 use super::Pages;
 use super::door::Visitor;
 use super::figure::figure;
+use super::hint::hints;
+use super::number::{duration, grouped, shown, symbol};
 use super::sheet::Sheet;
 use super::shell;
+use super::view::View;
+use crate::panel::{Answer, Unit};
 use axum::extract::State;
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
+
+/// Panels of another page that prices are judged by.
+const OF_PRICES: [&str; 2] = ["supplements", "acceleration"];
 
 /// `GET /overview`.
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
     let lang = view.lang;
-    let sheet = match Sheet::ask(&pages.api, &visitor, "overview").await {
+    let sheet = match Sheet::ask_with(&pages.api, &visitor, "overview", &OF_PRICES).await {
         Ok(sheet) => sheet,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
-    };
-    let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
-    let group = |title: &str, ids: &[&str]| {
-        html! {
-            section class="group" {
-                h2 { (title) }
-                div class="grid" { @for id in ids { @if let Some(figure) = figure(id) { (figure) } } }
-            }
-        }
+        Err(problem) => return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem),
     };
     let body = html! {
-        (group(lang.say("Money", "资金"), &["revenue-over-time", "credits-over-time", "revenue", "credits"]))
-        (group(lang.say("Interfaces", "接口"), &["endpoint-errors-over-time", "endpoint-errors"]))
-        (group(lang.say("Tasks", "任务"), &["task-success-over-time", "task-success"]))
-        (group(lang.say("Queues", "队列"), &["queue-depth", "queue-wait", "queues"]))
-        (group(lang.say("Ledger", "账本"), &["events-over-time", "ingest-lag", "ledger"]))
+        (tiles(view, &sheet))
+        (hints(view, &sheet))
+        (group(view, &sheet, lang.say("Money", "资金"), &["revenue-over-time", "revenue", "credits-over-time", "credits"]))
+        (group(view, &sheet, lang.say("Interfaces", "接口"), &["endpoint-errors-over-time", "endpoint-errors"]))
+        (group(view, &sheet, lang.say("Tasks", "任务"), &["task-success-over-time", "task-success"]))
+        (group(view, &sheet, lang.say("Queues", "队列"), &["queue-depth", "queue-wait", "queues"]))
+        (group(view, &sheet, lang.say("Ledger", "账本"), &["events-over-time", "ledger", "ingest-lag"]))
     };
     shell::page(&visitor, lang.say("Overview", "总览"), Some(sheet.window), (&sheet.notices(view), &body))
+}
+
+/// Figures of one matter under a title.
+pub(super) fn group(view: &View, sheet: &Sheet, title: &str, ids: &[&str]) -> Markup {
+    let figures = ids.iter().filter_map(|id| sheet.panel(id));
+    html! {
+        section class="group" {
+            h2 { (title) }
+            div class="grid" { @for (panel, answer) in figures { (figure(view, panel, answer)) } }
+        }
+    }
+}
+
+/// The first numbers, before any picture.
+fn tiles(view: &View, sheet: &Sheet) -> Markup {
+    let lang = view.lang;
+    let none = || "–".to_owned();
+    html! {
+        dl class="tiles" id="tiles" data-swap {
+            @if let Some(revenue) = sheet.answer("revenue") {
+                @for row in revenue.rows.iter().take(3) {
+                    @let of = |name: &str| revenue.panel.column(name).and_then(|at| row.get(at)?.as_deref());
+                    @let currency = of("currency");
+                    (tile(&format!("{} {}", lang.say("Revenue, net", "净收入"), currency.unwrap_or_default()), &shown(of("net_minor"), Unit::CurrencyMinor, currency, view),
+                        html! { (shown(of("orders"), Unit::Count, None, view)) " " (lang.say("orders", "笔订单")) }))
+                }
+            }
+            @let credits = sheet.answer("credits").and_then(|answer| answer.values("net_micros").next().flatten());
+            (tile(lang.say("Credits charged, net", "净消费积分"), &shown(credits, Unit::CreditsMicros, None, view), html! { (lang.say("of which supplements", "其中补扣")) " " (shown(sheet.answer("credits").and_then(|answer| answer.values("supplements_micros").next().flatten()), Unit::CreditsMicros, None, view)) }))
+            @let (succeeded, terminal) = (sum(sheet.answer("task-success"), "succeeded"), sum(sheet.answer("task-success"), "terminal"));
+            (tile(lang.say("Tasks that succeeded", "任务成功率"), &share(view, succeeded, terminal).unwrap_or_else(none), html! { (grouped(&succeeded.to_string())) " " (lang.say("of", "/")) " " (grouped(&terminal.to_string())) }))
+            @let queues = sheet.answer("queues");
+            (tile(lang.say("Tasks waiting", "排队任务"), &queues.map_or_else(none, |_| grouped(&sum(queues, "depth").to_string())), html! { (lang.say("p95 waited", "等待 p95")) " " (longest(queues).map_or_else(none, duration)) }))
+            (worst_interface(view, sheet.answer("endpoint-errors")))
+            @let lag = sheet.answer("ingest-lag");
+            (tile(lang.say("Records behind Kafka", "落后 Kafka"), &lag.filter(|lag| !lag.rows.is_empty()).map_or_else(none, |_| grouped(&sum(lag, "lag").to_string())), html! { (grouped(&sum(lag, "taken").to_string())) " " (lang.say("taken", "已接入")) }))
+        }
+    }
+}
+
+fn tile(name: &str, value: &str, note: Markup) -> Markup {
+    html! { div class="tile" { dt { (name) } dd class="value" { (value) } dd class="note" { (note) } } }
+}
+
+/// The interface that fails most often, and on which side of its threshold it stands.
+fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
+    let lang = view.lang;
+    let title = lang.say("Worst interface", "错误率最高的接口");
+    let rates = answer.into_iter().flat_map(|answer| answer.values("endpoint").zip(answer.values("rate")));
+    let rates = rates.filter_map(|(name, rate)| Some((name?, rate?, rate?.parse::<f64>().ok()?)));
+    let worst = rates.max_by(|a, b| a.2.total_cmp(&b.2));
+    let threshold = answer.and_then(|answer| answer.panel.thresholds.first());
+    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else { return tile(title, "–", html! {}) };
+    let class = if threshold.is_good(rate) { "good" } else { "bad" };
+    tile(title, &shown(Some(text), Unit::Ratio, None, view), html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } })
+}
+
+fn sum(answer: Option<&Answer>, name: &str) -> i128 {
+    let values = answer.into_iter().flat_map(|answer| answer.values(name).flatten());
+    values.filter_map(|value| value.parse::<i128>().ok()).sum()
+}
+
+fn longest(answer: Option<&Answer>) -> Option<i64> {
+    answer?.values("wait_p95_us").flatten().filter_map(|value| value.parse().ok()).max()
+}
+
+/// A share of two counts; `None` where there is nothing to divide by.
+#[expect(clippy::cast_precision_loss, reason = "a share for people; its two counts stand beside it")]
+fn share(view: &View, part: i128, whole: i128) -> Option<String> {
+    (whole > 0).then(|| shown(Some(&(part as f64 / whole as f64).to_string()), Unit::Ratio, None, view))
 }

@@ -158,6 +158,8 @@ pub(super) async fn begin(State(pages): State<Pages>, headers: HeaderMap, body: 
         Ok(principal) => principal,
         Err(denied) => return form(&pages, &view, &headers, (&to, &Problem::from(denied))).await,
     };
+    // a demo is minutes old: a day of it would be an empty picture
+    let to = if to == "/" && demo.is_some() { "/?range=15m".to_owned() } else { to };
     let to = if to == "/" || to.starts_with("/?") { home(principal.role, &to) } else { to };
     let lifetime_s = principal.expires_at_s.saturating_sub(now_s()).clamp(0, LIFETIME_S_MAX);
     redirect(&to, &session_cookie(&token, lifetime_s))
@@ -175,10 +177,9 @@ pub(super) async fn end(headers: HeaderMap) -> Response {
 /// Where a role begins, in the view of an address.
 pub(super) fn home(role: Role, address: &str) -> String {
     let query = address.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
-    let path = match (Page::home(role), role) {
-        (Some(page), _) => page.path(),
-        (None, Role::Buyer) => "/tasks",
-        (None, _) => return "/api/v1/me".to_owned(),
+    let path = match Page::home(role) {
+        Some(page) => page.path(),
+        None => return "/api/v1/me".to_owned(),
     };
     format!("{path}{query}")
 }

@@ -23,6 +23,19 @@ impl Sheet {
     /// # Errors
     /// Where not even how far the data had come can be had.
     pub(crate) async fn ask(api: &Api, visitor: &Visitor, page: &str) -> Result<Sheet, Problem> {
+        Sheet::ask_with(api, visitor, page, &[]).await
+    }
+
+    /// The same, and some panels of other pages.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn ask_with(
+        api: &Api,
+        visitor: &Visitor,
+        page: &str,
+        more: &[&str],
+    ) -> Result<Sheet, Problem> {
         let (from_us, to_us) = visitor.view.range_us();
         let role = visitor.principal.role;
         let window = Window::of(api, from_us, to_us).await?;
@@ -33,7 +46,7 @@ impl Sheet {
             scope: scope(panel_scope(role)),
             subject: visitor.principal.subject.clone(),
         };
-        let theirs = panels().iter().filter(|panel| panel.page == page && panel.roles.contains(&role));
+        let theirs = panels().iter().filter(|panel| (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role));
         let ask = |panel| {
             let asked = &asked;
             async move { (panel, panel::ask(api, panel, asked).await) }

@@ -69,6 +69,12 @@ fn page_title(page: Page, lang: Lang) -> Option<&'static str> {
     Some(match page {
         Page::Overview => lang.say("Overview", "总览"),
         Page::Product => lang.say("Product", "产品"),
+        Page::Compliance => lang.say("Compliance", "合规"),
+        Page::Moderation => lang.say("Moderation", "审核"),
+        Page::DeadLetters => lang.say("Dead letters", "死信"),
+        Page::Creator => lang.say("Creator", "创作者"),
+        Page::My => lang.say("My tasks", "我的任务"),
+        Page::Verdict | Page::Case | Page::DeadLetter | Page::DeadLetterReplay | Page::Task => return None,
     })
 }
 
@@ -193,7 +199,7 @@ fn document(
     let is_local = view.zone == Zone::Local;
     html! {
         (DOCTYPE)
-        html lang=(lang.tag()) data-theme=(view.theme.name()) data-zone=[is_local.then_some("local")] data-live=[(view.is_live() && window.is_some()).then_some("yes")] {
+        html lang=(lang.tag()) data-theme=(view.theme.name()) data-zone=[is_local.then_some("local")] data-tz=(view.tz().name()) data-live=[(view.is_live() && window.is_some()).then_some("yes")] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";

@@ -111,7 +111,7 @@ pub enum Sense {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
-    /// A decimal number in the unit of the panel, as text.
+    /// A decimal number in the unit of its column, as text.
     pub value: String,
     /// Which side is good.
     pub sense: Sense,
@@ -119,6 +119,9 @@ pub struct Threshold {
     pub label: Text,
     /// Where it stands: a section of METRICS, or who chose it.
     pub source: String,
+    /// The column that is held against it, whose unit is the threshold's; the first that is drawn where none is named.
+    #[serde(default)]
+    pub column: String,
 }
 
 impl Threshold {
@@ -297,12 +300,19 @@ impl Panel {
     /// The names of columns that the picture, and what is computed behind the SQL, speak of.
     fn drawn(&self) -> impl Iterator<Item = &str> {
         let Picture { x, y, series, bounds, .. } = &self.picture;
-        let drawn = [x, series].into_iter().chain(y).chain(bounds);
+        let held = self.thresholds.iter().map(|threshold| &threshold.column);
+        let drawn = [x, series].into_iter().chain(y).chain(bounds).chain(held);
         let computed = self
             .wilson
             .iter()
             .flat_map(|wilson| [&wilson.numerator, &wilson.denominator].into_iter().chain(&wilson.columns));
         drawn.chain(computed).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Which column a threshold is held against.
+    pub fn held<'a>(&'a self, threshold: &'a Threshold) -> Option<usize> {
+        let name = Some(&threshold.column).filter(|name| !name.is_empty()).or(self.picture.y.first());
+        self.column(name?)
     }
 
     /// Where a column stands.

@@ -32,6 +32,26 @@ pages! {
     Overview = "/overview" [Admin],
     /// What a launch did, and how good estimates are.
     Product = "/product" [Admin],
+    /// What the audit says, what it rests on, and who broke a rule.
+    Compliance = "/compliance" [Moderator Admin],
+    /// One result of a job with its offenders.
+    Verdict = "/verdict/{result_id}" [Moderator Admin],
+    /// Cases by risk and by the clock of their SLA.
+    Moderation = "/moderation" [Moderator Admin],
+    /// One case with everything that happened to it.
+    Case = "/case/{case_id}" [Moderator Admin],
+    /// What was refused, by reason.
+    DeadLetters = "/dead" [Moderator Admin Service],
+    /// One dead letter: its field, its bytes, its replay.
+    DeadLetter = "/dead/{topic}/{partition}/{offset}" [Moderator Admin Service],
+    /// Publishing one again.
+    DeadLetterReplay = "/dead/{topic}/{partition}/{offset}/replay" [Admin],
+    /// Grants, what is left of them, and what grantees run.
+    Creator = "/creator" [Creator Admin],
+    /// My tasks, live.
+    My = "/my" [Buyer],
+    /// One task over all topics.
+    Task = "/task/{task_id}" [Creator Buyer Moderator Admin],
 }
 
 impl Page {

@@ -74,6 +74,8 @@ routes! {
     Tasks = "GET" "/api/v1/tasks",
     /// One task with its timeline.
     Task = "GET" "/api/v1/tasks/{task_id}",
+    /// A task's receipts, facts and dead letters against the sealed log.
+    TaskEvidence = "GET" "/api/v1/tasks/{task_id}/evidence",
     /// Wallets.
     Wallets = "GET" "/api/v1/wallets",
     /// One wallet with its movements.
@@ -114,10 +116,24 @@ routes! {
     DeadLetter = "GET" "/api/v1/dead-letters/{topic}/{partition}/{offset}",
     /// Its raw bytes.
     DeadLetterRaw = "GET" "/api/v1/dead-letters/{topic}/{partition}/{offset}/raw",
+    /// What can be read of its fields.
+    DeadLetterDecoded = "GET" "/api/v1/dead-letters/{topic}/{partition}/{offset}/decoded",
+    /// Who published it again.
+    DeadLetterReplays = "GET" "/api/v1/dead-letters/{topic}/{partition}/{offset}/replays",
+    /// What would become of it now; and publish it again.
+    DeadLetterReplay = "POST" "/api/v1/dead-letters/{topic}/{partition}/{offset}/replay",
     /// Verdicts of audit jobs, with what they restated.
     Results = "GET" "/api/v1/audit/results",
     /// One result whole.
     Result = "GET" "/api/v1/audit/results/{result_id}",
+    /// The offenders of a result.
+    Offenders = "GET" "/api/v1/audit/results/{result_id}/offenders",
+    /// What each job said over time.
+    Verdicts = "GET" "/api/v1/audit/verdicts",
+    /// How receipts and gaps tile each partition.
+    Tiling = "GET" "/api/v1/audit/tiling",
+    /// What `tally verify` found.
+    Verifications = "GET" "/api/v1/audit/verifications",
     /// The delivery ledger of the feed.
     Deliveries = "GET" "/api/v1/deliveries",
     /// Signed checkpoints.
@@ -197,7 +213,18 @@ pub const fn access(role: Role, route: Route) -> Access {
             Role::Moderator | Role::Admin => Access::All,
             Role::Service => Access::None,
         },
-        R::Moderation | R::Live | R::Results | R::Result | R::Deliveries | R::Seals => match role {
+        R::Moderation
+        | R::Live
+        | R::Results
+        | R::Result
+        | R::Offenders
+        | R::Verdicts
+        | R::Tiling
+        | R::Verifications
+        | R::TaskEvidence
+        | R::DeadLetterReplays
+        | R::Deliveries
+        | R::Seals => match role {
             Role::Moderator | Role::Admin => Access::All,
             Role::Creator | Role::Buyer | Role::Service => Access::None,
         },
@@ -213,6 +240,8 @@ pub const fn access(role: Role, route: Route) -> Access {
         | R::Supplements
         | R::Endpoints
         | R::DeadLetterRaw
+        | R::DeadLetterDecoded
+        | R::DeadLetterReplay
         | R::Revocations
         | R::Revoke => match role {
             Role::Admin => Access::All,

@@ -150,6 +150,8 @@ fn every_route_is_for_those_it_is_for() {
             (_, "me" | "schemas" | "policy-tags", _) => A::All,
             (_, "panels", _) => A::ByPanel,
             (Admin, ..) => A::All,
+            (Moderator, "tasks", tail) if tail.ends_with("/evidence") => A::All,
+            (_, "tasks", tail) if tail.ends_with("/evidence") => A::None,
             (Creator, "tasks", _) => A::OwnGrantees,
             (Creator, "licenses" | "proofs", _) | (Creator, _, "figures/quotas") => A::OwnTemplates,
             (Creator, "moderation", _) => A::OwnTemplates,
@@ -157,7 +159,14 @@ fn every_route_is_for_those_it_is_for() {
             (Moderator, "tasks" | "licenses", _) => A::InWork,
             (Moderator, "moderation" | "audit" | "deliveries" | "seals" | "live" | "proofs", _) => A::All,
             (Moderator, _, "figures/moderation") => A::All,
-            (Moderator | Service, "dead-letters", tail) if !tail.ends_with("raw") => A::All,
+            // the bytes, in whatever form, and publishing them are the admin's
+            (_, "dead-letters", tail)
+                if ["raw", "decoded", "replay"].iter().any(|end| tail.ends_with(end)) =>
+            {
+                A::None
+            }
+            (Service, "dead-letters", tail) if tail.ends_with("replays") => A::None,
+            (Moderator | Service, "dead-letters", _) => A::All,
             _ => A::None,
         }
     };

@@ -1,9 +1,9 @@
 //! The service as a whole: routes, what stands around all of them, the sockets, and an end in good order.
 
+mod client;
 mod layers;
 mod metrics;
 mod sockets;
-mod tasks;
 
 pub use crate::pages::PageTokens;
 pub use metrics::ServiceMetrics;
@@ -79,7 +79,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> Result<Servi
     let pages = crate::pages::router(config.api.clone(), config.page_tokens);
     let app = router(config.api)
         .merge(pages)
-        .merge(tasks::router())
+        .merge(client::router())
         .merge(config.more)
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed));

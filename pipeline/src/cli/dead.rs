@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod filter;
+pub(super) mod letters;
 mod list;
 mod replay;
 mod show;

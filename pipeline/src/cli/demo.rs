@@ -22,6 +22,7 @@ use tally_sinks::{DeadTopic, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+mod auditor;
 pub(super) mod registry;
 mod service;
 mod subscribers;
@@ -129,6 +130,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let service = service::serve((args.port, args.ops_listen), (&folder, &config), &opened.store).await?;
     println!("page: http://{}/   (Ctrl-C ends the demo and prints the balance)", service.address);
     service::print_how_to_sign_in(service.address, &folder);
+    let rounds = auditor::Rounds::begin(&folder, &opened.store, config.kafka.topic(Topic::Task))?;
     let metrics = Metrics::default();
     let stop_lanes = CancellationToken::new();
     let route = Config { sections: config.clone(), listen: args.listen, until_caught_up: false };
@@ -157,6 +159,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         std::fs::write(path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
     }
     heard.await??.print();
+    rounds.end().await?;
     service.end().await?;
     opened.close().await?;
     drop(cluster);

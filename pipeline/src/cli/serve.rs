@@ -1,6 +1,7 @@
 //! `tally serve`: the service.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::dead::letters::Hands;
 use super::feed::{FeedArgs, FeedPlace};
 use super::seal::{Seals, texts};
 use super::store;
@@ -44,6 +45,10 @@ pub(crate) struct ServeArgs {
     /// File of public keys whose seals are believed; without it there are no proofs.
     #[arg(long, value_name = "FILE")]
     seal_keys: Vec<PathBuf>,
+    /// Let admins publish dead letters again, from the page of a letter or through the API: the Kafka credentials then need write
+    /// on the topics. Who did it is written down. Without it the service publishes nothing.
+    #[arg(long)]
+    replays: bool,
 }
 
 /// Whose access tokens are taken. There is no default key.
@@ -246,7 +251,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         bounds: (limits, rates.clone()),
     };
     let feed = super::feed::open(&args.feed, place, stop.clone())?;
-    let api = Api::new(ApiConfig { authority: authority.clone(), client, seals, limits, rates });
+    let hands = Hands::new((&args.kafka, &args.registry), args.event, args.replays)?;
+    let letters = Arc::new(hands);
+    let api = Api::new(ApiConfig { authority: authority.clone(), client, seals, letters, limits, rates });
     let metrics = ServiceMetrics::new();
     ops::measure_process(metrics.registry())?;
     let page = Arc::new(Page { metrics: metrics.clone(), feed: feed.clone(), authority });

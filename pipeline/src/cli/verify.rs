@@ -10,8 +10,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally_pipeline::Source;
 use tally_pipeline::config::{ClickHouse, Kafka};
+use tally_queries::audit::result::moment;
 use tally_queries::seal::{Class, Finding, Keys, Report, Request, Scope, Witness, verify};
 use tally_queries::visible::{visible, visible_json};
+use tally_queries::{Verification, record_verification};
 use tally_sinks::{Difference, Store};
 
 /// How long a row may wait for its seal where --max-age says nothing else.
@@ -102,6 +104,13 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     if scope == Scope::All {
         define(&opened.store, &mut report).await;
     }
+    let verification = Verification {
+        verified_us: now_micros,
+        scope: &words(scope),
+        against_kafka: args.against_kafka,
+        report: &report,
+    };
+    remember(&opened.store, &verification).await;
     opened.close().await?;
     if args.json {
         println!("{}", visible_json(&serde_json::to_string_pretty(&report)?));
@@ -109,6 +118,23 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         print(&report, matches!(scope, Scope::Sample(..)).then_some(seed));
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// What was looked at, for those who read the list.
+fn words(scope: Scope) -> String {
+    match scope {
+        Scope::All => "all".to_owned(),
+        Scope::Since(ms) => format!("since {}", moment(ms.saturating_mul(1_000))),
+        Scope::Sample(count, _) => format!("sample of {count}"),
+    }
+}
+
+/// Writes that it was done. Whoever verifies may have no right to write: then only the pages do not know of it.
+async fn remember(store: &Store, verification: &Verification<'_>) {
+    if let Err(error) = record_verification(store.client(), verification).await {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        tracing::warn!(error, "that this verification was done is not written down");
+    }
 }
 
 /// Holds the definitions of tables and views, through which all figures are read, against those of this version.

@@ -12,6 +12,7 @@
 //! | `orphans`, `numbered` | a fact or a receipt alone; the checkpoints before the newest |
 //! | `witness` | the ledger against whoever still has the bytes |
 //! | `proof` | inclusion and consistency |
+//! | `inclusion` | where a single row stands in the signed trees, and whether it does |
 //! | `prove` | proof files, and checking them with nothing but the public key |
 //! | `report` | findings and exit codes |
 //! | `cores` | work beside other work |
@@ -25,6 +26,7 @@ mod facts;
 #[cfg(test)]
 mod fuzz_tests;
 mod history;
+mod inclusion;
 mod keys;
 mod leaf;
 mod log;
@@ -42,6 +44,7 @@ mod witness;
 pub use checkpoint::{Checkpoint, Head, Lane};
 pub use error::SealError;
 pub(crate) use history::newest_heads;
+pub use inclusion::{Held, Holding, Place, hold};
 pub use keys::{Keys, Signers, generate_key};
 pub use leaf::Kind;
 pub use log::Log;

@@ -14,14 +14,14 @@
 //! leaf → content digest → content. What is readable is made again from the exact bytes and must be equal.
 
 use super::checkpoint::{self, Checkpoint, Head, claim};
-use super::facts::{self, Facts, Which};
+use super::inclusion::{content, placed};
 use super::keys::Keys;
-use super::leaf::{Bytes, Key, Kind, leaf};
-use super::log::{LaneLog, Log};
-use super::rows::{Leaves, record_row};
+use super::leaf::{Bytes, Kind, leaf};
+use super::log::Log;
+use super::rows::row;
 use super::sealer::newest;
-use super::tree::{Hash, WIDTH, leaf_hash};
-use super::{Lane, SealError, proof};
+use super::tree::{Hash, leaf_hash};
+use super::{SealError, proof};
 use crate::QueryError;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -141,21 +141,10 @@ async fn record(
     offset: i64,
 ) -> Result<Record, SealError> {
     let head = &checkpoint.heads[at];
-    let (log, lane) = (log.of(head), &head.lane);
-    let row = record_row(client, lane, offset).await?;
+    let row = row(client, Kind::Record, &head.lane, offset).await?;
     let sealed = leaf(Kind::Record, &row)?;
-    let (tile, first) = log.tile_of(Key { offset, kind: Kind::Record, next: 0 }).await?;
-    let index = tile * WIDTH as u64 + leaves_between(client, lane, first, sealed.key).await?;
-    let path = included(&log, head, index, sealed.hash).await?;
-    let Some(inclusion) = path else {
-        // rows and signature may be sound all the same: the map led here, and it is not trusted
-        let counted = leaves_between(client, lane, BEGINNING, sealed.key).await?;
-        return Err(match included(&log, head, counted, sealed.hash).await? {
-            Some(_) => SealError::Map(log.map(tile / WIDTH as u64)),
-            None => SealError::Altered(format!("the receipt at {lane}/{offset} is not what was sealed")),
-        });
-    };
-    let content = content(client, lane, offset, &sealed.digest).await?;
+    let (index, inclusion) = placed(client, log, head, &sealed).await?;
+    let content = content(client, &head.lane, offset, &sealed.digest).await?;
     let hashes: Vec<Hash> = checkpoint.heads.iter().map(Head::leaf).collect();
     let head_index = at as u64;
     Ok(Record {
@@ -169,45 +158,6 @@ async fn record(
         event: event(&content).ok_or_else(|| SealError::malformed("a content cannot be read"))?,
         content: BASE64_STANDARD.encode(content),
     })
-}
-
-/// A key before all others.
-const BEGINNING: Key = Key { offset: i64::MIN, kind: Kind::Record, next: 0 };
-
-/// How many rows of a partition have keys in [from, to).
-async fn leaves_between(client: &Client, lane: &Lane, from: Key, to: Key) -> Result<u64, SealError> {
-    let mut leaves = Leaves::open(client, lane, from.offset, to.offset.saturating_add(1)).await?;
-    let mut count = 0;
-    while let Some(leaf) = leaves.next().await? {
-        count += u64::from(leaf.key >= from && leaf.key < to);
-    }
-    Ok(count)
-}
-
-/// The path of a leaf to the partition's signed root, if it stands at that index.
-async fn included(
-    log: &LaneLog,
-    head: &Head,
-    index: u64,
-    leaf: Hash,
-) -> Result<Option<Vec<Hash>>, SealError> {
-    if index >= head.size {
-        return Ok(None);
-    }
-    let path = proof::inclusion(log, head.size, index).await?;
-    Ok(proof::includes(&path, head.size, head.root, index, leaf).then_some(path))
-}
-
-/// The content of the fact of a receipt.
-async fn content(client: &Client, lane: &Lane, offset: i64, digest: &Hash) -> Result<Vec<u8>, SealError> {
-    let contract = facts::contract(&lane.topic);
-    let contract = contract.ok_or_else(|| SealError::malformed(format!("no contract for {}", lane.topic)))?;
-    let which = Which::Receipts { lane: lane.clone(), from: offset, next: offset + 1 };
-    let (mut facts, mut found) = (Facts::open(client, contract, &which)?, None);
-    while let Some(batch) = facts.next().await? {
-        found = found.or_else(|| batch.content_of(digest));
-    }
-    found.ok_or_else(|| SealError::Altered(format!("the fact of {lane}/{offset} is not there")))
 }
 
 /// The columns of a receipt by name.

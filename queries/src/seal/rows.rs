@@ -108,11 +108,11 @@ impl Leaves {
     }
 }
 
-/// The row of one receipt, exactly as its leaf has it.
-pub(super) async fn record_row(client: &Client, lane: &Lane, offset: i64) -> Result<Vec<u8>, SealError> {
-    let question = client.query(sql(Kind::Record)).param("topic_id", lane.topic_id.to_string());
+/// The row of one leaf, exactly as the leaf has it; empty if there is none.
+pub(super) async fn row(client: &Client, kind: Kind, lane: &Lane, offset: i64) -> Result<Vec<u8>, SealError> {
+    let question = client.query(sql(kind)).param("topic_id", lane.topic_id.to_string());
     let question =
         question.param("partition", lane.partition).param("from", offset).param("next", offset + 1);
-    let mut cursor = question.fetch_bytes("RowBinary").map_err(failed(Kind::Record))?;
-    Ok(cursor.collect().await.map_err(failed(Kind::Record))?.to_vec())
+    let mut cursor = question.fetch_bytes("RowBinary").map_err(failed(kind))?;
+    Ok(cursor.collect().await.map_err(failed(kind))?.to_vec())
 }

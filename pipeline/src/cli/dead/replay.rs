@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use super::filter::Filter;
+use super::letters::once_more;
 use super::{At, at, bytes};
+use crate::cli::seal::now_micros;
 use crate::cli::store;
 use futures::stream::StreamExt;
 use std::num::NonZeroU32;
@@ -10,8 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally_pipeline::config::{ClickHouse, EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::dead::{Again, Outcome, Rejudge, Republish};
-use tally_queries::{Letter, Wanted, dead_letters, is_stored};
+use tally_queries::{Letter, Replay, ReplayState, Wanted, dead_letters, is_stored, record_replays};
 use tally_sinks::Store;
+use uuid::Uuid;
 
 /// Records that wait for their acknowledgement at once.
 const IN_FLIGHT_MAX: usize = 64;
@@ -49,6 +52,9 @@ pub(crate) struct ReplayArgs {
     /// Also those that were replayed already.
     #[arg(long)]
     again: bool,
+    /// Who publishes them, for those who read the list of replays.
+    #[arg(long, env = "USER", default_value = "command line", value_name = "NAME")]
+    by: String,
     /// Publish at most this many a second.
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
@@ -67,7 +73,6 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let opened = store::open(&args.clickhouse).await?;
     let letters = letters(&args, &opened.store).await?;
     let (again, totals) = judge(&args, &opened.store, &letters).await?;
-    opened.close().await?;
     let Totals { accepted, duplicate, dead, passed_over } = totals;
     println!(
         "{accepted} would be accepted, {duplicate} duplicates, {dead} still dead, {passed_over} passed over"
@@ -75,10 +80,11 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut refused = 0;
     if args.execute {
         crate::cli::admitted(&args.kafka).await?;
-        refused = publish(&args, again).await?;
+        refused = publish(&args, &opened.store, &again).await?;
     } else {
         println!("nothing was sent; --execute publishes");
     }
+    opened.close().await?;
     Ok(if dead + refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -102,7 +108,11 @@ async fn letters(args: &ReplayArgs, store: &Store) -> anyhow::Result<Vec<Letter>
 }
 
 /// Says of each letter what would become of it, and gives those to publish.
-async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::Result<(Vec<Again>, Totals)> {
+async fn judge(
+    args: &ReplayArgs,
+    store: &Store,
+    letters: &[Letter],
+) -> anyhow::Result<(Vec<(Letter, Again)>, Totals)> {
     let mut rejudge = Rejudge::new(&args.kafka, &args.registry, args.event.value_bytes_max as usize)?;
     let (mut again, mut totals) = (Vec::new(), Totals::default());
     for letter in letters {
@@ -130,47 +140,68 @@ async fn judge(args: &ReplayArgs, store: &Store, letters: &[Letter]) -> anyhow::
             }
         };
         if would || args.all {
-            let header = |(name, hex): &(String, Option<String>)| Ok((name.clone(), bytes(hex.as_deref())?));
-            again.push(Again {
-                topic: letter.topic.clone(),
-                key: bytes(letter.key_hex.as_deref())?,
-                value,
-                headers: letter.headers.iter().map(header).collect::<anyhow::Result<_>>()?,
-                attempt: letter.attempts().saturating_add(1),
-                first: letter.first.clone(),
-            });
+            again.push((letter.clone(), once_more(letter)?));
         }
     }
     Ok((again, totals))
 }
 
-/// Publishes, and says where each went. Gives how many Kafka did not take.
-async fn publish(args: &ReplayArgs, again: Vec<Again>) -> anyhow::Result<usize> {
+/// Publishes, says where each went, and writes down who asked, before and after. Gives how many Kafka did not take.
+async fn publish(args: &ReplayArgs, store: &Store, again: &[(Letter, Again)]) -> anyhow::Result<usize> {
     let republish = &Republish::new(&args.kafka)?;
+    let asked = |(letter, one): &'_ (Letter, Again)| (letter.clone(), one.attempt, ReplayState::Requested);
+    let mut rows: Vec<(Letter, u32, ReplayState)> = again.iter().map(asked).collect();
+    let who = (args.by.as_str(), now_micros()?);
+    record(store, republish.id, who, &rows).await?;
     let gap = args.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.get());
     let in_flight = if args.rate.is_some() { 1 } else { IN_FLIGHT_MAX };
     let (mut sent, mut refused) = (0, 0);
     let to = &republish;
-    let each = futures::stream::iter(&again).map(|one| async move {
+    let each = futures::stream::iter(again).map(|(_, one)| async move {
         tokio::time::sleep(gap).await;
         (one, to.send(one).await)
     });
-    let mut outcomes = std::pin::pin!(each.buffered(in_flight));
-    while let Some((one, outcome)) = outcomes.next().await {
-        match outcome {
+    let mut outcomes = std::pin::pin!(each.buffered(in_flight).enumerate());
+    while let Some((n, (one, outcome))) = outcomes.next().await {
+        let state = match outcome {
             Ok((partition, offset)) => {
                 println!(
                     "{}: published to {}/{partition}/{offset}, attempt {}",
                     one.first, one.topic, one.attempt
                 );
                 sent += 1;
+                ReplayState::Published(partition, offset)
             }
             Err(error) => {
                 println!("{}: not published: {error}", one.first);
                 refused += 1;
+                ReplayState::NotTaken
             }
-        }
+        };
+        rows[n].2 = state;
     }
+    record(store, republish.id, who, &rows).await?;
     println!("replay {}: {sent} published, {refused} not taken", republish.id);
     Ok(refused)
+}
+
+/// Writes down who published which letters, or is about to.
+async fn record(
+    store: &Store,
+    replay_id: Uuid,
+    (requested_by, requested_us): (&str, i64),
+    rows: &[(Letter, u32, ReplayState)],
+) -> anyhow::Result<()> {
+    let rows: Vec<Replay<'_>> = rows
+        .iter()
+        .map(|(letter, attempt, state)| Replay {
+            replay_id,
+            letter,
+            attempt: *attempt,
+            requested_by,
+            requested_us,
+            state: *state,
+        })
+        .collect();
+    Ok(record_replays(store.client(), &rows).await?)
 }

@@ -1,15 +1,15 @@
 //! `tally dead show`.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
+use super::letters::explained;
 use super::{At, at, bytes};
 use crate::cli::store;
 use anyhow::{Context, bail};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tally_pipeline::config::{ClickHouse, SchemaRegistry};
-use tally_pipeline::registry::Lookup;
 use tally_queries::{Letter, Wanted, dead_letters};
-use tally_schemas::{Explained, Reason, WriterId, contracts, explain, parse_schema, split};
+use tally_schemas::{Explained, Reason};
 
 /// Bytes of the value that are dumped.
 const DUMP_BYTES_MAX: usize = 256;
@@ -128,25 +128,4 @@ fn print(letter: &Letter, remedy: &str, explained: &anyhow::Result<Explained>, v
             chunk.iter().map(shown).collect::<String>()
         );
     });
-}
-
-/// What can be read of a value under the schema that its frame names.
-async fn explained(registry: &SchemaRegistry, value: Option<&[u8]>) -> anyhow::Result<Explained> {
-    let Some(value) = value else { bail!("the value is null") };
-    let (id, body) = split(value).map_err(|fault| anyhow::anyhow!(fault.sentence))?;
-    match id {
-        WriterId::SingleObject(fingerprint) => {
-            match contracts().iter().find(|c| c.fingerprint == fingerprint) {
-                Some(contract) => Ok(explain(&contract.schema, body)),
-                None => bail!("no contract has the fingerprint {fingerprint:016x}"),
-            }
-        }
-        WriterId::Confluent(number) => {
-            let Some(registry) = registry.client()? else { bail!("schema {id}: give --registry URL") };
-            match registry.schema(number).await? {
-                Lookup::Found(json) => Ok(explain(&parse_schema(&id.to_string(), &json)?, body)),
-                Lookup::NotFound => bail!("the registry does not know schema {id}"),
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use super::subscribers::Subscribers;
+use crate::cli::dead::letters::Hands;
 use crate::cli::feed::{self, FeedArgs, FeedPlace};
 use crate::cli::serve::{Page, Service};
 use crate::cli::token::{demo_minter, demo_names};
@@ -101,12 +102,12 @@ pub(super) async fn serve(
     let feed = feed::open(&feed.with_keys(folder.join(FEED_KEYS)), place, stop.clone())?;
     let metrics = ServiceMetrics::new();
     if let Some(listen) = ops_listen {
-        let (metrics, feed, authority) = (metrics.clone(), feed.clone(), authority.clone());
-        let ops = ops::serve(listen, Arc::new(Page { metrics, feed, authority }), stop.clone());
-        let ops = ops.await.with_context(|| format!("cannot listen on {listen}"))?;
-        tracing::info!(address = %ops, "metrics of the service are served");
+        show(listen, Page { metrics: metrics.clone(), feed: feed.clone(), authority: authority.clone() }, stop.clone()).await?;
     }
-    let config = ApiConfig { authority, client: store.client().clone(), seals: None, limits, rates };
+    let letters = Arc::new(Hands::new((&sections.kafka, &sections.registry), sections.bounds.event, true)?);
+    let client = store.client().clone();
+    let seals = Some(super::auditor::seals(folder)?);
+    let config = ApiConfig { authority, client, seals, letters, limits, rates };
     let serving = ServeConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         page_tokens: Some(PageTokens { minter: minter.clone(), subject: "demo-page".to_owned() }),
@@ -116,6 +117,14 @@ pub(super) async fn serve(
     };
     let Serving { address, ended } = tally_dashboards::serve::serve(serving, stop.clone()).await?;
     Ok(DemoService { address, minter, ended, feed, stop })
+}
+
+/// Shows an operator's pages of the service.
+async fn show(listen: SocketAddr, page: Page, stop: CancellationToken) -> anyhow::Result<()> {
+    let address = ops::serve(listen, Arc::new(page), stop).await;
+    let address = address.with_context(|| format!("cannot listen on {listen}"))?;
+    tracing::info!(%address, "metrics of the service are served");
+    Ok(())
 }
 
 /// How to be each role, with subjects that the simulated platform has.

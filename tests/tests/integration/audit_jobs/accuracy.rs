@@ -115,6 +115,7 @@ fn each_story_of_money() {
     // Estimates: 4·100 + 0 + 0 + 100 + 200 + 100 + 100 = 900 (blind and too-late have none);
     // settlements of those: (110+90+111+89) + 0 + 1 + 105 + 200 + 105 + 100 = 911; deviations 10+10+11+11+0+1+5+0+5+0 = 53.
     // Errors in ten-thousandths where an estimate is not 0: 0 0 500 500 1000 1000 1100 1100: 4th of 8, and 8th (⌈7.6⌉).
+    // By size: exact are zero-free, anew, retried; zero-paid is dearer than anything.
     // accelerated: 5+5+6 of 300; 500 500 600: 2nd, and 3rd. moved: 5+6 of 200; 500 600: 1st, and 2nd.
     let said = ledger.audit("accuracy", &FIRST_DAY);
     said.says("FAIL", 1).counts(&[
@@ -132,6 +133,14 @@ fn each_story_of_money() {
         ("NORMAL/deviation_micros", 53),
         ("NORMAL/error_p50_permyriad", 500),
         ("NORMAL/error_p95_permyriad", 1100),
+        ("NORMAL/off_under_10", 1),
+        ("NORMAL/off_under_5", 1),
+        ("NORMAL/off_under_2", 0),
+        ("NORMAL/off_none", 3),
+        ("NORMAL/off_over_2", 2),
+        ("NORMAL/off_over_5", 1),
+        ("NORMAL/off_over_10", 1),
+        ("NORMAL/off_over_20", 1),
         ("ACCELERATED/tasks", 3),
         ("ACCELERATED/hits", 2),
         ("ACCELERATED/misses", 1),
@@ -140,6 +149,9 @@ fn each_story_of_money() {
         ("ACCELERATED/deviation_micros", 16),
         ("ACCELERATED/error_p50_permyriad", 500),
         ("ACCELERATED/error_p95_permyriad", 600),
+        ("ACCELERATED/off_under_2", 1),
+        ("ACCELERATED/off_over_2", 1),
+        ("ACCELERATED/off_over_5", 1),
         ("MOVED/tasks", 2),
         ("MOVED/hits", 1),
         ("MOVED/misses", 1),

@@ -1,0 +1,221 @@
+//! One task held against the ledger: its receipts, facts and dead letters, and how the sealed log stands to each.
+
+use super::answer;
+use super::dead::DeadLetter;
+use super::guard::Caller;
+use super::moment::Moment;
+use super::query::{Named, id};
+use super::store::Api;
+use super::timeline::Work;
+use crate::identity::Role;
+use crate::problem::{Code, Problem};
+use crate::rights::{EventClass, Ids, Sight, sight};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use tally_queries::seal::{Held, Holding, Place, hold};
+use tally_queries::service::{TASK_LETTERS, TASK_RECEIPTS};
+use tally_schemas::Topic;
+use utoipa::ToSchema;
+
+/// Receipts, and dead letters, of one task that are held against the log.
+const RECORDS_OF_A_TASK_MAX: u32 = 200;
+
+/// A receipt of an event that names a task.
+#[derive(Debug, Deserialize, Row, Serialize)]
+pub(crate) struct Receipt {
+    pub(crate) topic: String,
+    pub(crate) topic_id: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) appended_at: Moment,
+    pub(crate) kind: String,
+    pub(crate) event_id: String,
+    pub(crate) digest: String,
+    pub(crate) raw_sha256: String,
+    pub(crate) policy_tag: String,
+    pub(crate) facts: u64,
+}
+
+/// One record of a task, and how the sealed log stands to it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskRecord {
+    /// Kafka topic.
+    pub(crate) topic: String,
+    /// Its identity.
+    pub(crate) topic_id: String,
+    /// Partition.
+    pub(crate) partition: i32,
+    /// Offset.
+    pub(crate) offset: i64,
+    /// When Kafka took the record.
+    pub(crate) appended_at: Moment,
+    /// `ACCEPTED` or `DEAD`.
+    pub(crate) disposition: &'static str,
+    /// The event's kind, or why it is dead; empty where the caller may not see the event.
+    pub(crate) kind: String,
+    /// The event; empty where it is dead, or the caller may not see it.
+    pub(crate) event_id: String,
+    /// SHA-256 over the content, hex; empty of a dead letter.
+    pub(crate) digest: String,
+    /// SHA-256 of the record's value, hex.
+    pub(crate) raw_sha256: String,
+    /// Facts of that content: 1, and of a receipt whose fact is gone 0.
+    pub(crate) facts: u64,
+    /// `sealed`, `unsealed`, `altered`, `unchecked`, or `unknown` where this service was given no seals.
+    pub(crate) state: &'static str,
+    /// What differs, or why it could not be looked at; the place in its tree where it is sealed.
+    pub(crate) said: String,
+}
+
+/// How receipts, facts and the sealed log stand to one task.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskEvidence {
+    /// The task.
+    pub(crate) task_id: String,
+    /// `verified` (all of it is sealed and as it was), `altered`, `incomplete` (not all is sealed, or it has dead letters), `unchecked`,
+    /// or `nothing` where no record names the task.
+    pub(crate) verdict: &'static str,
+    /// Keys that signed the checkpoint that it was held against.
+    pub(crate) signers: Vec<String>,
+    /// Its records, accepted ones first, each as they came.
+    pub(crate) records: Vec<TaskRecord>,
+    /// Whether there are more than are here.
+    pub(crate) more: bool,
+}
+
+/// Verify one task: each of its receipts, facts and dead letters against the sealed log
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}/evidence", params(("task_id" = String, Path)),
+    responses((status = 200, body = TaskEvidence)))]
+pub(super) async fn task(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(task_id): Named<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let evidence = evidence(&api, &caller, &id(task_id)?).await?;
+    if evidence.records.is_empty() {
+        return Err(Problem::new(Code::NotFound));
+    }
+    answer::one(&headers, &evidence)
+}
+
+/// Receipts that name a task, as they came, up to the bound and one.
+pub(crate) async fn receipts(api: &Api, task_id: &str) -> Result<Vec<Receipt>, Problem> {
+    let query = api.ask(TASK_RECEIPTS).param("task_id", task_id);
+    api.rows::<Receipt>(TASK_RECEIPTS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
+}
+
+/// Dead letters under a task's key, as they came, up to the bound and one.
+pub(crate) async fn letters(api: &Api, task_id: &str) -> Result<Vec<DeadLetter>, Problem> {
+    let query = api.ask(TASK_LETTERS).param("task_id", task_id);
+    api.rows::<DeadLetter>(TASK_LETTERS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
+}
+
+/// Holds everything that is known of a task against the sealed log.
+pub(crate) async fn evidence(api: &Api, caller: &Caller, task_id: &str) -> Result<TaskEvidence, Problem> {
+    let (receipts, letters) = (receipts(api, task_id).await?, letters(api, task_id).await?);
+    let bound = RECORDS_OF_A_TASK_MAX as usize;
+    let more = receipts.len() > bound || letters.len() > bound;
+    let work = Work::of(api, caller).await?;
+    let accepted = receipts.into_iter().take(bound).map(|receipt| accepted(caller, &work, task_id, receipt));
+    let dead = letters.into_iter().take(bound).map(dead);
+    let mut records: Vec<TaskRecord> = accepted.chain(dead).collect();
+    let signers = match held(api, &records).await? {
+        None => Vec::new(),
+        Some(held) => {
+            for (record, holding) in records.iter_mut().zip(held.holdings) {
+                (record.state, record.said) = words(holding);
+            }
+            held.signers
+        }
+    };
+    let verdict = verdict(&records, more);
+    Ok(TaskEvidence { task_id: task_id.to_owned(), verdict, signers, records, more })
+}
+
+/// What the newest checkpoint says; `None` where this service was given no seals.
+async fn held(api: &Api, records: &[TaskRecord]) -> Result<Option<Held>, Problem> {
+    let Some(seals) = api.seals() else { return Ok(None) };
+    let place = |record: &TaskRecord| Place {
+        topic_id: record.topic_id.parse().unwrap_or_default(),
+        partition: record.partition,
+        offset: record.offset,
+    };
+    let places: Vec<Place> = records.iter().map(place).collect();
+    let _place = api.place().await?;
+    let held = hold(api.client(), &seals.log, &seals.keys, &places).await.map_err(|error| {
+        tracing::warn!(error = %crate::chain(&error), "the sealed log cannot be read");
+        Problem::because(Code::Conflict, "the sealed log cannot be read or is not signed: ask tally verify")
+    })?;
+    let unsealed =
+        || Held { signers: Vec::new(), leaves: 0, holdings: vec![Holding::Unsealed; places.len()] };
+    Ok(Some(held.unwrap_or_else(unsealed)))
+}
+
+fn words(holding: Holding) -> (&'static str, String) {
+    match holding {
+        Holding::Sealed { index, leaf } => ("sealed", format!("leaf {index}, {leaf}")),
+        Holding::Unsealed => ("unsealed", String::new()),
+        Holding::Altered { what } => ("altered", what),
+        Holding::Unchecked { what } => ("unchecked", what),
+    }
+}
+
+/// What the records say together. Only sealed ones, each with its fact, make a yes.
+fn verdict(records: &[TaskRecord], more: bool) -> &'static str {
+    let any = |state: &str| records.iter().any(|record| record.state == state);
+    let is_dead = |record: &TaskRecord| record.disposition == "DEAD";
+    match () {
+        () if records.is_empty() => "nothing",
+        () if any("altered") => "altered",
+        () if records.iter().any(|record| !is_dead(record) && record.facts == 0) => "altered",
+        () if any("unchecked") || any("unknown") => "unchecked",
+        () if more || any("unsealed") || records.iter().any(is_dead) => "incomplete",
+        () => "verified",
+    }
+}
+
+fn accepted(caller: &Caller, work: &Work, task_id: &str, receipt: Receipt) -> TaskRecord {
+    let topic = Topic::ALL.into_iter().find(|topic| receipt.topic.ends_with(topic.name()));
+    let class = topic.map_or(EventClass::Call, |topic| EventClass::of(topic, &receipt.kind));
+    let role = caller.principal.role;
+    let relation = caller.relation(Ids::default(), work.holds(class, task_id, "", ""));
+    // of an event that is hidden from them, others hear that it was taken, and no more
+    let sees = role == Role::Admin || sight(role, class, relation) != Sight::Hidden;
+    TaskRecord {
+        topic: receipt.topic,
+        topic_id: receipt.topic_id,
+        partition: receipt.partition,
+        offset: receipt.offset,
+        appended_at: receipt.appended_at,
+        disposition: "ACCEPTED",
+        kind: if sees { receipt.kind } else { String::new() },
+        event_id: if sees { receipt.event_id } else { String::new() },
+        digest: receipt.digest,
+        raw_sha256: receipt.raw_sha256,
+        facts: receipt.facts,
+        state: "unknown",
+        said: String::new(),
+    }
+}
+
+fn dead(letter: DeadLetter) -> TaskRecord {
+    TaskRecord {
+        topic: letter.topic,
+        topic_id: letter.topic_id,
+        partition: letter.partition,
+        offset: letter.offset,
+        appended_at: letter.appended_at,
+        disposition: "DEAD",
+        kind: letter.reason,
+        event_id: String::new(),
+        digest: String::new(),
+        raw_sha256: letter.sha256,
+        facts: 0,
+        state: "unknown",
+        said: letter.sentence,
+    }
+}

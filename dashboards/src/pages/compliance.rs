@@ -1,0 +1,317 @@
+//! What the audit says now and over time, what it rests on, and what was refused.
+
+use super::Pages;
+use super::door::Visitor;
+use super::figure::{figure, framed};
+use super::piece::{audit_verdict, letter_path, list, moment, rows_of, section, share, table, text};
+use super::sheet::Sheet;
+use super::shell::{self, Notice, Tone};
+use super::view::{Lang, View};
+use crate::api::answers;
+use crate::panel::Answer;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+/// Dead letters that are shown here; the rest has a page of its own.
+const LETTERS_SHOWN: u32 = 10;
+/// Results of a job that its strip shows, the latest last.
+const STRIP_MAX: usize = 24;
+
+/// The jobs, in the order of METRICS.
+const JOBS: [&str; 8] =
+    ["offsets", "completeness", "accuracy", "stability", "repurchase", "realtime", "balances", "sla"];
+
+/// A job of the audit, for people.
+pub(super) fn job_title(job: &str, lang: Lang) -> &str {
+    match job {
+        "offsets" => lang.say("Offsets", "位点"),
+        "completeness" => lang.say("Completeness", "完整性"),
+        "accuracy" => lang.say("Estimate accuracy", "预估准确度"),
+        "stability" => lang.say("Interface stability", "接口稳定性"),
+        "repurchase" => lang.say("Repurchase", "复购"),
+        "realtime" => lang.say("Realtime", "实时性"),
+        "balances" => lang.say("Balances", "余额"),
+        "sla" => lang.say("Moderation SLA", "审核时限"),
+        other => other,
+    }
+}
+
+/// `GET /compliance`.
+pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
+    let view = &visitor.view;
+    let lang = view.lang;
+    let api = &pages.api;
+    let (sheet, letters) = tokio::join!(
+        Sheet::ask(api, &visitor, "compliance"),
+        answers::dead_letters(api, &visitor.principal, json!({ "limit": LETTERS_SHOWN })),
+    );
+    let sheet = match sheet {
+        Ok(sheet) => sheet,
+        Err(problem) => {
+            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
+        }
+    };
+    let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
+    let grid = |ids: &[&str]| html! { div class="grid" { @for id in ids { @if let Some(figure) = figure(id) { (figure) } } } };
+    let note = lang.say(
+        "A share opens the result with its offenders. Each mark is an earlier result.",
+        "点击占比可查看结果及违规项；每个标记是一次历史结果。",
+    );
+    let body = html! {
+        (section("verdicts", lang.say("Verdicts", "审计结论"), note, &verdicts(view, &sheet)))
+        (section("offsets", lang.say("Offsets", "位点"), "", &html! { div class="grid one" { @if let Some(tiling) = tiling(view, &sheet) { (tiling) } } }))
+        (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&["verifications", "seals"])) }))
+        (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
+    };
+    let title = lang.say("Compliance", "合规");
+    shell::page(&visitor, title, Some(sheet.window), (&notices(view, &sheet), &body))
+}
+
+/// Said above the page: what fails, before anything else is read.
+fn notices(view: &View, sheet: &Sheet) -> Vec<Notice> {
+    let mut notices = sheet.notices(view);
+    let Some(now) = sheet.answer("verdicts") else { return notices };
+    let failing: Vec<&str> = rows_with(now, "verdict", "FAIL").map(|row| job_title(row, view.lang)).collect();
+    if !failing.is_empty() {
+        let said = view.lang.say("Does not hold:", "未通过：");
+        notices.push(Notice { tone: Tone::Warn, text: format!("{said} {}", failing.join(", ")) });
+    }
+    notices
+}
+
+/// The jobs of rows that say so.
+fn rows_with<'a>(answer: &'a Answer, column: &'a str, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+    let jobs = answer.values("job").zip(answer.values(column));
+    jobs.filter(move |(_, value)| *value == Some(wanted)).filter_map(|(job, _)| job)
+}
+
+/// One result, as the panels give it.
+struct Said<'a> {
+    row: &'a [Option<String>],
+    answer: &'a Answer,
+}
+
+impl<'a> Said<'a> {
+    fn all(answer: &'a Answer) -> Vec<Said<'a>> {
+        answer.rows.iter().map(|row| Said { row, answer }).collect()
+    }
+
+    fn text(&self, name: &str) -> &'a str {
+        let at = self.answer.panel.column(name);
+        at.and_then(|at| self.row.get(at)?.as_deref()).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or_default()
+    }
+
+    fn path(&self) -> String {
+        format!("/verdict/{}", self.text("result_id"))
+    }
+}
+
+/// Results in the order of their jobs.
+fn in_order(answer: &Answer) -> Vec<Said<'_>> {
+    let mut said = Said::all(answer);
+    said.sort_by_key(|one| JOBS.iter().position(|job| *job == one.text("job")).unwrap_or(JOBS.len()));
+    said
+}
+
+fn verdicts(view: &View, sheet: &Sheet) -> Markup {
+    let lang = view.lang;
+    let Some((panel, asked)) = sheet.panel("verdicts") else { return html! {} };
+    let Ok(now) = asked else { return figure(view, panel, asked) };
+    let before = sheet.answer("verdicts-over-time").map(Said::all).unwrap_or_default();
+    let row = |said: Said<'_>| {
+        let job = said.text("job").to_owned();
+        let mut strip: Vec<&Said<'_>> =
+            before.iter().filter(|one| one.text("job") == job).take(STRIP_MAX).collect();
+        strip.reverse();
+        html! {
+            tr id={ "job-" (job) } {
+                th scope="row" { (job_title(&job, lang)) }
+                td { (audit_verdict(said.text("verdict"))) }
+                td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
+                td class="wrap" { (said.text("sentence")) }
+                td { (marks(view, &strip)) }
+                td { (at(view, said.number("known_us"))) }
+            }
+        }
+    };
+    let body = html! {
+        @if now.rows.is_empty() { p class="empty" { (lang.say("No job has said anything yet: run `tally audit watch`, or wait for the next round.", "尚无审计结论：请运行 tally audit watch，或等待下一轮。")) } }
+        @else {
+            div class="scroll" tabindex="0" role="region" aria-labelledby="verdicts-title" {
+                table {
+                    thead { tr {
+                        th scope="col" { (lang.say("Job", "作业")) } th scope="col" { (lang.say("Now", "当前")) } th scope="col" class="n" { (lang.say("Share", "占比")) }
+                        th scope="col" { (lang.say("What it says", "说明")) } th scope="col" { (lang.say("Before", "历史")) } th scope="col" { (lang.say("Known at", "得知于")) }
+                    } }
+                    tbody { @for said in in_order(now) { (row(said)) } }
+                }
+            }
+        }
+    };
+    framed(view, panel, Some(now), &body)
+}
+
+/// Results, the oldest first: a mark each, whose shape says what its colour does.
+fn marks(view: &View, strip: &[&Said<'_>]) -> Markup {
+    html! {
+        ul class="marks" {
+            @for said in strip {
+                @let verdict = said.text("verdict");
+                @let when = view.time(said.number("known_us"), false);
+                li { a class={ "mark " (class_of(verdict)) } href=(view.link(&said.path())) title={ (verdict) " " (when) } { span class="said" { (verdict) " " (when) } } }
+            }
+        }
+    }
+}
+
+fn class_of(verdict: &str) -> &'static str {
+    match verdict {
+        "PASS" => "pass",
+        "FAIL" | "ERROR" => "fail",
+        "WARN" => "warn",
+        _ => "open",
+    }
+}
+
+fn at(view: &View, us: i64) -> Markup {
+    html! { time datetime=(crate::api::Moment(us).text()) { (view.time(us, false)) } }
+}
+
+/// Each partition with a picture of how it is tiled.
+fn tiling(view: &View, sheet: &Sheet) -> Option<Markup> {
+    let (panel, asked) = sheet.panel("tiling")?;
+    let Ok(answer) = asked else { return Some(figure(view, panel, asked)) };
+    if answer.rows.is_empty() {
+        return Some(figure(view, panel, asked));
+    }
+    let lang = view.lang;
+    let heads = [
+        lang.say("Partition", "分区"),
+        lang.say("Tiling", "铺设"),
+        lang.say("Offsets", "位点"),
+        lang.say("Accepted", "已接收"),
+        lang.say("Dead letters", "死信"),
+        lang.say("Absent", "合法空缺"),
+        lang.say("Holes", "空洞"),
+        lang.say("Overlaps", "重叠"),
+        lang.say("To be taken", "待取"),
+        lang.say("Looked at", "查看于"),
+    ];
+    let row = |said: &Said<'_>| {
+        let number = |name: &str| html! { (super::number::grouped(said.text(name))) };
+        let bad = |name: &str| html! { @if said.number(name) > 0 { strong class="bad" { (number(name)) } } @else { "0" } };
+        vec![
+            html! { (said.text("topic")) " / " (said.text("partition")) },
+            tiles(said),
+            html! { (number("first")) " – " (number("next")) },
+            number("accepted"),
+            number("dead"),
+            html! { (number("absent")) @if said.number("expired") > 0 { " " strong class="bad" { "(" (number("expired")) " " (lang.say("expired", "已过期")) ")" } } },
+            bad("holes"),
+            bad("overlaps"),
+            number("untaken"),
+            html! { @if said.text("seen_at").is_empty() { "–" } @else { (at(view, said.number("seen_at"))) } },
+        ]
+    };
+    let said = Said::all(answer);
+    let rows: Vec<Vec<Markup>> = said.iter().map(row).collect();
+    Some(framed(view, panel, Some(answer), &rows_of("tiling", &[2, 3, 4, 5, 6, 7, 8], (&heads, &rows))))
+}
+
+/// Width of the picture, in its own units.
+const TILES_WIDTH: i64 = 1_000;
+
+/// How the offsets of one partition are accounted for: a length each, holes at least wide enough to be seen.
+fn tiles(said: &Said<'_>) -> Markup {
+    let parts = [
+        ("accepted", said.number("accepted")),
+        ("dead", said.number("dead")),
+        ("absent", said.number("absent")),
+        ("hole", said.number("holes")),
+        ("untaken", said.number("untaken")),
+    ];
+    let total: i128 = parts.iter().map(|(_, count)| i128::from(*count).max(0)).sum();
+    if total == 0 {
+        return html! { "–" };
+    }
+    let mut from = 0;
+    let mut placed = Vec::new();
+    for (class, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
+        let width = i64::try_from(i128::from(count) * i128::from(TILES_WIDTH) / total).unwrap_or(0).max(8);
+        placed.push((class, from, width));
+        from += width;
+    }
+    html! {
+        svg class="tiling" viewBox={ "0 0 " (from) " 60" } preserveAspectRatio="none" aria-hidden="true" focusable="false" {
+            @for (class, x, width) in placed { rect class=(class) x=(x) y="0" width=(width) height="60" {} }
+        }
+    }
+}
+
+/// When somebody last computed everything again, or that nobody has.
+fn verified(view: &View, sheet: &Sheet) -> Markup {
+    let lang = view.lang;
+    let Some(answer) = sheet.answer("verifications") else { return html! {} };
+    let Some(last) = Said::all(answer).into_iter().next() else {
+        return html! {
+            p class="notice warn" id="last-verification" {
+                (lang.say("Last verification: never. ", "最近一次验证：从未。"))
+                (lang.say("Run ", "请运行 ")) code { "tally verify --keys KEY.pub" } (lang.say(": nothing here has been computed again.", "：此处的数据尚未复核。"))
+            }
+        };
+    };
+    html! {
+        p class="notice" id="last-verification" {
+            (lang.say("Last verification: ", "最近一次验证：")) (at(view, last.number("verified_us"))) ", "
+            (super::piece::standing(last.text("verdict"), lang)) ", " (super::number::grouped(last.text("leaves"))) " " (lang.say("leaves", "个叶子"))
+        }
+    }
+}
+
+/// The latest dead letters, each with its page.
+fn latest(view: &View, letters: &Result<Value, Problem>) -> Markup {
+    let lang = view.lang;
+    let body = match letters {
+        Err(problem) => super::figure::trouble(view, problem),
+        Ok(letters) => table_of_letters(view, ("part-refused", list(letters, "items"))),
+    };
+    html! {
+        h3 class="over" { (lang.say("The latest", "最近的死信")) }
+        (body)
+        p class="more" { a href=(view.link("/dead")) { (lang.say("All dead letters", "全部死信")) } }
+    }
+}
+
+/// Dead letters as a table.
+pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> Markup {
+    let lang = view.lang;
+    let heads = [
+        lang.say("Where", "位置"),
+        lang.say("Appended", "追加于"),
+        lang.say("Reason", "原因"),
+        lang.say("Field", "字段"),
+        lang.say("What was wrong", "说明"),
+        lang.say("Bytes", "字节"),
+    ];
+    let row = |letter: &Value| {
+        let number = |name: &str| letter[name].as_i64().unwrap_or_default();
+        let (topic, partition, offset) = (text(letter, "topic"), number("partition"), number("offset"));
+        vec![
+            html! { a href=(view.link(&letter_path(topic, partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
+            moment(view, text(letter, "appended_at"), false),
+            html! { (text(letter, "reason")) },
+            html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
+            html! { span class="cut" { (text(letter, "sentence")) } },
+            html! { (number("bytes")) },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = letters.iter().map(row).collect();
+    table((id, &[5], lang.say("Nothing was refused.", "没有被拒收的事件。")), &heads, &rows)
+}

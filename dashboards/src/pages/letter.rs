@@ -1,0 +1,347 @@
+//! One dead letter: why it was refused, the field that was wrong, its bytes, and its replay.
+//!
+//! The replay is the one thing that a page writes, and the cookie that lets somebody read is not enough for it. Its form must come
+//! from our own page (`Origin`, which no other site can forge), and bear a token that only this page can have shown: a hash of the
+//! session's own access token and of this address. Other sites can neither read the cookie nor this page, so they cannot make it;
+//! replicas need share nothing to check it; it ends with the session, and it is good for this one letter. The cookie is also
+//! `SameSite=Strict`, but a site beside us on the same domain is not kept out by that.
+
+use super::Pages;
+use super::door::Visitor;
+use super::figure::trouble;
+use super::piece::{digest, facts, letter_path, list, moment, or_dash, section, table, text};
+use super::session::is_own;
+use super::shell::{self, Notice, Tone};
+use super::view::View;
+use crate::api::{NewReplay, answers, token};
+use crate::identity::Role;
+use crate::problem::{Code, Problem};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+/// Bytes of a value that are shown; all of them are in the JSON.
+const DUMP_BYTES_MAX: usize = 512;
+/// Bytes of a line of the dump.
+const LINE_BYTES: usize = 16;
+
+type Place = (String, i32, i64);
+
+/// What makes a form ours: see the head of this module.
+fn form_token(token: &str, path: &str) -> String {
+    let of_session = Sha256::digest(token.as_bytes());
+    hex::encode(
+        Sha256::new().chain_update(b"tally form 1\n").chain_update(of_session).chain_update(path).finalize(),
+    )
+}
+
+fn path_of((topic, partition, offset): &Place) -> String {
+    letter_path(topic, i64::from(*partition), *offset)
+}
+
+/// `GET /dead/{topic}/{partition}/{offset}`.
+pub(super) async fn page(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(place): Path<Place>,
+    headers: HeaderMap,
+) -> Response {
+    let (api, who) = (&pages.api, &visitor.principal);
+    let view = &visitor.view;
+    let lang = view.lang;
+    let letter = match answers::dead_letter(api, who, place.clone()).await {
+        Ok(letter) => letter,
+        Err(problem) => return shell::problem(view, Some((who, visitor.may_choose)), &problem),
+    };
+    let is_admin = who.role == Role::Admin;
+    let (fields, bytes, replays, would) = tokio::join!(
+        answers::dead_fields(api, who, place.clone()),
+        answers::dead_bytes(api, who, place.clone()),
+        answers::dead_replays(api, who, place.clone()),
+        answers::replay(api, who, place.clone(), NewReplay::default()),
+    );
+    let form = is_admin.then(|| {
+        let path = format!("{}/replay", path_of(&place));
+        let token = token(&Method::GET, &headers).unwrap_or_default();
+        (form_token(&token, &path), path)
+    });
+    let title = format!("{}/{}/{}", place.0, place.1, place.2);
+    let body = html! {
+        p class="lead" { span class="verdict fail" { (text(&letter, "reason")) } " " (text(&letter, "sentence")) }
+        (about(view, &letter, fields.as_ref().ok()))
+        @if is_admin {
+            (section("fields", lang.say("Fields", "字段"), lang.say("What the bytes say, as far as they can be read.", "按可读取的部分解码。"), &decoded(view, &fields)))
+            (section("replay", lang.say("Replay", "重放"), lang.say("What would become of it if it were published now.", "若现在重新发布，结果如何。"), &replay(view, &would, form.as_ref())))
+        }
+        @if let Ok(replays) = &replays { (section("replays", lang.say("Published again by", "重放记录"), "", &published(view, list(replays, "items")))) }
+        @if is_admin { (section("bytes", lang.say("Bytes", "原始字节"), "", &raw(view, &bytes))) }
+        p class="more" {
+            a href=(view.link("/dead")) { (lang.say("All dead letters", "全部死信")) } " · "
+            a href={ "/api/v1/dead-letters" (path_of(&place).trim_start_matches("/dead")) } { "JSON" }
+        }
+    };
+    let notices = notices(view, &letter);
+    shell::page(&visitor, &title, None, (&notices, &body))
+}
+
+fn notices(view: &View, letter: &Value) -> Vec<Notice> {
+    let published = view.filter("published").is_some();
+    let is_taken = text(letter, "replays").starts_with("replayed, accepted");
+    let text = match (published, is_taken) {
+        (_, true) => view.lang.say(
+            "Its event was accepted later: the letter is settled.",
+            "其事件后来已被接收：该死信已了结。",
+        ),
+        (true, false) => view.lang.say(
+            "Published. The route takes it within a second or two; then this page says what became of it.",
+            "已发布。数据管道将在一两秒内处理，届时此页会显示结果。",
+        ),
+        (false, false) => return Vec::new(),
+    };
+    vec![Notice { tone: Tone::Plain, text: text.to_owned() }]
+}
+
+fn about(view: &View, letter: &Value, fields: Option<&Value>) -> Markup {
+    let lang = view.lang;
+    let rows = [
+        (
+            lang.say("Wrong field", "错误字段"),
+            html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
+        ),
+        (lang.say("What to do", "处理建议"), or_dash(fields.map_or("", |fields| text(fields, "remedy")))),
+        (lang.say("Appended", "追加于"), moment(view, text(letter, "appended_at"), true)),
+        (lang.say("Schema", "模式"), html! { code { (text(letter, "schema")) } }),
+        (lang.say("Topic identity", "主题标识"), html! { code { (text(letter, "topic_id")) } }),
+        ("SHA-256", digest(text(letter, "sha256"))),
+        (lang.say("First published at", "首次发布于"), html! { code { (text(letter, "first")) } }),
+        (lang.say("Replays", "重放"), html! { (text(letter, "replays")) }),
+    ];
+    html! { div class="card" { (facts(&rows)) } }
+}
+
+fn decoded(view: &View, fields: &Result<Value, Problem>) -> Markup {
+    let lang = view.lang;
+    let fields = match fields {
+        Ok(fields) => fields,
+        Err(problem) => return trouble(view, problem),
+    };
+    if let Some(why) = fields["unread"].as_str() {
+        return html! { p class="empty" { (lang.say("It cannot be read: ", "无法读取：")) (why) } };
+    }
+    let row = |field: &Value| {
+        let value = match &field["value"] {
+            Value::Null => html! { span class="soft" { (lang.say("absent", "缺失")) } },
+            Value::String(text) => html! { code { (text) } },
+            other => html! { code { (other) } },
+        };
+        let is_guilty = field["is_guilty"] == true;
+        vec![
+            html! { @if is_guilty { strong class="guilty" { code { (text(field, "name")) } } } @else { code { (text(field, "name")) } } },
+            html! { span class="value" { (value) } @if is_guilty { " " span class="verdict fail" { (lang.say("wrong", "错误")) } } },
+        ]
+    };
+    let mut rows: Vec<Vec<Markup>> = list(fields, "fields").iter().map(row).collect();
+    let stopped = &fields["stopped_at"];
+    if stopped.is_object() {
+        rows.push(vec![
+            html! { strong class="guilty" { code { (text(stopped, "path")) } } },
+            html! { span class="verdict fail" { (lang.say("stopped here", "在此中止")) } " " (lang.say("byte", "字节")) " " (stopped["byte_offset"]) ": " (text(stopped, "problem")) },
+        ]);
+    }
+    html! {
+        (table(("part-fields", &[], lang.say("No field could be read.", "没有可读取的字段。")), &[lang.say("Field", "字段"), lang.say("Value", "值")], &rows))
+        @if let Some(rest) = fields["trailing_bytes"].as_u64().filter(|rest| *rest > 0) { p class="soft" { (rest) " " (lang.say("bytes were not read.", "字节未读取。")) } }
+    }
+}
+
+fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, String)>) -> Markup {
+    let lang = view.lang;
+    let would = match would {
+        Ok(would) => would,
+        Err(problem) => {
+            return html! { p class="empty" { (lang.say("It cannot be judged just now: ", "目前无法判定：")) (problem.detail().unwrap_or(problem.code().title())) } };
+        }
+    };
+    let would_be = text(would, "would_be");
+    let over = would["passed_over"].as_str();
+    let said = match would_be {
+        "accepted" => {
+            html! { span class="verdict pass" { (lang.say("would be accepted", "将被接收")) } " " (lang.say("as event", "事件")) " " code { (text(would, "event_id")) } }
+        }
+        "duplicate" => {
+            html! { span class="verdict open" { (lang.say("a duplicate", "重复")) } " " (lang.say("of event", "事件")) " " code { (text(would, "event_id")) } ", " (lang.say("which is stored: no figure would change", "已存储，不会改变任何指标")) }
+        }
+        _ => {
+            html! { span class="verdict fail" { (lang.say("would die again", "将再次成为死信")) } " " (text(would, "reason")) ": " (text(would, "sentence")) }
+        }
+    };
+    let header = |header: &Value| {
+        let value = header["value_hex"]
+            .as_str()
+            .and_then(|value| hex::decode(value).ok())
+            .map(|bytes| bytes.escape_ascii().to_string());
+        html! { span class="pair" { code { (text(header, "name")) ": " (value.unwrap_or_else(|| "null".to_owned())) } } " " }
+    };
+    let rows = [
+        (lang.say("Dry run", "试运行"), said),
+        (
+            lang.say("Topic", "主题"),
+            html! { code { (text(would, "topic")) } ", " (lang.say("attempt", "第")) " " (would["attempt"]) },
+        ),
+        (
+            lang.say("Key", "键"),
+            html! { code { (would["key_hex"].as_str().and_then(|key| hex::decode(key).ok()).map_or_else(|| "null".to_owned(), |key| key.escape_ascii().to_string())) } },
+        ),
+        (
+            lang.say("Value", "值"),
+            html! { (would["value_hex"].as_str().map_or(0, |value| value.len() / 2)) " " (lang.say("bytes, as they are below", "字节，与下方相同")) },
+        ),
+        (lang.say("Headers", "消息头"), html! { @for one in list(would, "headers") { (header(one)) } }),
+    ];
+    let may = would_be == "accepted" && over.is_none();
+    html! {
+        div class="card" {
+            (facts(&rows))
+            @if let Some(over) = over { p class="notice warn" { (lang.say("Passed over: ", "略过：")) (over) } }
+            @if let Some((token, path)) = form.filter(|_| may) {
+                form method="post" action=(view.link(path)) class="confirm" {
+                    input type="hidden" name="form" value=(token);
+                    button type="submit" class="main" { (lang.say("Publish it again", "重新发布")) }
+                    p class="soft" { (lang.say("The record above goes to Kafka under your name.", "上述记录将以您的名义发布到 Kafka。")) }
+                }
+            } @else if over.is_none() {
+                p class="soft" { (lang.say("There is nothing to publish: mend its cause first.", "无需发布：请先消除原因。")) }
+            }
+        }
+    }
+}
+
+fn published(view: &View, replays: &[Value]) -> Markup {
+    let lang = view.lang;
+    let row = |replay: &Value| {
+        let at = match (replay["published_partition"].as_i64(), replay["published_offset"].as_i64()) {
+            (Some(partition), Some(offset)) => html! { code { (partition) "/" (offset) } },
+            _ => html! { "–" },
+        };
+        let state = match text(replay, "state") {
+            "PUBLISHED" => lang.say("published", "已发布"),
+            "NOT_TAKEN" => lang.say("Kafka did not take it", "Kafka 未接收"),
+            _ => lang.say("asked for", "已请求"),
+        };
+        vec![
+            html! { (text(replay, "requested_by")) },
+            moment(view, text(replay, "requested_at"), false),
+            html! { (state) },
+            at,
+            html! { (replay["attempt"]) },
+            html! { code { (text(replay, "replay_id")) } },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = replays.iter().map(row).collect();
+    let heads = [
+        lang.say("Who", "操作者"),
+        lang.say("When", "时间"),
+        lang.say("State", "状态"),
+        lang.say("Partition and offset", "分区与位点"),
+        lang.say("Attempt", "次数"),
+        lang.say("Replay", "重放标识"),
+    ];
+    table(("part-replays", &[4], lang.say("Nobody yet.", "尚无。")), &heads, &rows)
+}
+
+fn raw(view: &View, bytes: &Result<Value, Problem>) -> Markup {
+    let lang = view.lang;
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(problem) => return trouble(view, problem),
+    };
+    let readable = |hex: &Value| {
+        hex.as_str()
+            .and_then(|hex| hex::decode(hex).ok())
+            .map_or_else(|| "null".to_owned(), |bytes| bytes.escape_ascii().to_string())
+    };
+    let value = bytes["value_hex"].as_str().and_then(|value| hex::decode(value).ok()).unwrap_or_default();
+    let shown = value.get(..DUMP_BYTES_MAX).unwrap_or(&value);
+    html! {
+        div class="card" {
+            p { (lang.say("Key", "键")) " " code { (readable(&bytes["key_hex"])) } }
+            @for one in list(bytes, "headers") { p { (lang.say("Header", "消息头")) " " code { (text(one, "name")) ": " (readable(&one["value_hex"])) } } }
+            div class="scroll" tabindex="0" role="region" aria-labelledby="part-bytes-title" {
+                pre class="dump" { @for (line, chunk) in shown.chunks(LINE_BYTES).enumerate() { (dumped(line, chunk)) "\n" } }
+            }
+            @if value.len() > shown.len() { p class="soft" { (shown.len()) " / " (value.len()) " " (lang.say("bytes", "字节")) } }
+        }
+    }
+}
+
+/// One line of a dump: where, bytes, characters.
+fn dumped(line: usize, chunk: &[u8]) -> String {
+    let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+    let shown = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' };
+    format!(
+        "{:04x}  {:<47}  {}",
+        line * LINE_BYTES,
+        hex.join(" "),
+        chunk.iter().map(shown).collect::<String>()
+    )
+}
+
+/// `POST /dead/{topic}/{partition}/{offset}/replay`: publishes it, then shows the letter again.
+pub(super) async fn publish(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(place): Path<Place>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let view = &visitor.view;
+    let who = &visitor.principal;
+    let refused = |problem: &Problem| shell::problem(view, Some((who, visitor.may_choose)), problem);
+    let session = token(&Method::GET, &headers).unwrap_or_default();
+    let expected = form_token(&session, &format!("{}/replay", path_of(&place)));
+    let given =
+        form_urlencoded::parse(&body).find(|(name, _)| name == "form").map(|(_, value)| value.into_owned());
+    if !is_own(&headers) || given.as_deref() != Some(expected.as_str()) {
+        return refused(&Problem::because(
+            Code::Forbidden,
+            "the form is not one of our pages, or of another session",
+        ));
+    }
+    let wanted = NewReplay { execute: true, again: false };
+    match answers::replay(&pages.api, who, place.clone(), wanted).await {
+        Ok(_) => {
+            let to = view.link_with(&path_of(&place), &[("published", "yes")]);
+            (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+        }
+        Err(problem) => refused(&problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dumped, form_token};
+
+    /// Scenario: tokens of forms for two sessions and two letters.
+    /// Guarantees: each is good for one session and one address, and none says anything of the session's token.
+    #[test]
+    fn forms_are_bound_to_session_and_letter() {
+        let one = form_token("session-a", "/dead/t/0/1/replay");
+        assert_eq!(one, form_token("session-a", "/dead/t/0/1/replay"));
+        assert_ne!(one, form_token("session-b", "/dead/t/0/1/replay"));
+        assert_ne!(one, form_token("session-a", "/dead/t/0/2/replay"));
+        assert!(one.len() == 64 && !one.contains("session"));
+    }
+
+    /// Scenario: bytes of all sorts, and the last line of a value.
+    /// Guarantees: a line has its place, all bytes, and dots for what is no character.
+    #[test]
+    fn bytes_are_dumped() {
+        assert_eq!(dumped(1, b"\x00\xffaz"), format!("0010  {:<47}  ..az", "00 ff 61 7a"));
+        assert_eq!(dumped(0, &[b'a'; 16]).len(), 4 + 2 + 47 + 2 + 16);
+    }
+}

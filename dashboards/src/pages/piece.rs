@@ -1,0 +1,154 @@
+//! Small pieces that several pages are made of: moments, digests, places, lists of facts, and tables with links.
+
+use super::figure::verdict;
+use super::view::{Lang, View};
+use crate::api::{Moment, segment};
+use maud::{Markup, html};
+use serde_json::Value;
+
+/// Digits of a digest that are shown; the whole one stands beside, for whoever points at it or copies it.
+const DIGEST_CHARS: usize = 12;
+
+/// A text of an answer; empty where it is none.
+pub(super) fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of[name].as_str().unwrap_or_default()
+}
+
+/// A list of an answer.
+pub(super) fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
+    of[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A moment of an answer, RFC 3339, in the reader's zone; with fractions where `exact`.
+pub(super) fn moment(view: &View, at: &str, exact: bool) -> Markup {
+    match Moment::parse("at", at) {
+        Ok(us) => html! { time datetime=(at) { (view.time(us.0, exact)) } },
+        Err(_) => html! { "–" },
+    }
+}
+
+/// A digest: as much of it as tells it from others.
+pub(super) fn digest(hex: &str) -> Markup {
+    let short = hex.get(..DIGEST_CHARS).unwrap_or(hex);
+    html! { @if hex.is_empty() { "–" } @else { code title=(hex) { (short) "…" } } }
+}
+
+/// A text, or a dash where there is none.
+pub(super) fn or_dash(text: &str) -> Markup {
+    html! { @if text.is_empty() { "–" } @else { (text) } }
+}
+
+/// A link to a task.
+pub(super) fn task_link(view: &View, task_id: &str) -> Markup {
+    html! {
+        @if task_id.is_empty() { "–" }
+        @else { a href=(view.link(&format!("/task/{}", segment(task_id)))) { code { (task_id) } } }
+    }
+}
+
+/// The page of a dead letter.
+pub(super) fn letter_path(topic: &str, partition: i64, offset: i64) -> String {
+    format!("/dead/{}/{partition}/{offset}", segment(topic))
+}
+
+/// A name and what it is, a row each.
+pub(super) fn facts(rows: &[(&str, Markup)]) -> Markup {
+    html! {
+        dl class="facts" { @for (name, what) in rows { div { dt { (name) } dd { (what) } } } }
+    }
+}
+
+/// A part of a page with a heading. `note` is said beside it.
+pub(super) fn section(id: &str, title: &str, note: &str, body: &Markup) -> Markup {
+    html! {
+        section class="group" id={ "part-" (id) } aria-labelledby={ "part-" (id) "-title" } {
+            h2 id={ "part-" (id) "-title" } { (title) }
+            @if !note.is_empty() { p class="question note" { (note) } }
+            (body)
+        }
+    }
+}
+
+/// A table in a card, under the heading `{id}-title`; columns of numbers are named by `numbers`. Without rows, what `empty` says.
+pub(super) fn table(
+    (id, numbers, empty): (&str, &[usize], &str),
+    heads: &[&str],
+    rows: &[Vec<Markup>],
+) -> Markup {
+    html! {
+        @if rows.is_empty() { p class="empty" { (empty) } }
+        @else { div class="panel" id={ (id) "-rows" } data-swap { (rows_of(id, numbers, (heads, rows))) } }
+    }
+}
+
+/// The table alone.
+pub(super) fn rows_of(id: &str, numbers: &[usize], (heads, rows): (&[&str], &[Vec<Markup>])) -> Markup {
+    let class = |at: usize| numbers.contains(&at).then_some("n");
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
+            table {
+                thead { tr { @for (at, head) in heads.iter().enumerate() { th scope="col" class=[class(at)] { (head) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (at, cell) in row.iter().enumerate() {
+                                @if at == 0 { th scope="row" class=[class(at)] { (cell) } } @else { td class=[class(at)] { (cell) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How the sealed log stands to a record, and what a verification found: a word and a shape.
+pub(super) fn standing(state: &str, lang: Lang) -> Markup {
+    let (class, word) = match state {
+        "sealed" => ("pass", lang.say("sealed", "已封印")),
+        "verified" | "VERIFIED" => ("pass", lang.say("verified", "已验证")),
+        "altered" => ("fail", lang.say("altered", "被篡改")),
+        "TAMPERED" => ("fail", lang.say("tampered", "被篡改")),
+        "unsealed" => ("open", lang.say("not sealed yet", "尚未封印")),
+        "incomplete" | "INCOMPLETE" => ("warn", lang.say("incomplete", "不完整")),
+        "unchecked" | "UNCHECKED" => ("warn", lang.say("could not be checked", "无法检查")),
+        "nothing" => ("open", lang.say("no record", "无记录")),
+        _ => ("open", lang.say("no seals here", "此服务未配置封印")),
+    };
+    html! { span class={ "verdict " (class) } { (word) } }
+}
+
+/// A share as its pair, and in per cent so that it never reads as all where it is not.
+pub(super) fn share(numerator: i64, denominator: i64) -> String {
+    if denominator <= 0 {
+        return "–".to_owned();
+    }
+    // thousandths of a per cent, cut and not rounded: 99.9996 % is not 100 %
+    let parts = i128::from(numerator) * 100_000 / i128::from(denominator);
+    let text = format!("{}.{:03}", parts / 1_000, (parts % 1_000).abs());
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text} %")
+}
+
+/// A verdict of the audit.
+pub(super) fn audit_verdict(name: &str) -> Markup {
+    verdict(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    /// Scenario: shares that are all, nearly all, none, and of nothing.
+    /// Guarantees: only all reads as 100 %, and no share as more than it is.
+    #[test]
+    fn shares_are_cut() {
+        assert_eq!(share(999, 1_000), "99.9 %");
+        assert_eq!(share(1_000, 1_000), "100 %");
+        assert_eq!(share(9_999_999, 10_000_000), "99.999 %");
+        assert_eq!(share(i64::MAX - 1, i64::MAX), "99.999 %");
+        assert_eq!(share(0, 7), "0 %");
+        assert_eq!(share(1, 3), "33.333 %");
+        assert_eq!(share(0, 0), "–");
+    }
+}

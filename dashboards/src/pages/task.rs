@@ -1,0 +1,278 @@
+//! One task over all topics: what happened, where it was taken, what it cost, and how the sealed log stands to it.
+
+use super::Pages;
+use super::compliance::table_of_letters;
+use super::door::Visitor;
+use super::number::shown;
+use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
+use super::shell;
+use super::view::View;
+use crate::api::{Api, answers, letters_of_task, receipts_of_task};
+use crate::identity::Role;
+use crate::panel::Unit;
+use crate::problem::{Code, Problem};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// What is known of a task.
+struct Known {
+    timeline: Value,
+    /// Receipts of what the visitor sees, by event.
+    receipts: HashMap<String, Vec<Value>>,
+    letters: Vec<Value>,
+    evidence: Option<Result<Value, Problem>>,
+}
+
+/// `GET /task/{task_id}`.
+pub(super) async fn page(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(task_id): Path<String>,
+) -> Response {
+    let view = &visitor.view;
+    let lang = view.lang;
+    let known = match known(&pages.api, &visitor, &task_id).await {
+        Ok(known) => known,
+        Err(problem) => {
+            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
+        }
+    };
+    let audits = is_auditor(visitor.principal.role);
+    let events = list(&known.timeline, "events");
+    let body = html! {
+        (head(view, &known.timeline["task"], events))
+        @if !known.letters.is_empty() {
+            (section("letters", lang.say("Dead letters of this task", "此任务的死信"),
+                lang.say("Events that bear its key and were refused: it is incomplete until they are replayed.", "以此任务为键且被拒收的事件：重放之前任务不完整。"),
+                &table_of_letters(view, ("part-letters", &known.letters))))
+        }
+        (section("timeline", lang.say("What happened", "时间线"), "", &timeline(view, &known, events)))
+        @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &evidence(view, &visitor.path, known.evidence.as_ref()))) }
+        p class="more" { a href={ "/api/v1/tasks/" (crate::api::segment(&task_id)) } { "JSON" } }
+    };
+    shell::page(&visitor, &task_id, None, (&[], &body))
+}
+
+const fn is_auditor(role: Role) -> bool {
+    matches!(role, Role::Admin | Role::Moderator)
+}
+
+async fn known(api: &Api, visitor: &Visitor, task_id: &str) -> Result<Known, Problem> {
+    let (who, audits) = (&visitor.principal, is_auditor(visitor.principal.role));
+    let letters = match audits {
+        true => letters_of_task(api, task_id).await?,
+        false => Vec::new(),
+    };
+    let letters = serde_json::to_value(letters).map_err(|_| Problem::new(Code::Internal))?;
+    let letters = letters.as_array().cloned().unwrap_or_default();
+    let timeline = match answers::task(api, who, task_id).await {
+        Ok(timeline) => timeline,
+        // nothing of it was accepted, and still something is known of it
+        Err(problem) if problem.code() == Code::NotFound && !letters.is_empty() => {
+            json!({ "task": null, "events": [] })
+        }
+        Err(problem) => return Err(problem),
+    };
+    let mut receipts: HashMap<String, Vec<Value>> = HashMap::new();
+    for receipt in receipts_of_task(api, task_id).await? {
+        let event_id = receipt.event_id.clone();
+        let receipt = serde_json::to_value(receipt).map_err(|_| Problem::new(Code::Internal))?;
+        receipts.entry(event_id).or_default().push(receipt);
+    }
+    let evidence = match audits && visitor.view.filter("verify").is_some() {
+        true => Some(answers::task_evidence(api, who, task_id).await),
+        false => None,
+    };
+    Ok(Known { timeline, receipts, letters, evidence })
+}
+
+fn credits(view: &View, micros: i128) -> String {
+    shown(Some(&micros.to_string()), Unit::CreditsMicros, None, view)
+}
+
+/// Amounts of a task's money by kind, micros.
+fn sums(events: &[Value]) -> [(&'static str, i128); 4] {
+    let sum = |kind: &str| -> i128 {
+        let of = events.iter().filter(|event| text(event, "kind") == kind);
+        of.filter_map(|event| text(&event["fields"], "amount_micros").parse::<i128>().ok()).sum()
+    };
+    [
+        ("HELD", sum("HELD")),
+        ("CHARGED", sum("CHARGED")),
+        ("SUPPLEMENT_CHARGED", sum("SUPPLEMENT_CHARGED")),
+        ("REFUNDED", sum("REFUNDED")),
+    ]
+}
+
+fn head(view: &View, task: &Value, events: &[Value]) -> Markup {
+    let lang = view.lang;
+    if task.is_null() {
+        let none = lang.say("No event says that this task was submitted.", "没有事件表明此任务已提交。");
+        return html! { p class="notice warn" { (none) } };
+    }
+    let link = |name: &str| or_dash(text(task, name));
+    let progress = task["progress_permille"].as_i64();
+    let [_, (_, charged), (_, supplements), (_, refunded)] = sums(events);
+    let has_money = events.iter().any(|event| text(event, "topic") == "credit-events");
+    let rows = [
+        (
+            lang.say("State", "状态"),
+            html! { strong { (text(task, "state")) } @if !text(task, "error_code").is_empty() { " " code { (text(task, "error_code")) } } },
+        ),
+        (
+            lang.say("Progress", "进度"),
+            html! {
+                @if let Some(permille) = progress { progress max="1000" value=(permille) aria-label=(lang.say("Progress", "进度")) {} " " (permille / 10) "." (permille % 10) " %" } @else { "–" }
+            },
+        ),
+        (lang.say("Queue", "队列"), html! { (super::number::symbol(text(task, "queue"), lang)) }),
+        (lang.say("Policy tag", "政策标签"), html! { code { (text(task, "policy_tag")) } }),
+        (lang.say("Submitted", "提交于"), moment(view, text(task, "opened_at"), false)),
+        (lang.say("Template", "模板"), link("template_id")),
+        (lang.say("Licence", "授权"), link("license_id")),
+        (lang.say("Buyer", "买家"), link("user_id")),
+        (lang.say("Wallet", "钱包"), link("wallet_id")),
+        (
+            lang.say("Credits", "积分"),
+            html! {
+                @if has_money {
+                    (lang.say("charged", "扣除")) " " strong { (credits(view, charged)) } ", " (lang.say("supplements", "补扣")) " " (credits(view, supplements)) ", "
+                    (lang.say("refunded", "退回")) " " (credits(view, refunded)) ", " (lang.say("net", "净额")) " " strong { (credits(view, charged + supplements - refunded)) }
+                } @else { "–" }
+            },
+        ),
+    ];
+    html! { div class="card" { (facts(&rows)) } }
+}
+
+/// Fields of an event that its line says, and how.
+const TOLD: [(&str, Unit); 16] = [
+    ("amount_micros", Unit::CreditsMicros),
+    ("price_minor", Unit::Count),
+    ("currency", Unit::Text),
+    ("balance_after_micros", Unit::CreditsMicros),
+    ("progress_permille", Unit::Count),
+    ("state_version", Unit::Count),
+    ("queue", Unit::Text),
+    ("refund_reason", Unit::Text),
+    ("check_result", Unit::Text),
+    ("quota_remaining_micros", Unit::CreditsMicros),
+    ("risk_level", Unit::Text),
+    ("decision", Unit::Text),
+    ("case_id", Unit::Text),
+    ("outcome", Unit::Text),
+    ("error_code", Unit::Text),
+    ("actor_id", Unit::Text),
+];
+
+/// What an event says, in a line.
+pub(super) fn told(view: &View, fields: &Value) -> Markup {
+    let value = |name: &str| match &fields[name] {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    html! {
+        @for (name, unit) in TOLD {
+            @if let Some(value) = value(name) {
+                span class="pair" {
+                    span class="soft" { (name.trim_end_matches("_micros").replace('_', " ")) } " "
+                    @if name == "case_id" { a href=(view.link(&format!("/case/{}", crate::api::segment(&value)))) { (value) } }
+                    @else { (shown(Some(&value), unit, None, view)) }
+                } " "
+            }
+        }
+    }
+}
+
+fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
+    let lang = view.lang;
+    let row = |event: &Value| {
+        let fields = &event["fields"];
+        let receipts = known.receipts.get(text(fields, "event_id")).map_or(&[][..], Vec::as_slice);
+        let tag = text(fields, "policy_tag");
+        vec![
+            moment(view, text(event, "occurred_at"), true),
+            html! { span class={ "topic " (text(event, "topic")) } { (text(event, "topic").trim_end_matches("-events")) } },
+            html! { strong { (text(event, "kind")) } @if event["masked"] == true { " " span class="soft" { (lang.say("masked", "已脱敏")) } } },
+            html! { div class="told" { (told(view, fields)) } },
+            html! { @if tag.is_empty() { "–" } @else { code { (tag) } } },
+            html! {
+                @for (at, receipt) in receipts.iter().enumerate() {
+                    @if at > 0 { br; }
+                    code { (text(receipt, "topic")) "/" (receipt["partition"]) "/" (receipt["offset"]) }
+                    @if at > 0 { " " span class="soft" { (lang.say("duplicate", "重复")) } }
+                }
+                @if receipts.is_empty() { span class="verdict fail" { (lang.say("no receipt", "无回执")) } }
+            },
+            html! { @if let Some(receipt) = receipts.first() { (digest(text(receipt, "digest"))) } @else { "–" } },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = events.iter().map(row).collect();
+    let heads = [
+        lang.say("When", "时间"),
+        lang.say("Topic", "主题"),
+        lang.say("Kind", "类型"),
+        lang.say("What it says", "内容"),
+        lang.say("Policy tag", "政策标签"),
+        lang.say("Taken at", "位置"),
+        lang.say("Content digest", "内容摘要"),
+    ];
+    let none = lang.say(
+        "No event of this task was accepted, or none that you may see.",
+        "此任务没有已接收的（或您可见的）事件。",
+    );
+    table(("part-timeline", &[], none), &heads, &rows)
+}
+
+fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) -> Markup {
+    let lang = view.lang;
+    let explained = lang.say(
+        "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again.",
+        "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。",
+    );
+    let button = html! {
+        p class="act" { a class="button" href=(format!("{}#part-evidence", view.link_with(path, &[("verify", "yes")]))) { (lang.say("Verify this task", "验证此任务")) } " " span class="soft" { (explained) } }
+    };
+    let evidence = match evidence {
+        None => return button,
+        Some(Err(problem)) => {
+            return html! { (button) p class="failed" role="alert" { (problem.detail().unwrap_or(problem.code().title())) } };
+        }
+        Some(Ok(evidence)) => evidence,
+    };
+    let row = |record: &Value| {
+        vec![
+            html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
+            html! { (text(record, "disposition").to_lowercase()) },
+            html! { (or_dash(text(record, "kind"))) },
+            standing(text(record, "state"), lang),
+            html! { @if text(record, "disposition") == "ACCEPTED" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
+            digest(text(record, "raw_sha256")),
+            html! { span class="cut" { (or_dash(text(record, "said"))) } },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = list(evidence, "records").iter().map(row).collect();
+    let heads = [
+        lang.say("Record", "记录"),
+        lang.say("Disposition", "处置"),
+        lang.say("Kind or reason", "类型或原因"),
+        lang.say("Sealed log", "封印日志"),
+        lang.say("Fact", "事实"),
+        lang.say("Bytes, SHA-256", "字节 SHA-256"),
+        lang.say("Proof", "证明"),
+    ];
+    let signers: Vec<&str> = list(evidence, "signers").iter().filter_map(Value::as_str).collect();
+    html! {
+        @let open = list(evidence, "records").iter().filter(|record| record["state"] != "sealed").count();
+        p class="lead" id="verified" {
+            (standing(text(evidence, "verdict"), lang)) ": " (rows.len() - open) " / " (rows.len()) " " (lang.say("records sealed as they are", "条记录已原样封印")) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } }
+        }
+        (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
+        (button)
+    }
+}

@@ -1,0 +1,162 @@
+//! One result of an audit job: what it says, who broke the rule, and what it was computed from.
+
+use super::Pages;
+use super::compliance::job_title;
+use super::door::Visitor;
+use super::number::grouped;
+use super::piece::{audit_verdict, digest, facts, list, section, share, table, text};
+use super::shell;
+use super::view::View;
+use crate::api::{Moment, answers};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// `GET /verdict/{result_id}`.
+pub(super) async fn page(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(result_id): Path<Uuid>,
+) -> Response {
+    let view = &visitor.view;
+    let lang = view.lang;
+    let found = answers::result(&pages.api, &visitor.principal, result_id).await;
+    let (result, offenders) = match found {
+        Ok(found) => found,
+        Err(problem) => {
+            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
+        }
+    };
+    let title = format!(
+        "{}: {}",
+        job_title(text(&result, "job"), lang),
+        share(number(&result, "numerator"), number(&result, "denominator"))
+    );
+    let offenders = offenders.as_array().map_or(&[][..], Vec::as_slice);
+    let total = number(&result, "offenders_total");
+    let shown = i64::try_from(offenders.len()).unwrap_or(i64::MAX);
+    let note = match total > shown {
+        true => format!(
+            "{} {} / {}",
+            lang.say("the first", "前"),
+            grouped(&shown.to_string()),
+            grouped(&total.to_string())
+        ),
+        false => String::new(),
+    };
+    let body = html! {
+        p class="lead" { (audit_verdict(text(&result, "verdict"))) " " (text(&result, "sentence")) }
+        (section("offenders", lang.say("Who broke the rule", "违规项"), &note, &broken(view, offenders)))
+        (section("measures", lang.say("Figures", "指标"), "", &measures(view, list(&result, "measures"))))
+        (section("rests", lang.say("What it rests on", "依据"), "", &rests(view, &result)))
+        p class="more" {
+            a href=(view.link("/compliance")) { (lang.say("Back to compliance", "返回合规页")) } " · "
+            a href={ "/api/v1/audit/results/" (result_id) } { "JSON" }
+        }
+    };
+    shell::page(&visitor, &title, None, (&[], &body))
+}
+
+fn number(of: &Value, name: &str) -> i64 {
+    of[name].as_i64().unwrap_or_default()
+}
+
+fn when(view: &View, us: i64) -> Markup {
+    match us {
+        i64::MAX => html! { (view.lang.say("the end", "终点")) },
+        us => html! { time datetime=(Moment(us).text()) { (view.time(us, false)) } },
+    }
+}
+
+fn broken(view: &View, offenders: &[Value]) -> Markup {
+    let lang = view.lang;
+    let row = |offender: &Value| {
+        let id = text(offender, "id");
+        let page = offender["page"].as_str();
+        vec![
+            html! { @if let Some(page) = page { a href=(view.link(page)) { code { (id) } } } @else { code { (id) } } },
+            html! { (text(offender, "why").replace('_', " ")) },
+            html! { span class="cut" { (text(offender, "detail")) } },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = offenders.iter().map(row).collect();
+    let heads = [lang.say("Who", "对象"), lang.say("Rule", "规则"), lang.say("What is known", "已知情况")];
+    table(("part-offenders", &[], lang.say("Nobody.", "无。")), &heads, &rows)
+}
+
+fn measures(view: &View, measures: &[Value]) -> Markup {
+    let lang = view.lang;
+    let target =
+        |measure: &Value| match (text(&measure["target"], "rule"), measure["target"]["permille"].as_i64()) {
+            ("at_least", Some(permille)) => format!("≥ {}", share(permille, 1_000)),
+            ("below", Some(permille)) => format!("< {}", share(permille, 1_000)),
+            _ => "–".to_owned(),
+        };
+    let row = |measure: &Value| {
+        let (numerator, denominator) = (number(measure, "numerator"), number(measure, "denominator"));
+        vec![
+            html! { (text(measure, "name")) },
+            html! { (super::piece::or_dash(text(measure, "group"))) },
+            html! { (grouped(&numerator.to_string())) " / " (grouped(&denominator.to_string())) " " (text(measure, "unit")) },
+            html! { (share(numerator, denominator)) },
+            html! { (target(measure)) },
+            html! { @if let Some(verdict) = measure["verdict"].as_str() { (audit_verdict(verdict)) } @else { "–" } },
+        ]
+    };
+    let rows: Vec<Vec<Markup>> = measures.iter().map(row).collect();
+    let heads = [
+        lang.say("Figure", "指标"),
+        lang.say("Of", "分组"),
+        lang.say("Count", "计数"),
+        lang.say("Share", "占比"),
+        lang.say("Target", "目标"),
+        lang.say("Verdict", "结论"),
+    ];
+    table(("part-measures", &[2, 3, 4], lang.say("None.", "无。")), &heads, &rows)
+}
+
+fn rests(view: &View, result: &Value) -> Markup {
+    let lang = view.lang;
+    let window = &result["window"];
+    let restates = &result["restates"];
+    let second = match result["cross_check"]["agrees"].as_bool() {
+        Some(true) => lang.say("agrees", "一致"),
+        _ => lang.say("differs", "不一致"),
+    };
+    let hashes = result["sql_sha256"].as_object();
+    let rows = [
+        (
+            lang.say("Window", "时段"),
+            html! { (when(view, number(window, "from_us"))) " – " (when(view, number(window, "to_us"))) " (" (text(window, "state").to_lowercase()) ")" },
+        ),
+        (lang.say("Known at", "得知于"), when(view, number(result, "known_at_us"))),
+        (
+            lang.say("Rows read", "读取行数"),
+            html! { (grouped(&result["input"]["rows_read"].to_string())) " (" (text(&result["input"], "source")) ")" },
+        ),
+        (
+            lang.say("Second opinion", "独立复算"),
+            html! { (second) ", " (text(&result["cross_check"], "by")) },
+        ),
+        (
+            lang.say("Restates", "更正"),
+            html! {
+                @if restates.is_null() { "–" }
+                @else { a href=(view.link(&format!("/verdict/{}", text(restates, "result_id")))) { (audit_verdict(text(restates, "verdict"))) } }
+            },
+        ),
+        (
+            lang.say("Programs", "程序"),
+            html! { "tally " (text(&result["versions"], "tally")) ", DataFusion " (text(&result["versions"], "datafusion")) ", ClickHouse " (text(&result["versions"], "clickhouse")) },
+        ),
+        (
+            lang.say("SQL, SHA-256", "SQL 的 SHA-256"),
+            html! {
+                @for (name, hash) in hashes.into_iter().flatten() { span class="pair" { (name) " " (digest(hash.as_str().unwrap_or_default())) } " " }
+            },
+        ),
+    ];
+    html! { div class="card" { (facts(&rows)) } }
+}

@@ -1,0 +1,112 @@
+//! The pages of a demo, in headless Chromium and over HTTP.
+
+mod door;
+mod figures;
+mod keys;
+mod photographs;
+
+use serde_json::Value;
+use std::sync::LazyLock;
+use std::time::Duration;
+use tally_tests::{Browser, Tally, TempFolder, eventually};
+
+/// Until a page, or a demo, has what it must have, on a machine that builds at the same time.
+const SOON: Duration = Duration::from_secs(120);
+/// How long the demo publishes: longer than all tests that look at it.
+const SECONDS: &str = "900";
+
+/// A page, who looks at it, and what shows that it has its data.
+pub(super) struct Place {
+    /// For file names.
+    pub(super) name: &'static str,
+    /// Who looks: the value of a button on the page to sign in with.
+    pub(super) role: &'static str,
+    /// Its address.
+    pub(super) path: &'static str,
+    /// The body of a function that is true once there is what a picture shall show.
+    pub(super) ready: &'static str,
+}
+
+const HAS_ROWS: &str = "return document.querySelectorAll('figure tbody tr').length > 20";
+
+/// Every page that is photographed. A new page is added here.
+pub(super) const PLACES: [Place; 6] = [
+    Place { name: "overview", role: "admin", path: "/overview?range=15m", ready: HAS_ROWS },
+    Place { name: "overview-zh", role: "admin", path: "/overview?range=15m&lang=zh&tz=Asia/Shanghai", ready: HAS_ROWS },
+    Place { name: "overview-past", role: "admin", path: "/overview?range=90d", ready: HAS_ROWS },
+    Place {
+        name: "overview-empty",
+        role: "admin",
+        path: "/overview?from=2001-01-01T00:00:00Z&to=2001-01-02T00:00:00Z",
+        ready: "return document.querySelectorAll('.empty').length > 3",
+    },
+    Place {
+        name: "product",
+        role: "admin",
+        path: "/product?range=15m",
+        ready: "return document.querySelectorAll('.verdict').length > 1",
+    },
+    Place {
+        name: "refused",
+        role: "buyer",
+        path: "/overview",
+        ready: "return document.querySelector('.trouble') !== null",
+    },
+];
+
+/// A running demo with results of the audit, shared by all tests of pages.
+pub(super) struct Demo {
+    /// Scheme, host and port.
+    pub(super) address: String,
+    _process: Tally,
+    _folder: TempFolder,
+}
+
+impl Demo {
+    /// The demo, started by whoever asks first.
+    pub(super) fn shared() -> &'static Demo {
+        static DEMO: LazyLock<Demo> = LazyLock::new(Demo::start);
+        &DEMO
+    }
+
+    fn start() -> Demo {
+        let folder = TempFolder::new("pages");
+        let data = folder.path().to_str().expect("paths in tests are text").to_owned();
+        let mut process = Tally::spawn(&["demo", "--data", &data, "--seconds", SECONDS, "--rate", "60"], &[]);
+        let address = eventually(SOON, "the page's address", || {
+            assert!(process.is_running(), "tally demo ended\n{}", process.log_tail());
+            let output = process.stdout();
+            let (_, rest) = output.split_once("page: ")?;
+            Some(rest.split_once("/ ")?.0.to_owned())
+        });
+        let demo = Demo { address, _process: process, _folder: folder };
+        let token = Tally::spawn(&["token", "mint", "--data", &data, "--role", "admin", "--subject", "looker"], &[]);
+        let token = token.expect_success(SOON).stdout.trim().to_owned();
+        eventually(SOON, "tasks that ended", || {
+            let (status, body) = demo.get("/api/v1/panels/task-success", &token);
+            (status == 200 && body.contains("ACCELERATED")).then_some(())
+        });
+        for job in ["repurchase", "accuracy"] {
+            let flags = ["audit", job, "--data", &data, "--grace-minutes", "0", "--settled-after-hours", "0"];
+            let said = Tally::spawn(&flags, &[]).wait(SOON);
+            assert_ne!(said.code, Some(3), "tally audit {job}: {}", said.stderr);
+        }
+        demo
+    }
+
+    /// Asks the API.
+    pub(super) fn get(&self, path: &str, token: &str) -> (u16, String) {
+        let request = ureq::get(format!("{}{path}", self.address)).header("authorization", format!("Bearer {token}"));
+        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
+        let mut response = request.call().unwrap_or_else(|error| panic!("{path}: {error}"));
+        (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
+    }
+
+    /// Signs a window in by a button of the first page; it then stands where the role begins.
+    pub(super) fn sign_in(&self, browser: &mut Browser, window: &str, role: &str) {
+        browser.open(window, &format!("{}/", self.address));
+        browser.click(window, &format!("form:has(input[name=role][value={role}]) button"));
+        browser.wait_for(window, SOON, "return document.querySelector('.bar nav') !== null", &Value::Null);
+        browser.errors(); // the browser's own line about the 401 with which the form came
+    }
+}

@@ -1,0 +1,108 @@
+//! A photograph of every page, in every form in which people see it.
+
+use super::{Demo, PLACES, SOON};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tally_tests::{Browser, cache, skip_without};
+
+/// Widths, CSS pixels: a desk and a telephone.
+const WIDTHS: [u32; 2] = [1_440, 390];
+/// Bytes of a page with all that it loads, as they come over the wire.
+const BYTES_MAX: u64 = 100 * 1024;
+/// Milliseconds from the request to the first chart.
+const FIRST_CHART_MS_MAX: f64 = 500.0;
+/// A page is loaded so often to know what it can do: the machine builds at the same time.
+const LOADS_MAX: usize = 12;
+/// What axe calls a finding that keeps somebody out.
+const GRAVE: [&str; 2] = ["serious", "critical"];
+
+/// Where pictures are kept, to be looked at.
+fn album() -> PathBuf {
+    let album = std::env::var_os("TALLY_PHOTOGRAPHS_OUT").map_or_else(|| cache().join("photographs"), PathBuf::from);
+    std::fs::create_dir_all(&album).expect("a folder can be made");
+    album
+}
+
+/// Takes a picture of what a window shows, and tells what is wrong with it.
+fn photograph(browser: &mut Browser, name: &str, album: &Path) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for width in WIDTHS {
+        for scheme in ["light", "dark"] {
+            browser.screenshot("page", &album.join(format!("{name}-{width}-{scheme}.png")), width, scheme);
+            let seen = browser.inspect("page");
+            let at = format!("{name}, {width} px, {scheme}");
+            let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
+            wrong.extend(list(&seen["overflow"]).iter().map(|what| format!("{at}: wider than the window: {what}")));
+            let findings = list(&seen["violations"]);
+            let grave = findings.iter().filter(|one| GRAVE.iter().any(|impact| one["impact"] == *impact));
+            wrong.extend(grave.map(|finding| format!("{at}: {finding}")));
+        }
+    }
+    wrong
+}
+
+/// Scenario: every page of the list at both widths and in both themes, in English and Chinese, with data and without; the page to
+/// sign in with; a page that is not for one's role.
+/// Guarantees: nothing is said on the console, so no policy is broken; nothing is wider than the window; axe finds nothing serious
+/// or critical. The pictures are kept in `.cache/photographs`.
+#[test]
+fn every_page_is_fit_to_be_seen() {
+    if skip_without("pages", &[Browser::installed()]) {
+        return;
+    }
+    let (demo, album) = (Demo::shared(), album());
+    let mut browser = Browser::start();
+    let mut wrong = Vec::new();
+    browser.open("page", &format!("{}/", demo.address));
+    wrong.extend(photograph(&mut browser, "sign-in", &album));
+    browser.close("page");
+    for place in &PLACES {
+        demo.sign_in(&mut browser, "page", place.role);
+        let address = format!("{}{}", demo.address, place.path);
+        browser.go("page", &address);
+        browser.wait_for("page", SOON, place.ready, &Value::Null);
+        wrong.extend(photograph(&mut browser, place.name, &album));
+        let expected = place.name == "refused"; // the browser's own line about the status
+        wrong.extend(browser.errors().into_iter().filter(|error| !(expected && error.contains("403"))));
+        browser.close("page");
+        browser.forget();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Scenario: pages with charts are loaded by a browser that has nothing of them yet, again and again.
+/// Guarantees: with all that it loads a page has at most 100 KiB on the wire, and the first chart is there within half a second.
+#[test]
+fn pages_are_small_and_quick() {
+    if skip_without("pages", &[Browser::installed()]) {
+        return;
+    }
+    let demo = Demo::shared();
+    let mut browser = Browser::start();
+    demo.sign_in(&mut browser, "page", "admin");
+    for path in ["/overview?range=15m", "/overview?range=90d", "/product?range=15m"] {
+        let (mut bytes, mut fastest) = (0, f64::INFINITY);
+        for _ in 0..LOADS_MAX {
+            browser.empty_cache();
+            browser.go("page", &format!("{}{path}", demo.address));
+            let has_chart = "return performance.getEntriesByName('tally:first-chart').length === 1";
+            browser.wait_for("page", SOON, has_chart, &Value::Null);
+            let seen = browser.eval(
+                "page",
+                "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+                 return { bytes: all.reduce((sum, one) => sum + one.encodedBodySize, 0), parts: all.length,
+                    chart: performance.getEntriesByName('tally:first-chart')[0].startTime };",
+                &Value::Null,
+            );
+            assert!(seen["parts"].as_u64() > Some(4), "{path}: {seen}");
+            bytes = seen["bytes"].as_u64().expect("a number").max(bytes);
+            fastest = seen["chart"].as_f64().expect("a number").min(fastest);
+            if fastest <= FIRST_CHART_MS_MAX {
+                break;
+            }
+        }
+        println!("{path}: {bytes} bytes, first chart after {fastest:.0} ms");
+        assert!((10_000..=BYTES_MAX).contains(&bytes), "{path}: {bytes} bytes");
+        assert!(fastest <= FIRST_CHART_MS_MAX, "{path}: first chart after {fastest:.0} ms");
+    }
+}
