@@ -22,7 +22,9 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let lang = view.lang;
     let sheet = match Sheet::ask_with(&pages.api, &visitor, "overview", &OF_PRICES).await {
         Ok(sheet) => sheet,
-        Err(problem) => return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem),
+        Err(problem) => {
+            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
+        }
     };
     let body = html! {
         (tiles(view, &sheet))
@@ -86,9 +88,15 @@ fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
     let rates = rates.filter_map(|(name, rate)| Some((name?, rate?, rate?.parse::<f64>().ok()?)));
     let worst = rates.max_by(|a, b| a.2.total_cmp(&b.2));
     let threshold = answer.and_then(|answer| answer.panel.thresholds.first());
-    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else { return tile(title, "–", html! {}) };
+    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else {
+        return tile(title, "–", html! {});
+    };
     let class = if threshold.is_good(rate) { "good" } else { "bad" };
-    tile(title, &shown(Some(text), Unit::Ratio, None, view), html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } })
+    tile(
+        title,
+        &shown(Some(text), Unit::Ratio, None, view),
+        html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } },
+    )
 }
 
 fn sum(answer: Option<&Answer>, name: &str) -> i128 {
