@@ -32,7 +32,12 @@ const HAS_ROWS: &str = "return document.querySelectorAll('figure tbody tr').leng
 /// Every page that is photographed. A new page is added here.
 pub(super) const PLACES: [Place; 6] = [
     Place { name: "overview", role: "admin", path: "/overview?range=15m", ready: HAS_ROWS },
-    Place { name: "overview-zh", role: "admin", path: "/overview?range=15m&lang=zh&tz=Asia/Shanghai", ready: HAS_ROWS },
+    Place {
+        name: "overview-zh",
+        role: "admin",
+        path: "/overview?range=15m&lang=zh&tz=Asia/Shanghai",
+        ready: HAS_ROWS,
+    },
     Place { name: "overview-past", role: "admin", path: "/overview?range=90d", ready: HAS_ROWS },
     Place {
         name: "overview-empty",
@@ -59,7 +64,7 @@ pub(super) struct Demo {
     /// Scheme, host and port.
     pub(super) address: String,
     _process: Tally,
-    _folder: TempFolder,
+    folder: TempFolder,
 }
 
 impl Demo {
@@ -79,25 +84,33 @@ impl Demo {
             let (_, rest) = output.split_once("page: ")?;
             Some(rest.split_once("/ ")?.0.to_owned())
         });
-        let demo = Demo { address, _process: process, _folder: folder };
-        let token = Tally::spawn(&["token", "mint", "--data", &data, "--role", "admin", "--subject", "looker"], &[]);
-        let token = token.expect_success(SOON).stdout.trim().to_owned();
+        let demo = Demo { address, _process: process, folder };
+        let token = demo.token("admin", "looker");
         eventually(SOON, "tasks that ended", || {
             let (status, body) = demo.get("/api/v1/panels/task-success", &token);
             (status == 200 && body.contains("ACCELERATED")).then_some(())
         });
         for job in ["repurchase", "accuracy"] {
             let flags = ["audit", job, "--data", &data, "--grace-minutes", "0", "--settled-after-hours", "0"];
-            let said = Tally::spawn(&flags, &[]).wait(SOON);
-            assert_ne!(said.code, Some(3), "tally audit {job}: {}", said.stderr);
+            let said = Tally::spawn(&flags, &[]).end_within(SOON);
+            assert_ne!(said.status.code(), Some(3), "tally audit {job}: {}", said.stderr);
         }
         demo
     }
 
+    /// A token of the demo's own issuer.
+    pub(super) fn token(&self, role: &str, subject: &str) -> String {
+        let data = self.folder.path().to_str().expect("paths in tests are text");
+        let mint = ["token", "mint", "--data", data, "--role", role, "--subject", subject];
+        Tally::spawn(&mint, &[]).expect_success(SOON).stdout.trim().to_owned()
+    }
+
     /// Asks the API.
     pub(super) fn get(&self, path: &str, token: &str) -> (u16, String) {
-        let request = ureq::get(format!("{}{path}", self.address)).header("authorization", format!("Bearer {token}"));
-        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
+        let request =
+            ureq::get(format!("{}{path}", self.address)).header("authorization", format!("Bearer {token}"));
+        let request =
+            request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
         let mut response = request.call().unwrap_or_else(|error| panic!("{path}: {error}"));
         (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
     }
