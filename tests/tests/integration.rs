@@ -25,6 +25,7 @@ mod integration {
     mod house;
     mod identity;
     mod kill;
+    mod pages;
     mod poison;
     mod proofs;
     mod replay;

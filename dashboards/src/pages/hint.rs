@@ -37,7 +37,7 @@ fn hint(id: &str, reasons: &[Reason], (crossed, fine, unknown): (&str, &str, &st
     };
     html! {
         section class=(class) id=(id) data-swap aria-labelledby={ (id) "-title" } {
-            h3 id={ (id) "-title" } { (title) }
+            h2 id={ (id) "-title" } { (title) }
             ul {
                 @for reason in reasons {
                     li class=[match reason.crossed { Some(true) => Some("crossed"), Some(false) => None, None => Some("unknown") }] { (reason.text) }
@@ -60,10 +60,8 @@ fn reasons(view: &View, sheet: &Sheet, ids: &[&str]) -> Vec<Reason> {
             return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
         };
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
-        Some(Reason {
-            text: format!("{title}:{name} {value} ({rule}; {})", threshold.source),
-            crossed: Some(crossed),
-        })
+        let source = threshold.source.split(':').next().unwrap_or_default(); // the panel has it whole
+        Some(Reason { text: format!("{title}:{name} {value} ({rule}; {source})"), crossed: Some(crossed) })
     };
     ids.iter().filter_map(of).collect()
 }

@@ -40,13 +40,30 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
 
 /// Figures of one matter under a title.
 pub(super) fn group(view: &View, sheet: &Sheet, title: &str, ids: &[&str]) -> Markup {
-    let figures = ids.iter().filter_map(|id| sheet.panel(id));
+    let figures: Vec<_> = ids.iter().filter_map(|id| sheet.panel(id)).collect();
+    let whole = whole_rows(&figures.iter().map(|(panel, _)| panel.picture.apart).collect::<Vec<_>>());
     html! {
         section class="group" {
             h2 { (title) }
-            div class="grid" { @for (panel, answer) in figures { (figure(view, panel, answer)) } }
+            div class="grid" {
+                @for ((panel, answer), is_whole) in figures.into_iter().zip(whole) {
+                    div class={ "cell" @if is_whole { " wide" } } { (figure(view, panel, answer)) }
+                }
+            }
         }
     }
+}
+
+/// Which figures of a grid of two columns take a whole row: those that need it, and those that would stand alone.
+fn whole_rows(needs: &[bool]) -> Vec<bool> {
+    let mut whole = Vec::with_capacity(needs.len());
+    let mut is_left = true;
+    for (at, need) in needs.iter().enumerate() {
+        let is_alone = is_left && needs.get(at + 1).is_none_or(|next| *next);
+        whole.push(*need || is_alone);
+        is_left = *need || is_alone || !is_left;
+    }
+    whole
 }
 
 /// The first numbers, before any picture.
@@ -112,4 +129,20 @@ fn longest(answer: Option<&Answer>) -> Option<i64> {
 #[expect(clippy::cast_precision_loss, reason = "a share for people; its two counts stand beside it")]
 fn share(view: &View, part: i128, whole: i128) -> Option<String> {
     (whole > 0).then(|| shown(Some(&(part as f64 / whole as f64).to_string()), Unit::Ratio, None, view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_rows;
+
+    /// Scenario: figures that need a whole row among others that do not.
+    /// Guarantees: no figure stands beside an empty place.
+    #[test]
+    fn nobody_stands_alone() {
+        assert_eq!(whole_rows(&[true, false, false, false]), [true, false, false, true]);
+        assert_eq!(whole_rows(&[false, true]), [true, true]);
+        assert_eq!(whole_rows(&[false, false]), [false, false]);
+        assert_eq!(whole_rows(&[false]), [true]);
+        assert!(whole_rows(&[]).is_empty());
+    }
 }

@@ -68,11 +68,13 @@ async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Opti
     Ok(found.into_iter().next())
 }
 
+/// What the audit's sentence says where more wallets would decide; where it says it not, something else is missing.
+const WOULD_TELL: &str = "more wallets would tell";
+
 /// How many wallets more would tell, at the rates of now, by the audit's own arithmetic; `None` where it is decided, or where
-/// nothing can be said.
+/// more wallets would not help.
 fn needed(result: Option<&JobResult>) -> Option<i64> {
-    use tally_queries::audit::result::Verdict;
-    let result = result.filter(|result| matches!(result.verdict, Verdict::Warn | Verdict::Insufficient))?;
+    let result = result.filter(|result| result.sentence.contains(WOULD_TELL))?;
     let pair = |name: &str| {
         let found: Option<&Measure> = result.measures.iter().find(|measure| measure.name == name);
         found.map(|measure| (measure.numerator, measure.denominator))
