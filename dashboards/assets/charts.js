@@ -98,9 +98,9 @@ function draw(figure, picture) {
   const top = Math.max(highest, ...shown.map((rule) => rule.at)) || 1;
   const options = {
     width: Math.max(200, canvas.clientWidth), height: HEIGHT,
-    legend: { show: false },
+    legend: { show: false }, padding: [6, 8, 0, 0],
     cursor: { points: { size: 7 }, drag: { x: true, y: false, setScale: false } },
-    scales: { x: { time: true, range: [Number(figure.dataset.from) / 1e6, Number(figure.dataset.to) / 1e6] }, y: { range: [lowest < 0 ? lowest * 1.08 : 0, unit === "ratio" ? Math.min(top * 1.12, Math.max(1.04, top)) : top * 1.12] } },
+    scales: { x: { time: true, range: [Number(figure.dataset.from) / 1e6, Number(figure.dataset.to) / 1e6] }, y: { range: [lowest < 0 ? lowest * 1.08 : 0, unit === "ratio" ? Math.min(top * 1.08, Math.max(1.04, top)) : top * 1.08] } },
     axes: [
       { stroke: ink.soft, font, grid: { show: false }, ticks: { stroke: ink.grid, size: 4 }, values: moments(figure.dataset.zone, step), space: 64, size: 36, gap: 3 },
       { stroke: ink.soft, font, grid: { stroke: ink.grid, width: 1 }, ticks: { show: false }, values: (_, splits) => splits.map(short), size: 56, space: 32, gap: 4 },

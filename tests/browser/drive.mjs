@@ -3,6 +3,7 @@
 //
 //   node drive.mjs DRIVER_FOLDER PROFILE_FOLDER CHROMIUM
 import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 const [driver, profile, executablePath] = process.argv.slice(2);
@@ -19,6 +20,7 @@ const context = await chromium.launchPersistentContext(profile, {
 });
 context.setDefaultTimeout(STEP_MS_MAX);
 const windows = new Map();
+const axe = () => readFileSync(`${driver}/node_modules/axe-core/axe.min.js`, "utf8");
 const errors = []; // what any window complained of, with its name
 
 function watched(name, page) {
@@ -30,6 +32,29 @@ function watched(name, page) {
 
 const commands = {
   async open({ window, url }) { await watched(window, await context.newPage()).goto(url); },
+  async go({ window, url }) { await windows.get(window).goto(url); },
+  async forget() { await context.clearCookies(); },
+  async empty_cache({ window }) {
+    const session = await context.newCDPSession(windows.get(window));
+    await session.send("Network.clearBrowserCache");
+    await session.detach();
+  },
+  /** What is wider than the window, beside what scrolls by itself; and what axe finds. */
+  async inspect({ window }) {
+    const page = windows.get(window);
+    const overflow = await page.evaluate(() => {
+      const width = document.documentElement.clientWidth;
+      if (document.documentElement.scrollWidth <= width) return [];
+      const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > width + 1 && !one.parentElement.closest(".scroll"));
+      return wide.map((one) => one.outerHTML.slice(0, 160)).slice(0, 5);
+    });
+    await page.evaluate(axe());
+    const violations = await page.evaluate(async () => {
+      const { violations } = await window.axe.run({ resultTypes: ["violations"] });
+      return violations.map(({ id, impact, nodes }) => ({ id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200), why: nodes[0].failureSummary.slice(0, 300) }));
+    });
+    return { overflow, violations };
+  },
   async close({ window }) { await windows.get(window).close(); windows.delete(window); },
   async reload({ window }) { await windows.get(window).reload(); },
   /** `script` is the body of an async function of `argument`. */

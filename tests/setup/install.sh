@@ -29,6 +29,7 @@ system_packages() {
     has mvn || missing="$missing maven"
     has npm || missing="$missing npm"
     has chromium || missing="$missing chromium fonts-dejavu-core"
+    { has fc-list && fc-list :lang=zh | grep -q .; } || missing="$missing fontconfig fonts-wqy-microhei"
     if ! has python3; then
         missing="$missing python3 python3-venv"
     elif ! python3 -c 'import ensurepip, venv' 2> /dev/null; then

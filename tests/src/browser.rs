@@ -81,6 +81,42 @@ impl Browser {
         self.tell(&json!({ "do": "open", "window": window, "url": url }));
     }
 
+    /// Leads a window to another address.
+    pub fn go(&mut self, window: &str, url: &str) {
+        self.tell(&json!({ "do": "go", "window": window, "url": url }));
+    }
+
+    /// Clicks on what a selector finds first.
+    pub fn click(&mut self, window: &str, selector: &str) {
+        self.tell(&json!({ "do": "click", "window": window, "selector": selector }));
+    }
+
+    /// Presses a key in what a selector finds first.
+    pub fn press(&mut self, window: &str, selector: &str, key: &str) {
+        self.tell(&json!({ "do": "press", "window": window, "selector": selector, "key": key }));
+    }
+
+    /// What is wrong with a page as it stands: `overflow`, what is wider than the window, and `violations`, what axe finds, each
+    /// with its `impact`.
+    pub fn inspect(&mut self, window: &str) -> Value {
+        self.tell(&json!({ "do": "inspect", "window": window }))
+    }
+
+    /// Takes the network away, or gives it back.
+    pub fn offline(&mut self, on: bool) {
+        self.tell(&json!({ "do": "offline", "on": on }));
+    }
+
+    /// Forgets all cookies: whoever was signed in is so no longer.
+    pub fn forget(&mut self) {
+        self.tell(&json!({ "do": "forget" }));
+    }
+
+    /// Has a window load everything anew, as a browser does that was never there.
+    pub fn empty_cache(&mut self, window: &str) {
+        self.tell(&json!({ "do": "empty_cache", "window": window }));
+    }
+
     /// Closes it.
     pub fn close(&mut self, window: &str) {
         self.tell(&json!({ "do": "close", "window": window }));
@@ -118,11 +154,6 @@ impl Browser {
     pub fn submit(&mut self, window: &str, selector: &str, text: &str) {
         self.tell(&json!({ "do": "fill", "window": window, "selector": selector, "text": text }));
         self.tell(&json!({ "do": "press", "window": window, "selector": selector, "key": "Enter" }));
-    }
-
-    /// Clicks what a selector names, and waits for the page that it may lead to.
-    pub fn click(&mut self, window: &str, selector: &str) {
-        self.tell(&json!({ "do": "click", "window": window, "selector": selector }));
     }
 
     /// Gives the browser a cookie for an address, as a service sets it that signs people in: only over a way that is trusted, only

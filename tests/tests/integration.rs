@@ -27,6 +27,7 @@ mod integration {
     mod identity;
     mod kill;
     mod operators;
+    mod pages;
     mod poison;
     mod proofs;
     mod replay;

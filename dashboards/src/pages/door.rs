@@ -10,6 +10,7 @@ use crate::problem::{Code, Problem};
 use crate::rights::Page;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::SET_COOKIE;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -72,9 +73,12 @@ pub(super) async fn door(
     let Some(page) = page.filter(|page| page.is_of(principal.role)) else {
         return shell::problem(&view, Some((&principal, may_choose)), &Problem::new(Code::Forbidden));
     };
+    let renewed = session::renewed(&pages, &principal, &headers);
     let visitor = Visitor { principal, page, view, path, may_choose };
     request.extensions_mut().insert(visitor);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(renewed.map(|cookie| (SET_COOKIE, cookie)));
+    response
 }
 
 /// Said above a page where its data cannot be had.

@@ -31,7 +31,8 @@ pub(crate) fn figure(view: &View, panel: &Panel, answer: &Result<Answer, Problem
             Chart::Time => time(view, answer),
             Chart::Interval => drawn(view, answer, &picture::intervals(view, answer)),
             Chart::Histogram => drawn(view, answer, &picture::histograms(view, answer)),
-            Chart::Bars | Chart::Number | Chart::Table => table(view, answer),
+            Chart::Number => numbers(view, answer),
+            Chart::Bars | Chart::Table => table(view, answer),
         },
     };
     framed(view, panel, answer.as_ref().ok(), &body)
@@ -57,7 +58,7 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
         _ => None,
     };
     html! {
-        figure class={ "panel" @if panel.picture.apart { " wide" } } id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
+        figure class="panel" id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
             data-step=[answer.filter(|_| chart.is_some()).map(|answer| answer.step_us)] data-from=[answer.filter(|_| chart.is_some()).map(|answer| answer.from_us)] data-to=[answer.filter(|_| chart.is_some()).map(|answer| answer.to_us)]
             data-zone=[chart.map(|_| view.tz().name())] {
             figcaption {
@@ -137,6 +138,23 @@ pub(crate) fn table(view: &View, answer: &Answer) -> Markup {
                                 @else { (cell(column, value.as_deref(), currency(answer, row), view)) }
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A few numbers, each under its name: of each row, whose first column, where it is none, says of whom.
+fn numbers(view: &View, answer: &Answer) -> Markup {
+    let columns = &answer.panel.columns;
+    html! {
+        @for row in &answer.rows {
+            dl class="numbers" {
+                @for (column, value) in columns.iter().zip(row) {
+                    div {
+                        dt { (view.lang.of(&column.label)) }
+                        dd { @if let Some(value) = value { data value=(value) { (shown(Some(value), column.unit, currency(answer, row), view)) } } @else { "–" } }
                     }
                 }
             }

@@ -37,7 +37,7 @@ fn hint(id: &str, reasons: &[Reason], (crossed, fine, unknown): (&str, &str, &st
     };
     html! {
         section class=(class) id=(id) data-swap aria-labelledby={ (id) "-title" } {
-            h3 id={ (id) "-title" } { (title) }
+            h2 id={ (id) "-title" } { (title) }
             ul {
                 @for reason in reasons {
                     li class=[match reason.crossed { Some(true) => Some("crossed"), Some(false) => None, None => Some("unknown") }] { (reason.text) }
@@ -53,12 +53,15 @@ fn reasons(view: &View, sheet: &Sheet, ids: &[&str]) -> Vec<Reason> {
         let threshold = panel.thresholds.first()?;
         let title = view.lang.of(&panel.title);
         let rule = view.lang.of(&threshold.label);
-        let Some((name, value, crossed)) = answer.as_ref().ok().and_then(|answer| worst(view, answer, threshold)) else {
+        let Some((name, value, crossed)) =
+            answer.as_ref().ok().and_then(|answer| worst(view, answer, threshold))
+        else {
             let none = view.lang.say("no figure", "无数据");
             return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
         };
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
-        Some(Reason { text: format!("{title}:{name} {value} ({rule}; {})", threshold.source), crossed: Some(crossed) })
+        let source = threshold.source.split(':').next().unwrap_or_default(); // the panel has it whole
+        Some(Reason { text: format!("{title}:{name} {value} ({rule}; {source})"), crossed: Some(crossed) })
     };
     ids.iter().filter_map(of).collect()
 }
@@ -78,6 +81,10 @@ fn worst(view: &View, answer: &Answer, threshold: &Threshold) -> Option<(String,
     let (row, text, number, _) = rows.max_by(|a, b| a.3.total_cmp(&b.3))?;
     let first = panel.columns.first().filter(|column| !column.unit.is_number());
     let name = first.and(row.first()?.as_deref()).unwrap_or_default();
-    let name = if first.is_some_and(|column| column.unit == Unit::Symbol) { symbol(name, view.lang) } else { name.to_owned() };
+    let name = if first.is_some_and(|column| column.unit == Unit::Symbol) {
+        symbol(name, view.lang)
+    } else {
+        name.to_owned()
+    };
     Some((name, shown(Some(text), panel.columns.get(at)?.unit, None, view), !threshold.is_good(number)))
 }

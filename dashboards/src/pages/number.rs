@@ -128,7 +128,7 @@ fn three(number: f64) -> String {
 }
 
 /// Symbols of contracts that pages show, in both languages.
-const SYMBOLS: [(&str, &str, &str); 15] = [
+const SYMBOLS: [(&str, &str, &str); 18] = [
     ("NORMAL", "Normal queue", "普通队列"),
     ("ACCELERATED", "Accelerated queue", "加速队列"),
     ("MOVED", "Moved between queues", "换过队列"),
@@ -137,6 +137,9 @@ const SYMBOLS: [(&str, &str, &str); 15] = [
     ("CREDITS_REFUND", "/credits/refund", "/credits/refund"),
     ("LICENSES_CHECK", "/licenses/check", "/licenses/check"),
     ("credits", "Credits", "积分"),
+    ("normal, ±10 %", "Normal, ±10 %", "普通队列，±10 %"),
+    ("accelerated, ±5 %", "Accelerated, ±5 %", "加速队列，±5 %"),
+    ("moved, ±5 %", "Moved, ±5 %", "换过队列，±5 %"),
     ("all", "All", "全部"),
     ("BASELINE", "Four weeks before", "上线前四周"),
     ("LAUNCH", "Launch week", "上线当周"),

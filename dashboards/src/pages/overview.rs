@@ -22,7 +22,9 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let lang = view.lang;
     let sheet = match Sheet::ask_with(&pages.api, &visitor, "overview", &OF_PRICES).await {
         Ok(sheet) => sheet,
-        Err(problem) => return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem),
+        Err(problem) => {
+            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
+        }
     };
     let body = html! {
         (tiles(view, &sheet))
@@ -38,13 +40,30 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
 
 /// Figures of one matter under a title.
 pub(super) fn group(view: &View, sheet: &Sheet, title: &str, ids: &[&str]) -> Markup {
-    let figures = ids.iter().filter_map(|id| sheet.panel(id));
+    let figures: Vec<_> = ids.iter().filter_map(|id| sheet.panel(id)).collect();
+    let whole = whole_rows(&figures.iter().map(|(panel, _)| panel.picture.apart).collect::<Vec<_>>());
     html! {
         section class="group" {
             h2 { (title) }
-            div class="grid" { @for (panel, answer) in figures { (figure(view, panel, answer)) } }
+            div class="grid" {
+                @for ((panel, answer), is_whole) in figures.into_iter().zip(whole) {
+                    div class={ "cell" @if is_whole { " wide" } } { (figure(view, panel, answer)) }
+                }
+            }
         }
     }
+}
+
+/// Which figures of a grid of two columns take a whole row: those that need it, and those that would stand alone.
+fn whole_rows(needs: &[bool]) -> Vec<bool> {
+    let mut whole = Vec::with_capacity(needs.len());
+    let mut is_left = true;
+    for (at, need) in needs.iter().enumerate() {
+        let is_alone = is_left && needs.get(at + 1).is_none_or(|next| *next);
+        whole.push(*need || is_alone);
+        is_left = *need || is_alone || !is_left;
+    }
+    whole
 }
 
 /// The first numbers, before any picture.
@@ -86,9 +105,15 @@ fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
     let rates = rates.filter_map(|(name, rate)| Some((name?, rate?, rate?.parse::<f64>().ok()?)));
     let worst = rates.max_by(|a, b| a.2.total_cmp(&b.2));
     let threshold = answer.and_then(|answer| answer.panel.thresholds.first());
-    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else { return tile(title, "–", html! {}) };
+    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else {
+        return tile(title, "–", html! {});
+    };
     let class = if threshold.is_good(rate) { "good" } else { "bad" };
-    tile(title, &shown(Some(text), Unit::Ratio, None, view), html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } })
+    tile(
+        title,
+        &shown(Some(text), Unit::Ratio, None, view),
+        html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } },
+    )
 }
 
 fn sum(answer: Option<&Answer>, name: &str) -> i128 {
@@ -104,4 +129,20 @@ fn longest(answer: Option<&Answer>) -> Option<i64> {
 #[expect(clippy::cast_precision_loss, reason = "a share for people; its two counts stand beside it")]
 fn share(view: &View, part: i128, whole: i128) -> Option<String> {
     (whole > 0).then(|| shown(Some(&(part as f64 / whole as f64).to_string()), Unit::Ratio, None, view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_rows;
+
+    /// Scenario: figures that need a whole row among others that do not.
+    /// Guarantees: no figure stands beside an empty place.
+    #[test]
+    fn nobody_stands_alone() {
+        assert_eq!(whole_rows(&[true, false, false, false]), [true, false, false, true]);
+        assert_eq!(whole_rows(&[false, true]), [true, true]);
+        assert_eq!(whole_rows(&[false, false]), [false, false]);
+        assert_eq!(whole_rows(&[false]), [true]);
+        assert!(whole_rows(&[]).is_empty());
+    }
 }

@@ -26,7 +26,8 @@ impl Scale {
         let room = ((most - least) * 0.2).max(most.abs() * 0.02).max(f64::MIN_POSITIVE);
         let low = if least - room < most * 0.4 { 0.0_f64.min(least) } else { least - room };
         let high = most + if low == 0.0 { most * 0.12 } else { room };
-        Scale { low, high: highest.map_or(high, |highest| high.min(highest.max(most))) }
+        let high = highest.map_or(high, |highest| high.min(highest.max(most)));
+        Scale { low, high: if high > low { high } else { low + 1.0 } }
     }
 
     fn at(self, number: f64) -> f64 {

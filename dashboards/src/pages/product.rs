@@ -25,7 +25,8 @@ const RESULTS_MAX: u64 = 1;
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
     let lang = view.lang;
-    let failed = |problem: &Problem| shell::problem(view, Some((&visitor.principal, visitor.may_choose)), problem);
+    let failed =
+        |problem: &Problem| shell::problem(view, Some((&visitor.principal, visitor.may_choose)), problem);
     let (_, to_us) = view.range_us();
     let asked = futures::join!(
         Sheet::ask(&pages.api, &visitor, "product"),
@@ -56,7 +57,8 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
 }
 
 async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Option<JobResult>, Problem> {
-    let wanted = Wanted { job: job.name().to_owned(), as_known_at_us: Some(as_known_at_us), limit: RESULTS_MAX };
+    let wanted =
+        Wanted { job: job.name().to_owned(), as_known_at_us: Some(as_known_at_us), limit: RESULTS_MAX };
     let _place = pages.api.place().await?;
     let found = history(pages.api.client(), &wanted).await;
     let found = found.map_err(|error| {
@@ -66,11 +68,13 @@ async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Opti
     Ok(found.into_iter().next())
 }
 
+/// What the audit's sentence says where more wallets would decide; where it says it not, something else is missing.
+const WOULD_TELL: &str = "more wallets would tell";
+
 /// How many wallets more would tell, at the rates of now, by the audit's own arithmetic; `None` where it is decided, or where
-/// nothing can be said.
+/// more wallets would not help.
 fn needed(result: Option<&JobResult>) -> Option<i64> {
-    use tally_queries::audit::result::Verdict;
-    let result = result.filter(|result| matches!(result.verdict, Verdict::Warn | Verdict::Insufficient))?;
+    let result = result.filter(|result| result.sentence.contains(WOULD_TELL))?;
     let pair = |name: &str| {
         let found: Option<&Measure> = result.measures.iter().find(|measure| measure.name == name);
         found.map(|measure| (measure.numerator, measure.denominator))
@@ -79,7 +83,11 @@ fn needed(result: Option<&JobResult>) -> Option<i64> {
         Some(Target::AtLeast(permille)) => Some(permille),
         _ => None,
     });
-    needed_for_ratio(pair("came back in the launch week")?, pair("came back in the four weeks before")?, target?)
+    needed_for_ratio(
+        pair("came back in the launch week")?,
+        pair("came back in the four weeks before")?,
+        target?,
+    )
 }
 
 /// What the audit said, in its own words, and of which time.

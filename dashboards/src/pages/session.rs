@@ -7,7 +7,7 @@ use super::Pages;
 use super::shell::{self, Notice, Tone};
 use super::view::View;
 use crate::api::session_cookie;
-use crate::identity::{LIFETIME_S_MAX, Minter, Role, TokenRequest};
+use crate::identity::{LIFETIME_S_MAX, Minter, Principal, Role, TokenRequest};
 use crate::problem::{Code, Problem};
 use crate::rights::Page;
 use axum::body::Bytes;
@@ -30,6 +30,8 @@ pub struct PageTokens {
     pub subject: String,
 }
 
+/// A demo's cookie is renewed so long before its end, seconds.
+const RENEW_BEFORE_S: i64 = 600;
 /// Bytes of an address to go back to.
 const WANTED_BYTES_MAX: usize = 4_096;
 
@@ -189,6 +191,16 @@ fn minted(tokens: &PageTokens, role: &str, subject: Option<String>) -> Option<St
     let subject = subject.filter(|subject| !subject.is_empty()).unwrap_or_else(|| tokens.subject.clone());
     let request = TokenRequest { subject, role, lifetime_s: LIFETIME_S_MAX };
     tokens.minter.mint(&request, now_s()).ok().map(|(token, _)| token)
+}
+
+/// In a demo: a fresh cookie for who has looked for a while, so that nobody is asked again who they are. Elsewhere the issuer
+/// decides how long somebody is let in.
+pub(super) fn renewed(pages: &Pages, principal: &Principal, headers: &HeaderMap) -> Option<HeaderValue> {
+    let tokens = pages.tokens.as_ref().filter(|_| is_for_this_machine(headers))?;
+    let is_due = principal.expires_at_s.saturating_sub(now_s()) < RENEW_BEFORE_S;
+    let token =
+        is_due.then(|| minted(tokens, principal.role.name(), Some(principal.subject.clone()))).flatten()?;
+    HeaderValue::from_str(&session_cookie(&token, LIFETIME_S_MAX)).ok()
 }
 
 fn redirect(to: &str, cookie: &str) -> Response {

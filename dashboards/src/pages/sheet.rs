@@ -46,7 +46,9 @@ impl Sheet {
             scope: scope(panel_scope(role)),
             subject: visitor.principal.subject.clone(),
         };
-        let theirs = panels().iter().filter(|panel| (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role));
+        let theirs = panels().iter().filter(|panel| {
+            (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role)
+        });
         let ask = |panel| {
             let asked = &asked;
             async move { (panel, panel::ask(api, panel, asked).await) }

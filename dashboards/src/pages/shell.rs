@@ -317,7 +317,7 @@ fn standing(view: &View, window: Window) -> Markup {
         ),
     };
     html! {
-        div class="standing" id="standing" data-swap {
+        section class="standing" id="standing" data-swap aria-label=(lang.say("State of the data", "数据状态")) {
             span class={ "badge " (class) } title=(why) { (badge) }
             @if let Some(us) = window.as_of_us {
                 span class="asof" { (lang.say("as of", "截至")) " " time datetime=(crate::api::Moment(us).text()) { (view.time(us, false)) } " " span class="zone" { (zone_name(view)) } }

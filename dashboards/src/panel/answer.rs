@@ -69,13 +69,6 @@ impl Answer {
         let at = self.panel.column(name);
         self.rows.iter().map(move |row| at.and_then(|at| row.get(at)?.as_deref()))
     }
-
-    /// One value of the row whose first column says `first`.
-    pub(crate) fn value(&self, first: &str, name: &str) -> Option<&str> {
-        let row =
-            self.rows.iter().find(|row| row.first().is_some_and(|one| one.as_deref() == Some(first)))?;
-        row.get(self.panel.column(name)?)?.as_deref()
-    }
 }
 
 /// The store's own form: rows as lists, 64-bit numbers as text.

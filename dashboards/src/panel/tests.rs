@@ -13,7 +13,8 @@ fn every_file_is_a_panel() {
     read().unwrap_or_else(|error| panic!("{}", crate::chain(&error)));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("panels");
     let files = |folder: &Path| -> Vec<_> {
-        let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let entries =
+            std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         entries.map(|entry| entry.expect("an entry").path()).collect()
     };
     let count = files(&folder).iter().flat_map(|page| files(page)).count();
@@ -45,7 +46,8 @@ fn every_panel_says_what_it_is() {
         assert!(!panel.source.is_empty(), "{id}");
         for threshold in &panel.thresholds {
             assert!(threshold.number().is_finite() && !threshold.source.is_empty(), "{id}");
-            let at = panel.held(threshold).unwrap_or_else(|| panic!("{id}: what is held against its threshold?"));
+            let at =
+                panel.held(threshold).unwrap_or_else(|| panic!("{id}: what is held against its threshold?"));
             assert!(panel.columns[at].unit.is_number(), "{id}");
         }
         for name in panel.picture.y.iter().chain(&panel.picture.bounds) {
@@ -73,7 +75,10 @@ fn every_question_reads_and_nothing_else() {
             let derived = table.starts_with('(') || ["cases", "licences"].contains(&table);
             assert!(derived || table.ends_with("_final"), "{id} reads {table}");
         }
-        for word in ["INSERT", "ALTER", "DROP", "SETTINGS", "url(", "file(", "remote(", "now(", "now64(", "today(", ";", "--"] {
+        for word in [
+            "INSERT", "ALTER", "DROP", "SETTINGS", "url(", "file(", "remote(", "now(", "now64(", "today(",
+            ";", "--",
+        ] {
             assert!(!sql.contains(word), "{id} says {word}");
         }
         for (at, _) in sql.match_indices('{') {
@@ -97,8 +102,13 @@ fn what_is_no_panel_is_refused() {
     let wrong = |text: &str| Panel::parse(page, id, text).map(|panel| panel.id);
     assert!(matches!(wrong(&format!("color = 1\n{text}")), Err(PanelError::Unreadable { .. })));
     assert!(matches!(Panel::parse(page, "another", text), Err(PanelError::Wrong { .. })));
-    let (page, id, text) = FILES.iter().find(|(_, _, text)| text.contains("step = \"second\"")).expect("a chart over time");
-    for (from, to) in [("step = \"second\"", "step = \"fortnight\""), ("step = \"second\"\n", ""), ("x = \"at_us\"", "x = \"nowhere\"")] {
+    let (page, id, text) =
+        FILES.iter().find(|(_, _, text)| text.contains("step = \"second\"")).expect("a chart over time");
+    for (from, to) in [
+        ("step = \"second\"", "step = \"fortnight\""),
+        ("step = \"second\"\n", ""),
+        ("x = \"at_us\"", "x = \"nowhere\""),
+    ] {
         let error = Panel::parse(page, id, &text.replacen(from, to, 1)).expect_err(to);
         assert!(error.to_string().contains(id), "{error}");
     }

@@ -398,3 +398,78 @@ fn a_tampered_payload_is_not_shown() {
     }
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
+
+/// What prompts and banners the page shows: task, kind, state.
+const PROMPTS: &str = r#"
+    const shown = [...document.querySelectorAll(".prompt")].map(({ dataset }) => `${dataset.prompt} ${dataset.state}`);
+    return JSON.stringify(shown.sort()) === JSON.stringify([...argument].sort());
+"#;
+
+/// Scenario: a buyer looks at the page; acceleration is offered on three tasks, a supplement asked for on three others; they are taken and
+/// paid, declined, passed over, and one of each is rolled back.
+/// Guarantees: each banner and prompt is shown, takes its answer, and shows when that was taken back; none changes after.
+#[test]
+fn prompts_are_shown_until_their_answer() {
+    if skip() {
+        return;
+    }
+    let scene = Scene::new("prompts");
+    let mut browser = Browser::start();
+    scene.open_page(&mut browser, "page");
+    let published = std::cell::Cell::new(0);
+    let publish = |topic: Topic, task: &str, kind: &str, version: i64| {
+        let event = examples::valid(topic).into_iter().find(|event| event["kind"] == kind);
+        let mut event = event.unwrap_or_else(|| panic!("an example of {kind}"));
+        published.set(published.get() + 1);
+        event["event_id"] = examples::id(700_000 + published.get()).into();
+        event["user_id"] = scene.buyer.clone().into();
+        event["task_id"] = task.into();
+        if topic == Topic::Task {
+            event["state_version"] = version.into();
+        }
+        scene.publisher.publish(topic, &[event]);
+    };
+    let (taken, passed, undone) = (scene.task(0), scene.task(1), unique("undone"));
+    let (paid, refused, ignored) = (unique("paid"), unique("refused"), unique("ignored"));
+    for task in [&taken, &passed, &undone] {
+        publish(Topic::Task, task, "ACCELERATION_OFFERED", 2);
+    }
+    for task in [&paid, &refused, &ignored] {
+        publish(Topic::Task, task, "STARTED", 3);
+        publish(Topic::Credit, task, "SUPPLEMENT_REQUESTED", 0);
+    }
+    let all = |states: [&str; 6]| -> Value {
+        let kinds = [&taken, &passed, &undone].map(|task| format!("{task} acceleration"));
+        let more = [&paid, &refused, &ignored].map(|task| format!("{task} supplement"));
+        kinds
+            .into_iter()
+            .chain(more)
+            .zip(states)
+            .map(|(prompt, state)| Value::from(format!("{prompt} {state}")))
+            .collect()
+    };
+    browser.wait_for("page", SOON, PROMPTS, &all(["shown"; 6]));
+    for task in [&taken, &undone] {
+        publish(Topic::Task, task, "ACCELERATED", 3);
+    }
+    publish(Topic::Task, &passed, "STARTED", 3);
+    publish(Topic::Credit, &paid, "SUPPLEMENT_CHARGED", 0);
+    publish(Topic::Credit, &refused, "SUPPLEMENT_DECLINED", 0);
+    publish(Topic::Task, &ignored, "CANCELLED", 4);
+    browser.wait_for(
+        "page",
+        SOON,
+        PROMPTS,
+        &all(["accepted", "expired", "accepted", "accepted", "declined", "expired"]),
+    );
+    publish(Topic::Task, &undone, "ROLLED_BACK", 4);
+    publish(Topic::Task, &taken, "STARTED", 4);
+    publish(Topic::Task, &paid, "SUCCEEDED", 4);
+    browser.wait_for(
+        "page",
+        SOON,
+        PROMPTS,
+        &all(["accepted", "expired", "undone", "accepted", "declined", "expired"]),
+    );
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}

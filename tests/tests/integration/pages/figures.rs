@@ -27,7 +27,9 @@ impl Asker {
         let columns = said["panel"]["columns"].as_array().expect("columns").clone();
         let row = |row: &Value| {
             let cells = row.as_array().expect("a row").iter().zip(&columns);
-            let cells = cells.filter_map(|(value, column)| Some((column["name"].as_str()?.to_owned(), value.as_str()?.to_owned())));
+            let cells = cells.filter_map(|(value, column)| {
+                Some((column["name"].as_str()?.to_owned(), value.as_str()?.to_owned()))
+            });
             cells.collect()
         };
         said["rows"].as_array().expect("rows").iter().map(row).collect()
@@ -58,10 +60,16 @@ fn every_view_of_a_figure_is_the_same() {
     // it ends now, so events of it still come: the views are asked again until nothing came between them
     let range = format!("from={}&to={}", text(now - 90 * 24 * 60 * MINUTE), text(now - 5));
     let agree = || {
-        let before = asker.json("/api/v1/figures/revenue?".to_owned().as_str().trim_end_matches('?'));
-        let figure = |name: &str| asker.json(&format!("/api/v1/figures/{name}?{range}"))["groups"].as_array().cloned().unwrap_or_default();
+        let figure = |name: &str| {
+            asker.json(&format!("/api/v1/figures/{name}?{range}"))["groups"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        };
         let of = |groups: &[Value], value: &str| -> BTreeMap<String, i64> {
-            let groups = groups.iter().filter_map(|group| Some((group["name"].as_str()?.to_owned(), group["values"][value].as_str()?.parse().ok()?)));
+            let groups = groups.iter().filter_map(|group| {
+                Some((group["name"].as_str()?.to_owned(), group["values"][value].as_str()?.parse().ok()?))
+            });
             groups.collect()
         };
         let money = [
@@ -82,9 +90,14 @@ fn every_view_of_a_figure_is_the_same() {
         let depth = asker.rows("queue-depth", &range);
         let last = depth.last().map(|row| number(row, "at_us"))?;
         let at_end: Vec<_> = depth.into_iter().filter(|row| number(row, "at_us") == last).collect();
-        let depths = [of(&figure("queues"), "depth"), sums(&asker.rows("queues", &range), "queue", "depth"), sums(&at_end, "queue", "depth")];
-        let whole = [&money, &errors, &ends, &depths].iter().all(|views| !views[0].is_empty() && views.iter().all(|view| *view == views[0]));
-        let _ = before;
+        let depths = [
+            of(&figure("queues"), "depth"),
+            sums(&asker.rows("queues", &range), "queue", "depth"),
+            sums(&at_end, "queue", "depth"),
+        ];
+        let whole = [&money, &errors, &ends, &depths]
+            .iter()
+            .all(|views| !views[0].is_empty() && views.iter().all(|view| *view == views[0]));
         whole.then_some(money)
     };
     let money = eventually(SOON, "views that agree", agree);
@@ -96,8 +109,8 @@ fn every_view_of_a_figure_is_the_same() {
     assert!(lines[0].starts_with("endpoint,attempts,errors,"), "{csv}");
     assert_eq!(lines.len(), 5, "a head and four interfaces: {csv}");
     for row in asker.rows("endpoint-errors", &range) {
-        let (low, rate, high) = (&row["low"], &row["rate"], &row["high"]);
-        assert!(low.parse::<f64>() <= rate.parse::<f64>() && rate.parse::<f64>() <= high.parse::<f64>(), "{row:?}");
+        let share = |name: &str| row[name].parse::<f64>().expect("a share");
+        assert!(share("low") <= share("rate") && share("rate") <= share("high"), "{row:?}");
     }
 }
 
@@ -110,8 +123,18 @@ fn panels_are_refused_by_name() {
     for (path, token, status, code) in [
         ("/api/v1/panels/nothing", &admin, 404, "not_found"),
         ("/api/v1/panels/revenue", &buyer, 403, "forbidden"),
-        ("/api/v1/panels/revenue?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", &admin, 400, "invalid_parameter"),
-        ("/api/v1/panels/revenue?from=2020-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", &admin, 400, "invalid_parameter"),
+        (
+            "/api/v1/panels/revenue?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+            &admin,
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "/api/v1/panels/revenue?from=2020-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+            &admin,
+            400,
+            "invalid_parameter",
+        ),
         ("/api/v1/panels/queue-depth?step=1", &admin, 400, "invalid_parameter"),
         ("/api/v1/panels/queue-depth?step=0", &admin, 400, "invalid_parameter"),
         ("/api/v1/panels/revenue?color=red", &admin, 400, "invalid_parameter"),
@@ -122,7 +145,12 @@ fn panels_are_refused_by_name() {
     let ids = |token: &str| -> Vec<String> {
         let (_, body) = demo.get("/api/v1/panels", token);
         let list: Value = serde_json::from_str(&body).expect("JSON");
-        list["items"].as_array().expect("a list").iter().filter_map(|panel| Some(panel["id"].as_str()?.to_owned())).collect()
+        list["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|panel| Some(panel["id"].as_str()?.to_owned()))
+            .collect()
     };
     assert!(ids(&admin).contains(&"revenue".to_owned()));
     assert!(!ids(&buyer).contains(&"revenue".to_owned()));
@@ -144,5 +172,12 @@ fn text(seconds: u64) -> String {
         month += 1;
     }
     let of_day = seconds % 86_400;
-    format!("{year}-{:02}-{:02}T{:02}:{:02}:{:02}Z", month + 1, left + 1, of_day / 3_600, of_day / 60 % 60, of_day % 60)
+    format!(
+        "{year}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        month + 1,
+        left + 1,
+        of_day / 3_600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
 }

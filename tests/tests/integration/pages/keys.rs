@@ -12,7 +12,7 @@ const SAID: &str = "return document.querySelector('#endpoint-errors-over-time .s
 /// stand in the address and in every link; menus close by Escape.
 #[test]
 fn charts_are_read_by_keys_and_views_are_links() {
-    if skip_without("pages", &[Browser::installed()]) {
+    if skip_without(Browser::installed()) {
         return;
     }
     let demo = Demo::shared();
@@ -66,7 +66,7 @@ fn charts_are_read_by_keys_and_views_are_links() {
 /// Guarantees: numbers change by themselves, without what somebody has opened being closed; an answer that does not come is said.
 #[test]
 fn pages_follow_what_happens() {
-    if skip_without("pages", &[Browser::installed()]) {
+    if skip_without(Browser::installed()) {
         return;
     }
     let demo = Demo::shared();
@@ -80,7 +80,17 @@ fn pages_follow_what_happens() {
     browser.wait_for("page", SOON, is_open, &Value::Null);
     assert_eq!(browser.errors(), Vec::<String>::new());
     browser.offline(true);
-    browser.wait_for("page", SOON, "return document.getElementById('live').className === 'live stale'", &Value::Null);
+    browser.wait_for(
+        "page",
+        SOON,
+        "return document.getElementById('live').className === 'live stale'",
+        &Value::Null,
+    );
     browser.offline(false);
-    browser.wait_for("page", SOON, "return document.getElementById('live').className === 'live'", &Value::Null);
+    browser.wait_for(
+        "page",
+        SOON,
+        "return document.getElementById('live').className === 'live'",
+        &Value::Null,
+    );
 }

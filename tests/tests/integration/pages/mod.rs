@@ -21,37 +21,72 @@ pub(super) struct Place {
     pub(super) name: &'static str,
     /// Who looks: the value of a button on the page to sign in with.
     pub(super) role: &'static str,
-    /// Its address.
+    /// Its address, or that of a page from which it is reached.
     pub(super) path: &'static str,
+    /// What is clicked there, in turn, to reach it.
+    pub(super) clicks: &'static [&'static str],
     /// The body of a function that is true once there is what a picture shall show.
     pub(super) ready: &'static str,
 }
 
 const HAS_ROWS: &str = "return document.querySelectorAll('figure tbody tr').length > 20";
 
+/// Jobs have said something, and something was refused.
+const VERDICTS: &str = "return document.querySelectorAll('#verdicts tbody tr').length > 3 && document.querySelector('#part-refused-rows') !== null";
+const TIMELINE: &str = "return document.querySelector('#part-timeline-rows') !== null";
+/// The feed has greeted the page.
+const LIVE: &str = "return document.getElementById('state').className === 'live'";
+
 /// Every page that is photographed. A new page is added here.
-pub(super) const PLACES: [Place; 6] = [
-    Place { name: "overview", role: "admin", path: "/overview?range=15m", ready: HAS_ROWS },
-    Place { name: "overview-zh", role: "admin", path: "/overview?range=15m&lang=zh&tz=Asia/Shanghai", ready: HAS_ROWS },
-    Place { name: "overview-past", role: "admin", path: "/overview?range=90d", ready: HAS_ROWS },
+pub(super) const PLACES: [Place; 18] = [
+    Place { name: "overview", role: "admin", path: "/overview?range=15m", clicks: &[], ready: HAS_ROWS },
+    Place {
+        name: "overview-zh",
+        role: "admin",
+        path: "/overview?range=15m&lang=zh&tz=Asia/Shanghai",
+        clicks: &[],
+        ready: HAS_ROWS,
+    },
+    Place { name: "overview-past", role: "admin", path: "/overview?range=90d", clicks: &[], ready: HAS_ROWS },
     Place {
         name: "overview-empty",
         role: "admin",
         path: "/overview?from=2001-01-01T00:00:00Z&to=2001-01-02T00:00:00Z",
+        clicks: &[],
         ready: "return document.querySelectorAll('.empty').length > 3",
     },
     Place {
         name: "product",
         role: "admin",
         path: "/product?range=15m",
+        clicks: &[],
         ready: "return document.querySelectorAll('.verdict').length > 1",
     },
     Place {
         name: "refused",
         role: "buyer",
         path: "/overview",
+        clicks: &[],
         ready: "return document.querySelector('.trouble') !== null",
     },
+    Place { name: "compliance", role: "admin", path: "/compliance?range=15m", clicks: &[], ready: VERDICTS },
+    Place { name: "compliance-zh", role: "moderator", path: "/compliance?lang=zh", clicks: &[], ready: VERDICTS },
+    Place {
+        name: "verdict",
+        role: "moderator",
+        path: "/compliance",
+        clicks: &["#job-completeness .share"],
+        ready: "return document.querySelector('#part-offenders') !== null",
+    },
+    Place { name: "moderation", role: "moderator", path: "/moderation?range=15m", clicks: &[], ready: "return document.querySelector('#part-queue-rows') !== null" },
+    Place { name: "case", role: "moderator", path: "/moderation", clicks: &["#part-queue-rows tbody a"], ready: TIMELINE },
+    Place { name: "dead", role: "service", path: "/dead?range=15m", clicks: &[], ready: "return document.querySelector('#part-letters-rows') !== null" },
+    Place { name: "dead-letter", role: "admin", path: "/dead", clicks: &["#part-letters-rows tbody a"], ready: "return document.querySelector('.dump') !== null" },
+    Place { name: "creator", role: "creator", path: "/creator?range=15m", clicks: &[], ready: "return document.querySelectorAll('#licences tbody tr').length > 0" },
+    Place { name: "my", role: "buyer", path: "/my?range=15m", clicks: &[], ready: LIVE },
+    Place { name: "my-zh", role: "buyer", path: "/my?range=15m&lang=zh&tz=Asia/Shanghai", clicks: &[], ready: LIVE },
+    Place { name: "task", role: "admin", path: "/creator", clicks: &["#part-tasks-rows tbody a"], ready: TIMELINE },
+    Place { name: "task-verified", role: "admin", path: "/creator", clicks: &["#part-tasks-rows tbody a", "#part-evidence .button"], ready: "return document.querySelector('#verified') !== null" },
 ];
 
 /// A running demo with results of the audit, shared by all tests of pages.
@@ -59,7 +94,7 @@ pub(super) struct Demo {
     /// Scheme, host and port.
     pub(super) address: String,
     _process: Tally,
-    _folder: TempFolder,
+    folder: TempFolder,
 }
 
 impl Demo {
@@ -79,25 +114,33 @@ impl Demo {
             let (_, rest) = output.split_once("page: ")?;
             Some(rest.split_once("/ ")?.0.to_owned())
         });
-        let demo = Demo { address, _process: process, _folder: folder };
-        let token = Tally::spawn(&["token", "mint", "--data", &data, "--role", "admin", "--subject", "looker"], &[]);
-        let token = token.expect_success(SOON).stdout.trim().to_owned();
+        let demo = Demo { address, _process: process, folder };
+        let token = demo.token("admin", "looker");
         eventually(SOON, "tasks that ended", || {
             let (status, body) = demo.get("/api/v1/panels/task-success", &token);
             (status == 200 && body.contains("ACCELERATED")).then_some(())
         });
         for job in ["repurchase", "accuracy"] {
             let flags = ["audit", job, "--data", &data, "--grace-minutes", "0", "--settled-after-hours", "0"];
-            let said = Tally::spawn(&flags, &[]).wait(SOON);
-            assert_ne!(said.code, Some(3), "tally audit {job}: {}", said.stderr);
+            let said = Tally::spawn(&flags, &[]).end_within(SOON);
+            assert_ne!(said.status.code(), Some(3), "tally audit {job}: {}", said.stderr);
         }
         demo
     }
 
+    /// A token of the demo's own issuer.
+    pub(super) fn token(&self, role: &str, subject: &str) -> String {
+        let data = self.folder.path().to_str().expect("paths in tests are text");
+        let mint = ["token", "mint", "--data", data, "--role", role, "--subject", subject];
+        Tally::spawn(&mint, &[]).expect_success(SOON).stdout.trim().to_owned()
+    }
+
     /// Asks the API.
     pub(super) fn get(&self, path: &str, token: &str) -> (u16, String) {
-        let request = ureq::get(format!("{}{path}", self.address)).header("authorization", format!("Bearer {token}"));
-        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
+        let request =
+            ureq::get(format!("{}{path}", self.address)).header("authorization", format!("Bearer {token}"));
+        let request =
+            request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None).build();
         let mut response = request.call().unwrap_or_else(|error| panic!("{path}: {error}"));
         (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
     }

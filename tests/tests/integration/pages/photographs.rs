@@ -18,7 +18,8 @@ const GRAVE: [&str; 2] = ["serious", "critical"];
 
 /// Where pictures are kept, to be looked at.
 fn album() -> PathBuf {
-    let album = std::env::var_os("TALLY_PHOTOGRAPHS_OUT").map_or_else(|| cache().join("photographs"), PathBuf::from);
+    let album =
+        std::env::var_os("TALLY_PHOTOGRAPHS_OUT").map_or_else(|| cache().join("photographs"), PathBuf::from);
     std::fs::create_dir_all(&album).expect("a folder can be made");
     album
 }
@@ -32,7 +33,9 @@ fn photograph(browser: &mut Browser, name: &str, album: &Path) -> Vec<String> {
             let seen = browser.inspect("page");
             let at = format!("{name}, {width} px, {scheme}");
             let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
-            wrong.extend(list(&seen["overflow"]).iter().map(|what| format!("{at}: wider than the window: {what}")));
+            wrong.extend(
+                list(&seen["overflow"]).iter().map(|what| format!("{at}: wider than the window: {what}")),
+            );
             let findings = list(&seen["violations"]);
             let grave = findings.iter().filter(|one| GRAVE.iter().any(|impact| one["impact"] == *impact));
             wrong.extend(grave.map(|finding| format!("{at}: {finding}")));
@@ -47,7 +50,7 @@ fn photograph(browser: &mut Browser, name: &str, album: &Path) -> Vec<String> {
 /// or critical. The pictures are kept in `.cache/photographs`.
 #[test]
 fn every_page_is_fit_to_be_seen() {
-    if skip_without("pages", &[Browser::installed()]) {
+    if skip_without(Browser::installed()) {
         return;
     }
     let (demo, album) = (Demo::shared(), album());
@@ -60,6 +63,11 @@ fn every_page_is_fit_to_be_seen() {
         demo.sign_in(&mut browser, "page", place.role);
         let address = format!("{}{}", demo.address, place.path);
         browser.go("page", &address);
+        for click in place.clicks {
+            let there = "return document.querySelector(argument) !== null";
+            browser.wait_for("page", SOON, there, &Value::from(*click));
+            browser.click("page", click);
+        }
         browser.wait_for("page", SOON, place.ready, &Value::Null);
         wrong.extend(photograph(&mut browser, place.name, &album));
         let expected = place.name == "refused"; // the browser's own line about the status
@@ -74,7 +82,7 @@ fn every_page_is_fit_to_be_seen() {
 /// Guarantees: with all that it loads a page has at most 100 KiB on the wire, and the first chart is there within half a second.
 #[test]
 fn pages_are_small_and_quick() {
-    if skip_without("pages", &[Browser::installed()]) {
+    if skip_without(Browser::installed()) {
         return;
     }
     let demo = Demo::shared();
@@ -83,7 +91,7 @@ fn pages_are_small_and_quick() {
     for path in ["/overview?range=15m", "/overview?range=90d", "/product?range=15m"] {
         let (mut bytes, mut fastest) = (0, f64::INFINITY);
         for _ in 0..LOADS_MAX {
-            browser.empty_cache();
+            browser.empty_cache("page");
             browser.go("page", &format!("{}{path}", demo.address));
             let has_chart = "return performance.getEntriesByName('tally:first-chart').length === 1";
             browser.wait_for("page", SOON, has_chart, &Value::Null);

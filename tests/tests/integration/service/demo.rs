@@ -18,10 +18,29 @@ fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
     (status, cookie, response.body_mut().read_to_string().expect("text"))
 }
 
-/// Scenario: a short demo; its page is loaded under its own name and under one that somebody else made point to it; the
-/// counts are asked for without a token, with the page's cookie, and with tokens that the printed command makes.
-/// Guarantees: no data without a token; the page's cookie is for this machine's names only, out of scripts' reach and out of
-/// URLs; each role can sign in as printed; the demo's balance holds, with code 0.
+/// Sends the form by which one chooses whom to look as: status and cookie.
+fn look_as(page: &str, role: &str, origin: &str) -> (u16, String) {
+    let request = ureq::post(format!("{page}/session")).header("origin", origin);
+    let request = request
+        .config()
+        .timeout_global(Some(SOON))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .build();
+    let sent = request
+        .content_type("application/x-www-form-urlencoded")
+        .send(format!("role={role}&subject=m-chen&to=/"));
+    let response = sent.unwrap_or_else(|error| panic!("/session: {error}"));
+    let cookie =
+        response.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    (response.status().as_u16(), cookie.to_owned())
+}
+
+/// Scenario: a short demo; its first page is loaded under its own name and under one that somebody else made point to it; somebody
+/// chooses a role there; the counts are asked for without a token, with the cookie, and with tokens that the printed command makes.
+/// Guarantees: no data without a token; roles are given to this machine's names and our own form only, the cookie is out of scripts'
+/// reach and out of URLs; each role can sign in as printed; the demo's balance holds, with code 0.
 #[test]
 fn the_demo_lets_its_own_page_in_and_nobody_else() {
     let folder = TempFolder::new("demo");
@@ -37,7 +56,9 @@ fn the_demo_lets_its_own_page_in_and_nobody_else() {
     assert_eq!(get(&live, &[]).0, 401);
     assert_eq!(get(&format!("{page}/api/live"), &[]).0, 404, "the old route is gone");
     let (status, cookie, html) = get(&format!("{page}/"), &[]);
-    assert!(status == 200 && html.contains("live.js"));
+    assert!(status == 401 && cookie.is_empty() && html.contains("Look at the demo as"), "{status} {cookie}");
+    let (status, cookie) = look_as(&page, "moderator", &page);
+    assert_eq!(status, 303);
     for part in ["__Host-tally=", "; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }
@@ -47,8 +68,12 @@ fn the_demo_lets_its_own_page_in_and_nobody_else() {
         (status == 200 && body.contains("task-events")).then_some(body)
     });
     assert!(counts.contains("accepted"), "{counts}");
-    let (_, rebound, _) = get(&format!("{page}/"), &[("host", "evil.example")]);
-    assert_eq!(rebound, "");
+    let (_, _, rebound) = get(&format!("{page}/"), &[("host", "evil.example")]);
+    assert!(
+        !rebound.contains("Look at the demo as"),
+        "a name that somebody else made point here is offered no role"
+    );
+    assert_eq!(look_as(&page, "admin", "http://evil.example").0, 403);
     for role in ["creator", "buyer", "moderator", "admin", "service"] {
         let mint = ["token", "mint", "--data", data, "--role", role, "--subject", "somebody"];
         let token = Tally::spawn(&mint, &[]).expect_success(SOON).stdout;

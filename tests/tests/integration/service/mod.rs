@@ -9,6 +9,7 @@ mod figures;
 mod injection;
 mod ownership;
 mod platform;
+mod prompts;
 mod proofs;
 mod replays;
 mod revocation;

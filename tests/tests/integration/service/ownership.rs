@@ -234,7 +234,7 @@ fn other_routes_are_for_those_the_table_names() {
     let database = platform();
     let service = Service::start(&database, &[]);
     let result = "/api/v1/audit/results/00000000-0000-4000-8000-000000000502";
-    let routes: [(&str, &[Role]); 22] = [
+    let routes: [(&str, &[Role]); 28] = [
         ("/api/v1/me", &Role::ALL),
         ("/api/v1/schemas", &Role::ALL),
         ("/api/v1/schemas/task-events/2", &Role::ALL),
@@ -251,7 +251,13 @@ fn other_routes_are_for_those_the_table_names() {
         ("/api/v1/dead-letters", &[Moderator, Admin, Machine]),
         ("/api/v1/dead-letters/task-events/0/42", &[Moderator, Admin, Machine]),
         ("/api/v1/dead-letters/task-events/0/42/raw", &[Admin]),
+        ("/api/v1/dead-letters/task-events/0/42/decoded", &[Admin]),
+        ("/api/v1/dead-letters/task-events/0/42/replays", &[Moderator, Admin]),
+        ("/api/v1/tasks/t-ann/evidence", &[Moderator, Admin]),
         ("/api/v1/audit/results", &[Moderator, Admin]),
+        ("/api/v1/audit/tiling", &[Moderator, Admin]),
+        ("/api/v1/audit/verdicts", &[Moderator, Admin]),
+        ("/api/v1/audit/verifications", &[Moderator, Admin]),
         (result, &[Moderator, Admin]),
         ("/api/v1/deliveries", &[Moderator, Admin]),
         ("/api/v1/seals", &[Moderator, Admin]),
