@@ -56,7 +56,12 @@ pub(super) fn of_operators(board: &Board, language: Language) -> Dashboard {
     assemble("operators", drawn, PROMETHEUS, ("now-3h", "now", "30s"))
 }
 
-fn assemble(name: &str, panels: Vec<Value>, source: DataSource, (from, to, refresh): (&str, &str, &str)) -> Dashboard {
+fn assemble(
+    name: &str,
+    panels: Vec<Value>,
+    source: DataSource,
+    (from, to, refresh): (&str, &str, &str),
+) -> Dashboard {
     let variable = json!({
         "hide": 0, "includeAll": false, "label": "Data source", "multi": false, "name": source.variable, "options": [],
         "query": source.plugin, "refresh": 1, "regex": "", "skipUrlSync": false, "type": "datasource",

@@ -38,7 +38,8 @@ pub(super) fn of_page(panel: &Panel, id: usize, place: Place, language: Language
         .map(|column| {
             let name = json!({ "id": "displayName", "value": language.of(&column.label) });
             let unit = json!({ "id": "unit", "value": unit(column.unit) });
-            let is_line = is_time && panel.picture.y.contains(&column.name) && !panel.picture.series.is_empty();
+            let is_line =
+                is_time && panel.picture.y.contains(&column.name) && !panel.picture.series.is_empty();
             let properties = if is_line { vec![unit] } else { vec![name, unit] }; // lines bear the name of their series
             json!({ "matcher": { "id": "byName", "options": column.name }, "properties": properties })
         })
@@ -86,7 +87,8 @@ pub(super) fn of_operators(metric: &Metric, id: usize, place: Place, language: L
         defaults["unit"] = json!("dateTimeFromNow");
     }
     if metric.unit == MetricUnit::Verdict {
-        let said = |text: &str, color: &str, index: u8| json!({ "color": color, "index": index, "text": text });
+        let said =
+            |text: &str, color: &str, index: u8| json!({ "color": color, "index": index, "text": text });
         defaults["mappings"] = json!([{ "type": "value", "options": {
             "0": said("PASS", GOOD, 0), "1": said("FAIL", BAD, 1), "2": said("undecided", "yellow", 2), "3": said("not checked", "purple", 3),
         } }]);
@@ -99,7 +101,8 @@ pub(super) fn of_operators(metric: &Metric, id: usize, place: Place, language: L
     });
     if metric.chart == MetricChart::Table {
         // an instant answer has a column for the moment, which is the same in every row
-        value["transformations"] = json!([{ "id": "organize", "options": { "excludeByName": { "Time": true } } }]);
+        value["transformations"] =
+            json!([{ "id": "organize", "options": { "excludeByName": { "Time": true } } }]);
     }
     value
 }
@@ -161,7 +164,11 @@ fn number() -> Drawing {
 
 fn table() -> Drawing {
     let options = json!({ "cellHeight": "sm", "frameIndex": 0, "showHeader": true });
-    Drawing { plugin: "table", options, custom: json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false }) }
+    Drawing {
+        plugin: "table",
+        options,
+        custom: json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false }),
+    }
 }
 
 /// Grafana colours a number by the last step at or below it, so each stretch between two thresholds gets the colour of what lies in it.

@@ -55,7 +55,8 @@ fn shown(column: &Column, has_currency: bool) -> String {
         Unit::CreditsMicros => format!("toFloat64({name}) / 1e6"),
         Unit::CurrencyMinor if has_currency => {
             let digits = crate::pages::DIGITS;
-            let list = |of: fn(&(&str, usize)) -> String| digits.iter().map(of).collect::<Vec<_>>().join(", ");
+            let list =
+                |of: fn(&(&str, usize)) -> String| digits.iter().map(of).collect::<Vec<_>>().join(", ");
             let known = list(|(currency, _)| format!("'{currency}'"));
             let powers = list(|(_, digits)| 10_u64.pow(u32::try_from(*digits).unwrap_or(2)).to_string());
             format!("toFloat64({name}) / transform(currency, [{known}], [{powers}], 100)")

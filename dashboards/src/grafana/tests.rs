@@ -23,9 +23,17 @@ fn panels_have_their_own_place() {
         for panel in &panels {
             assert!(ids.insert(panel["id"].as_u64()), "{}: {panel}", dashboard.name);
             assert!(!panel["title"].as_str().unwrap_or_default().is_empty(), "{panel}");
-            assert!(panel["type"] == "row" || panel["description"].as_str().unwrap_or_default().len() > 6, "{panel}");
+            assert!(
+                panel["type"] == "row" || panel["description"].as_str().unwrap_or_default().len() > 6,
+                "{panel}"
+            );
             for cell in cells(panel) {
-                assert!(cell.0 < 24 && taken.insert(cell), "{}: {cell:?} of {}", dashboard.name, panel["title"]);
+                assert!(
+                    cell.0 < 24 && taken.insert(cell),
+                    "{}: {cell:?} of {}",
+                    dashboard.name,
+                    panel["title"]
+                );
             }
         }
     }
@@ -42,7 +50,10 @@ fn thresholds_become_colours() {
     };
     assert_eq!(steps(&[]), [(json!(null), json!("green"))]);
     assert_eq!(steps(&[(0.02, Sense::Below)]), [(json!(null), json!("green")), (json!(0.02), json!("red"))]);
-    assert_eq!(steps(&[(0.95, Sense::AtLeast)]), [(json!(null), json!("red")), (json!(0.95), json!("green"))]);
+    assert_eq!(
+        steps(&[(0.95, Sense::AtLeast)]),
+        [(json!(null), json!("red")), (json!(0.95), json!("green"))]
+    );
     let band = [(1.1, Sense::AtMost), (0.9, Sense::AtLeast)];
     let expected = [(json!(null), json!("red")), (json!(0.9), json!("green")), (json!(1.1), json!("red"))];
     assert_eq!(steps(&band), expected);

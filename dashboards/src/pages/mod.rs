@@ -30,8 +30,8 @@ mod task;
 mod verdict;
 mod view;
 
-pub use session::PageTokens;
 pub(crate) use number::DIGITS;
+pub use session::PageTokens;
 pub(crate) use shell::Rendered;
 
 use crate::api::Api;

@@ -128,7 +128,12 @@ fn bench_pages() {
         .parse()
         .expect("seconds");
     let at = |seconds: i64| tally_queries::audit::result::moment(seconds * 1_000_000);
-    let one = |column: &str| database.query(&format!("SELECT any({column}) FROM task_events WHERE {column} != ''")).trim().to_owned();
+    let one = |column: &str| {
+        database
+            .query(&format!("SELECT any({column}) FROM task_events WHERE {column} != ''"))
+            .trim()
+            .to_owned()
+    };
     let (buyer, creator) = (one("user_id"), one("creator_id"));
     let mut late = Vec::new();
     println!("{:<12} {:<32} {:>9} {:>9}", "page", "panel", "a day", "30 days");

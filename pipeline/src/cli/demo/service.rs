@@ -102,7 +102,12 @@ pub(super) async fn serve(
     let feed = feed::open(&feed.with_keys(folder.join(FEED_KEYS)), place, stop.clone())?;
     let metrics = ServiceMetrics::new();
     if let Some(listen) = ops_listen {
-        show(listen, Page { metrics: metrics.clone(), feed: feed.clone(), authority: authority.clone() }, stop.clone()).await?;
+        show(
+            listen,
+            Page { metrics: metrics.clone(), feed: feed.clone(), authority: authority.clone() },
+            stop.clone(),
+        )
+        .await?;
     }
     let letters = Arc::new(Hands::new((&sections.kafka, &sections.registry), sections.bounds.event, true)?);
     let client = store.client().clone();
