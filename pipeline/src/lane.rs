@@ -11,7 +11,7 @@ mod writing;
 pub(crate) use outside::Servers;
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
-pub(crate) use state::LaneState;
+pub(crate) use state::{LaneState, Reached};
 
 use outside::Outside;
 use start::Start;

@@ -1,7 +1,7 @@
 //! Looking at the lanes every few seconds: lag and age for the metrics, how far each partition has come for the table
 //! `partition_heads`, and whether a topic is still the one that its lanes know.
 
-use crate::lane::{LaneState, Route};
+use crate::lane::{LaneState, Reached, Route};
 use crate::source::Partition;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
@@ -19,6 +19,9 @@ const LAST_LOOK_SECONDS_MAX: u64 = 10;
 
 /// A lane from outside.
 pub(crate) type Watched = (Partition, Arc<LaneState>);
+
+/// How far a partition has come; `None` where that is not known yet.
+pub(crate) type Way = (Partition, Option<Reached>);
 
 /// Who knows the lanes of this process.
 pub(crate) trait Lookout: Send + Sync + 'static {
@@ -56,10 +59,11 @@ pub(crate) async fn look(lookout: Arc<impl Lookout>) {
         let route = lookout.route();
         route.metrics.held(lookout.held_bytes());
         let lanes = lookout.lanes();
-        let sight = sight(route, &lanes).await;
+        let sight = sight(route, lanes.iter().map(|(at, _)| at.clone()).collect()).await;
         measure(route, &lanes, &sight);
         if recorded.at.is_none_or(|at| at.elapsed().as_secs() >= HEADS_SECONDS) {
-            match record(route, &lanes, &sight, &mut recorded.followed).await {
+            let ways: Vec<Way> = lanes.iter().map(|(at, state)| (at.clone(), state.reached())).collect();
+            match record(route, &ways, &sight, &mut recorded.followed).await {
                 Ok(()) => recorded.at = Some(Instant::now()),
                 Err(error) => tracing::warn!(%error, "heads of partitions not recorded, will try again"),
             }
@@ -67,11 +71,11 @@ pub(crate) async fn look(lookout: Arc<impl Lookout>) {
     }
 }
 
-/// Records the heads of lanes that have ended, with all that they attested.
-pub(crate) async fn last_look(route: &Route, lanes: Vec<Watched>) {
+/// Records the heads of partitions as a run ends: how far each has come, whoever took it there.
+pub(crate) async fn last_look(route: &Route, ways: Vec<Way>) {
     let look = async {
-        let sight = sight(route, &lanes).await;
-        record(route, &lanes, &sight, &mut HashMap::new()).await
+        let sight = sight(route, ways.iter().map(|(at, _)| at.clone()).collect()).await;
+        record(route, &ways, &sight, &mut HashMap::new()).await
     };
     match tokio::time::timeout(Duration::from_secs(LAST_LOOK_SECONDS_MAX), look).await {
         Ok(Ok(())) => {}
@@ -80,16 +84,15 @@ pub(crate) async fn last_look(route: &Route, lanes: Vec<Watched>) {
     }
 }
 
-async fn sight(route: &Route, lanes: &[Watched]) -> Sight {
+async fn sight(route: &Route, partitions: Vec<Partition>) -> Sight {
     let seen_at_ms = now_ms();
-    let (source, at) =
-        (route.outside.source.clone(), lanes.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>());
-    let ask = move || at.iter().map(|at| source.watermarks(at).ok()).collect();
-    let marks = tokio::task::spawn_blocking(ask).await.unwrap_or_else(|_| vec![None; lanes.len()]);
-    let topics: BTreeSet<&str> = lanes.iter().map(|(at, _)| at.topic.as_str()).collect();
+    let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
+    let (source, none) = (route.outside.source.clone(), vec![None; partitions.len()]);
+    let ask = move || partitions.iter().map(|at| source.watermarks(at).ok()).collect();
+    let marks = tokio::task::spawn_blocking(ask).await.unwrap_or(none);
     let each = topics.into_iter().map(|topic| async move {
-        let id = route.outside.source.identity(topic).await.ok()?;
-        Some((topic.to_owned(), id))
+        let id = route.outside.source.identity(&topic).await.ok()?;
+        Some((topic, id))
     });
     let identities = futures::future::join_all(each).await.into_iter().flatten().collect();
     Sight { seen_at_ms, marks, identities }
@@ -104,16 +107,16 @@ fn measure(route: &Route, lanes: &[Watched], sight: &Sight) {
     }
 }
 
-/// Records the heads of lanes whose topic is still theirs, and ends those of the identities before.
+/// Records the heads of partitions whose topic is still the one that was taken, and ends those of the identities before.
 async fn record(
     route: &Route,
-    lanes: &[Watched],
+    ways: &[Way],
     sight: &Sight,
     followed: &mut HashMap<String, Uuid>,
 ) -> Result<(), StoreError> {
-    let mut heads = Vec::with_capacity(lanes.len());
-    for ((at, state), marks) in lanes.iter().zip(&sight.marks) {
-        let (Some(reached), Some((low, high))) = (state.reached(), *marks) else { continue };
+    let mut heads = Vec::with_capacity(ways.len());
+    for ((at, reached), marks) in ways.iter().zip(&sight.marks) {
+        let (Some(reached), Some((low, high))) = (*reached, *marks) else { continue };
         if sight.identities.get(&at.topic) != Some(&reached.topic_id) {
             continue; // the watermarks may be of another topic than the one that was taken
         }
