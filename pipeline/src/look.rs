@@ -6,7 +6,7 @@ use crate::source::Partition;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tally_sinks::{Head, StoreError};
 use uuid::Uuid;
 
@@ -14,6 +14,8 @@ use uuid::Uuid;
 const LOOK_SECONDS: u64 = 2;
 /// Between two records of heads.
 const HEADS_SECONDS: u64 = 10;
+/// How long a look waits for the store's clock.
+const CLOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long the last look may hold up the end.
 const LAST_LOOK_SECONDS_MAX: u64 = 10;
 
@@ -35,8 +37,6 @@ pub(crate) trait Lookout: Send + Sync + 'static {
 
 /// What was seen of the lanes' partitions at one moment.
 struct Sight {
-    /// The clock before anything was asked, milliseconds since 1970 UTC.
-    seen_at_ms: i64,
     /// Watermarks; `None` where Kafka did not answer.
     marks: Vec<Option<(i64, i64)>>,
     /// What each topic is, asked after the watermarks: they are those of this identity.
@@ -59,11 +59,13 @@ pub(crate) async fn look(lookout: Arc<impl Lookout>) {
         let route = lookout.route();
         route.metrics.held(lookout.held_bytes());
         let lanes = lookout.lanes();
+        let is_due = recorded.at.is_none_or(|at| at.elapsed().as_secs() >= HEADS_SECONDS);
+        let seen_at_ms = if is_due { clock_of_the_store(route).await } else { None };
         let sight = sight(route, lanes.iter().map(|(at, _)| at.clone()).collect()).await;
         measure(route, &lanes, &sight);
-        if recorded.at.is_none_or(|at| at.elapsed().as_secs() >= HEADS_SECONDS) {
+        if let Some(seen_at_ms) = seen_at_ms {
             let ways: Vec<Way> = lanes.iter().map(|(at, state)| (at.clone(), state.reached())).collect();
-            match record(route, &ways, &sight, &mut recorded.followed).await {
+            match record(route, &ways, (seen_at_ms, &sight), &mut recorded.followed).await {
                 Ok(()) => recorded.at = Some(Instant::now()),
                 Err(error) => tracing::warn!(%error, "heads of partitions not recorded, will try again"),
             }
@@ -74,8 +76,9 @@ pub(crate) async fn look(lookout: Arc<impl Lookout>) {
 /// Records the heads of partitions as a run ends: how far each has come, whoever took it there.
 pub(crate) async fn last_look(route: &Route, ways: Vec<Way>) {
     let look = async {
+        let seen_at_ms = route.outside.sinks.store.now_ms().await?;
         let sight = sight(route, ways.iter().map(|(at, _)| at.clone()).collect()).await;
-        record(route, &ways, &sight, &mut HashMap::new()).await
+        record(route, &ways, (seen_at_ms, &sight), &mut HashMap::new()).await
     };
     match tokio::time::timeout(Duration::from_secs(LAST_LOOK_SECONDS_MAX), look).await {
         Ok(Ok(())) => {}
@@ -84,8 +87,18 @@ pub(crate) async fn last_look(route: &Route, ways: Vec<Way>) {
     }
 }
 
+/// The store's clock, asked before watermarks; `None` where it does not answer soon: lag and age are measured in any case.
+async fn clock_of_the_store(route: &Route) -> Option<i64> {
+    let asked = tokio::time::timeout(CLOCK_WAIT, route.outside.sinks.store.now_ms());
+    let said = asked.await.map_err(|_| StoreError::Unanswered("its time is over".to_owned()));
+    said.flatten()
+        .inspect_err(
+            |error| tracing::warn!(%error, "the store's clock is not known, so heads are not recorded yet"),
+        )
+        .ok()
+}
+
 async fn sight(route: &Route, partitions: Vec<Partition>) -> Sight {
-    let seen_at_ms = now_ms();
     let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
     let (source, none) = (route.outside.source.clone(), vec![None; partitions.len()]);
     let ask = move || partitions.iter().map(|at| source.watermarks(at).ok()).collect();
@@ -95,7 +108,7 @@ async fn sight(route: &Route, partitions: Vec<Partition>) -> Sight {
         Some((topic, id))
     });
     let identities = futures::future::join_all(each).await.into_iter().flatten().collect();
-    Sight { seen_at_ms, marks, identities }
+    Sight { marks, identities }
 }
 
 fn measure(route: &Route, lanes: &[Watched], sight: &Sight) {
@@ -111,7 +124,7 @@ fn measure(route: &Route, lanes: &[Watched], sight: &Sight) {
 async fn record(
     route: &Route,
     ways: &[Way],
-    sight: &Sight,
+    (seen_at_ms, sight): (i64, &Sight),
     followed: &mut HashMap<String, Uuid>,
 ) -> Result<(), StoreError> {
     let mut heads = Vec::with_capacity(ways.len());
@@ -127,21 +140,16 @@ async fn record(
             low,
             high,
             taken: reached.next.min(high),
-            seen_at_ms: sight.seen_at_ms,
+            seen_at_ms,
         });
     }
     let store = &route.outside.sinks.store;
     store.record_heads(&heads).await?;
     for head in heads {
         if followed.get(&head.topic) != Some(&head.topic_id) {
-            store.end_heads_before(&head.topic, head.topic_id, now_ms()).await?;
+            store.end_heads_before(&head.topic, head.topic_id).await?;
             followed.insert(head.topic, head.topic_id);
         }
     }
     Ok(())
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
