@@ -78,8 +78,8 @@ pub(super) enum Unit {
     BytesPerSecond,
     Seconds,
     Ratio,
-    /// Seconds since 1970.
-    TimeS,
+    /// Milliseconds since 1970.
+    TimeMs,
     /// 0 PASS, 1 FAIL, 2 undecided, 3 could not be checked.
     Verdict,
 }
@@ -95,7 +95,7 @@ impl Unit {
             Unit::BytesPerSecond => "binBps",
             Unit::Seconds => "s",
             Unit::Ratio => "percentunit",
-            Unit::TimeS => "dateTimeFromNow",
+            Unit::TimeMs => "dateTimeFromNow",
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn of_operators(metric: &Metric, id: usize, place: Place, language: L
     });
     let drawing = match metric.chart {
         MetricChart::Lines => lines(!metric.thresholds.is_empty()),
-        MetricChart::Number => number(),
+        MetricChart::Number => number(false),
         MetricChart::Table => table(),
     };
     let steps = metric.thresholds.iter().map(|one| (one.value, one.sense));
@@ -83,9 +83,6 @@ pub(super) fn of_operators(metric: &Metric, id: usize, place: Place, language: L
         "color": { "mode": if is_lines { "palette-classic" } else { "thresholds" } },
         "custom": drawing.custom, "thresholds": thresholds(steps.collect()), "unit": metric.unit.grafana(),
     });
-    if metric.unit == MetricUnit::TimeS {
-        defaults["unit"] = json!("dateTimeFromNow");
-    }
     if metric.unit == MetricUnit::Verdict {
         let said =
             |text: &str, color: &str, index: u8| json!({ "color": color, "index": index, "text": text });
@@ -126,7 +123,7 @@ fn drawing(panel: &Panel) -> Drawing {
             }
             drawn
         }
-        Chart::Number => number(),
+        Chart::Number => number(true),
         Chart::Bars | Chart::Histogram => bars(&panel.picture.x),
         Chart::Table | Chart::Interval => table(),
     }
@@ -153,10 +150,11 @@ fn bars(x: &str) -> Drawing {
     Drawing { plugin: "barchart", options, custom: json!({ "fillOpacity": 80, "lineWidth": 1 }) }
 }
 
-fn number() -> Drawing {
+/// Numbers: each row of an answer, or the last value of each series.
+fn number(rows: bool) -> Drawing {
     let options = json!({
         "colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "percentChangeColorMode": "standard",
-        "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": true }, "showPercentChange": false, "textMode": "auto",
+        "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": rows }, "showPercentChange": false, "textMode": "auto",
         "wideLayout": true,
     });
     Drawing { plugin: "stat", options, custom: json!({}) }

@@ -135,3 +135,60 @@ impl Shown for Verdicts {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{JobName, JobResult, Verdicts};
+    use serde_json::json;
+    use tally_pipeline::ops::Shown;
+
+    /// Hour `from` said so, with one measure of that group.
+    fn said(from: i64, verdict: &str, group: &str) -> JobResult {
+        let hour = 3_600_000_000_i64;
+        let said = json!({
+            "result_id": "00000000-0000-4000-8000-000000000001", "job": "stability", "verdict": verdict, "sentence": "",
+            "window": { "from_us": from * hour, "to_us": (from + 1) * hour, "state": "CLOSED", "watermark_us": 0 }, "known_at_us": 7_000_000,
+            "numerator": 0, "denominator": 0, "counters": {}, "offenders": [], "offenders_total": 0, "sql_sha256": {}, "duration_ms": 1,
+            "measures": [{ "name": "failed attempts", "group": group, "numerator": 3, "denominator": 200, "unit": "attempts",
+                "bounds": null, "bounds_by": "", "target": null, "verdict": null }],
+            "input": { "source": "clickhouse", "bounds": [], "rows_read": 0 }, "restates": null,
+            "cross_check": { "by": "", "agrees": true, "differences": [] },
+            "versions": { "tally": "", "datafusion": "", "clickhouse": "" },
+        });
+        serde_json::from_value(said).expect("a result")
+    }
+
+    /// Scenario: an hour fails and the next passes; the first is judged anew and passes; a third comes, with another group, when the
+    /// first two have left the look-back.
+    /// Guarantees: the failure stays until it is restated, while the verdict is the latest window's; a judgement of an earlier window
+    /// does not become the latest; windows beyond the look-back and measures that are no more are not shown.
+    #[test]
+    fn a_failed_window_stays_until_it_is_restated() {
+        let verdicts = Verdicts::new().expect("constants");
+        let show = |result: &JobResult, back_hour: i64| {
+            verdicts.show(JobName::Stability, result, back_hour * 3_600_000_000);
+            verdicts.metrics()
+        };
+        let holds =
+            |text: &str, line: &str| assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
+        show(&said(10, "FAIL", "a"), 0);
+        let text = show(&said(11, "PASS", "a"), 0);
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"FAIL\"} 1");
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"PASS\"} 1");
+        holds(&text, "tally_audit_verdict{audit=\"stability\"} 0");
+        let text = show(&said(10, "PASS", "b"), 0);
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"FAIL\"} 0");
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"PASS\"} 2");
+        holds(&text, "tally_audit_window_end_seconds{audit=\"stability\"} 43200");
+        assert!(!text.contains("group=\"b\""), "the measures are the latest window's\n{text}");
+        let text = show(&said(20, "WARN", "c"), 15);
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"PASS\"} 0");
+        holds(&text, "tally_audit_windows{audit=\"stability\",verdict=\"WARN\"} 1");
+        holds(&text, "tally_audit_verdict{audit=\"stability\"} 2");
+        holds(
+            &text,
+            "tally_audit_measure_denominator{audit=\"stability\",group=\"c\",measure=\"failed attempts\"} 200",
+        );
+        assert!(!text.contains("group=\"a\""), "{text}");
+    }
+}
