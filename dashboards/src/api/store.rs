@@ -1,6 +1,7 @@
 //! What every handler works with: the store under limits, the authority, and how much at once.
 
 use crate::identity::Authority;
+use crate::panel::Answers;
 use crate::problem::{Code, Problem};
 use crate::rates::Rates;
 use clickhouse::Client;
@@ -79,6 +80,7 @@ struct Inner {
     places: Semaphore,
     snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     live: Mutex<Option<(Instant, tally_queries::Live)>>,
+    answers: Answers,
 }
 
 /// The state of the API; cloning is cheap.
@@ -104,6 +106,7 @@ impl Api {
                 places: Semaphore::new(limits.questions_at_once_max as usize),
                 snapshot: Mutex::default(),
                 live: Mutex::default(),
+                answers: Answers::default(),
                 config,
             }),
         }
@@ -151,6 +154,11 @@ impl Api {
     ) -> Result<Vec<T>, Problem> {
         let _place = self.place().await?;
         query.fetch_all::<T>().await.map_err(|error| refused(question.name, &error))
+    }
+
+    /// What panels said a moment ago.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
     }
 
     /// SQL of a panel under the limits, ready for its parameters.
