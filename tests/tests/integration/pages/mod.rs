@@ -203,7 +203,8 @@ impl Demo {
     pub(super) fn sign_in(&self, browser: &mut Browser, window: &str, role: &str) {
         browser.open(window, &format!("{}/", self.address));
         browser.click(window, &format!("form:has(input[name=role][value={role}]) button"));
-        browser.wait_for(window, SOON, "return document.querySelector('.bar nav') !== null", &Value::Null);
+        let inside = "return document.readyState === 'complete' && document.querySelector('.door') === null";
+        browser.wait_for(window, SOON, inside, &Value::Null);
         browser.errors(); // the browser's own line about the 401 with which the form came
     }
 }
