@@ -84,7 +84,7 @@ impl Inbox {
 
     /// Waits for a block's worth: rows, bytes or linger; `whole`: rows, bytes or all to the end of the log, however long that
     /// takes. An error is the partition's failure to be fetched.
-    pub(crate) async fn take(&self, whole: bool) -> Result<Slab, String> {
+    pub(crate) async fn ready(&self, whole: bool) -> Result<(), String> {
         loop {
             let wait = {
                 let mut open = self.lock();
@@ -97,11 +97,7 @@ impl Inbox {
                 let is_over =
                     if whole { open.at_end && left.is_some() } else { left == Some(Duration::ZERO) };
                 if is_full || is_over {
-                    open.since = None;
-                    if let Some(slab) = &mut open.slab {
-                        let fresh = Slab::new(slab.next(), &self.budget);
-                        return Ok(std::mem::replace(slab, fresh));
-                    }
+                    return Ok(());
                 }
                 left.filter(|_| !whole)
             };
@@ -110,6 +106,15 @@ impl Inbox {
                 Some(left) => drop(clock::within(left, self.ready.notified()).await),
             }
         }
+    }
+
+    /// Hands over all that has come; `None` while nothing is taken.
+    pub(crate) fn take(&self) -> Option<Slab> {
+        let mut open = self.lock();
+        open.since = None;
+        let slab = open.slab.as_mut()?;
+        let fresh = Slab::new(slab.next(), &self.budget);
+        Some(std::mem::replace(slab, fresh))
     }
 
     /// Since when the oldest record waits here.

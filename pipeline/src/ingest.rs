@@ -2,8 +2,8 @@
 
 use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
-use crate::lane::{Lane, LaneState, Route, Servers};
-use crate::look::{Lookout, Watched, last_look, look};
+use crate::lane::{Lane, LaneState, Reached, Route, Servers};
+use crate::look::{Lookout, Watched, Way, last_look, look};
 use crate::metrics::Metrics;
 use crate::ops::{self, Shown};
 use crate::slab::Budget;
@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// What `tally ingest` needs.
 #[derive(Clone, Debug)]
@@ -87,8 +88,8 @@ struct Fleet {
     assigned_once: AtomicBool,
     attested: AtomicI64,
     first_assigned: Mutex<Option<Instant>>,
-    /// The lanes that were let go last.
-    released: Mutex<Vec<Watched>>,
+    /// How far the lanes had come that were let go last.
+    released: Mutex<Vec<Way>>,
 }
 
 /// Runs until `shutdown`, or until caught up. The store's tables must be there already.
@@ -145,10 +146,14 @@ pub async fn run(
     }
     tokio::spawn(helpers.clone().run_until_cancelled_owned(look(fleet.clone())));
     let stop = shutdown.child_token();
-    if config.until_caught_up {
-        let goal = goal(&source, &topics).await?;
-        tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up(source.clone(), goal, stop.clone())));
-    }
+    let caught_up = match config.until_caught_up {
+        true => {
+            let goal = goal(&source, &topics).await?;
+            let catch_up = catch_up(source.clone(), goal, stop.clone());
+            Some(tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up)))
+        }
+        false => None,
+    };
     let (lanes, budget) = (fleet.clone(), fleet.budget.clone());
     let budget_bytes_max = bounds.buffer_bytes_max as usize;
     let thread = std::thread::Builder::new().name("source".to_owned());
@@ -160,8 +165,13 @@ pub async fn run(
     let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
     helpers.cancel();
     ran?;
-    let released = std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner));
-    last_look(&fleet.route, released).await;
+    let mut ways = std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(caught_up) = caught_up
+        && let Ok(Some(whole)) = caught_up.await
+    {
+        ways = whole; // the group's, whichever instance took them there
+    }
+    last_look(&fleet.route, ways).await;
     let elapsed = fleet
         .first_assigned
         .lock()
@@ -202,7 +212,7 @@ impl Fleet {
                     let _ = lane.task.await; // it ends at its next await
                 }
                 self.attested.fetch_add(lane.state.offsets.load(Ordering::Relaxed), Ordering::Relaxed);
-                released.push((partition, lane.state));
+                released.push((partition, lane.state.reached()));
             }
         });
         if !released.is_empty() {
@@ -288,24 +298,24 @@ impl Shown for Fleet {
 #[derive(Clone)]
 struct Goal {
     partition: Partition,
-    topic_id: Option<uuid::Uuid>,
+    topic_id: Uuid,
     high: i64,
 }
 
 /// The high watermarks of all partitions now.
 async fn goal(source: &Source, topics: &[String]) -> Result<Vec<Goal>, IngestError> {
-    let mut ids = HashMap::new();
+    let mut identified = Vec::with_capacity(topics.len());
     for topic in topics {
         let id = source.identity(topic).await.map_err(|e| IngestError::Identity(e.to_string()))?;
-        ids.insert(topic.clone(), id);
+        identified.push((topic.clone(), id));
     }
-    let (source, topics) = (source.clone(), topics.to_vec());
+    let source = source.clone();
     let ask = move || -> Result<_, SourceError> {
         let mut goal = Vec::new();
-        for topic in &topics {
-            for partition in source.partitions(topic)? {
+        for (topic, topic_id) in identified {
+            for partition in source.partitions(&topic)? {
                 let (_, high) = source.watermarks(&partition)?;
-                goal.push(Goal { topic_id: ids.get(topic).copied(), partition, high });
+                goal.push(Goal { topic_id, partition, high });
             }
         }
         Ok(goal)
@@ -313,24 +323,41 @@ async fn goal(source: &Source, topics: &[String]) -> Result<Vec<Goal>, IngestErr
     Ok(tokio::task::spawn_blocking(ask).await.map_err(|e| IngestError::Thread(e.to_string()))??)
 }
 
-/// Stops once the group, all instances together, has committed up to the goal.
-async fn catch_up(source: Source, goal: Vec<Goal>, stop: CancellationToken) {
-    let mut open = goal;
+/// Stops once the group, all instances together, has committed up to the goal, and says how far that is: a run may end before
+/// a lane of its own has started, where others had taken everything.
+async fn catch_up(source: Source, goal: Vec<Goal>, stop: CancellationToken) -> Vec<Way> {
+    let (mut open, mut ways) = (goal, Vec::new());
     while !open.is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (source, pending) = (source.clone(), open.clone());
         let ask = move || {
-            // a commit under another identity, or none, is not ours, and no lane believes it
-            let reached = |Goal { partition, topic_id, high }: &Goal| {
-                *high == 0
-                    || matches!(source.committed(partition), Ok(Some((offset, id))) if offset >= *high && id == *topic_id)
-            };
-            pending.into_iter().filter(|one| !reached(one)).collect::<Vec<_>>()
+            let each = pending.into_iter().map(|one| match one.reached(&source) {
+                Some(reached) => Ok((one.partition, Some(reached))),
+                None => Err(one),
+            });
+            each.partition::<Vec<_>, _>(Result::is_ok)
         };
         match tokio::task::spawn_blocking(ask).await {
-            Ok(still) => open = still,
+            Ok((reached, still)) => {
+                ways.extend(reached.into_iter().flatten());
+                open = still.into_iter().filter_map(Result::err).collect();
+            }
             Err(error) => tracing::warn!(%error, "asking for commits"),
         }
     }
     stop.cancel();
+    ways
+}
+
+impl Goal {
+    /// How far the group has committed it, if that is far enough. A commit under another identity, or none, is not ours, and no
+    /// lane believes it.
+    fn reached(&self, source: &Source) -> Option<Reached> {
+        let topic_id = self.topic_id;
+        let next = match source.committed(&self.partition) {
+            Ok(Some((next, Some(id)))) if id == topic_id => next,
+            _ => 0,
+        };
+        (next >= self.high).then_some(Reached { topic_id, next })
+    }
 }

@@ -11,7 +11,7 @@ mod writing;
 pub(crate) use outside::Servers;
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
-pub(crate) use state::LaneState;
+pub(crate) use state::{LaneState, Reached};
 
 use outside::Outside;
 use start::Start;
@@ -27,7 +27,7 @@ use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
@@ -139,13 +139,11 @@ impl<O: Outside> Lane<O> {
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
-            let (slab, has_place) = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await
-            {
+            let slab = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
                 None => return End::Stopped,
                 Some(Err(said)) => return End::Restart(said),
                 Some(Ok(taken)) => taken,
             };
-            self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::now);
             match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
                 None => return End::Stopped,
                 Some(Err(end)) => return end,
@@ -154,9 +152,6 @@ impl<O: Outside> Lane<O> {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
-            if !has_place && self.state.stop.run_until_cancelled(self.enter()).await.is_none() {
-                return End::Stopped;
-            }
             let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known =
@@ -196,27 +191,39 @@ impl<O: Outside> Lane<O> {
         }
     }
 
-    /// Takes a block's worth, and says whether it has its place in hand. A lane with a backlog is fetched only while it has a
-    /// turn, which is the place that its block then keeps: so few blocks are filled at a time, and each of them becomes full. To
-    /// ClickHouse one block of 14 MiB is half the work of four of 4.
-    async fn take(&self, is_behind: &mut bool) -> Result<(Slab, bool), String> {
-        let mut taken = None;
+    /// Takes a block, once it has a place in hand for it: what comes while it waits for that is in the block too, so blocks grow
+    /// when the store is busy. A lane with a backlog is even fetched only while it has a place: so few blocks are filled at a
+    /// time, and each of them becomes full. To ClickHouse one block of 14 MiB is half the work of four of 4.
+    async fn take(&self, is_behind: &mut bool) -> Result<Slab, String> {
+        let mut ready = None;
         if *is_behind && !self.inbox.is_at_end() {
             self.enter().await;
             self.route.outside.hold(&self.partition, false);
-            taken = clock::within(TURN, self.inbox.take(true)).await;
-            if taken.is_none() {
+            ready = clock::within(TURN, self.inbox.ready(true)).await;
+            if ready.is_none() {
                 self.leave(); // whose records do not come has no use for a turn
             }
         }
         self.route.outside.hold(&self.partition, false);
-        let (slab, has_place) = match taken {
-            Some(slab) => (slab?, true),
-            None => (self.inbox.take(false).await?, false),
-        };
+        match ready {
+            Some(ready) => ready?,
+            None => {
+                self.inbox.ready(false).await?;
+                self.waits_since(self.inbox.waiting_since());
+                self.enter().await;
+            }
+        }
+        self.waits_since(self.inbox.waiting_since());
+        let slab = self.inbox.take().ok_or("the inbox was closed")?;
         *is_behind = self.inbox.is_full(&slab);
         self.route.outside.hold(&self.partition, *is_behind);
-        Ok((slab, has_place))
+        Ok(slab)
+    }
+
+    /// Records wait in the lane at least since then.
+    fn waits_since(&self, since: Option<Instant>) {
+        let mut oldest = self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        *oldest = oldest.or(since);
     }
 
     /// Waits for a place in hand. A lane that waits for something outside keeps none: others have work, and it has three blocks at

@@ -24,8 +24,8 @@ pub struct Head {
     pub high: i64,
     /// Every offset below this one has its disposition; never above `high`.
     pub taken: i64,
-    /// This machine's clock before the watermarks were asked for, milliseconds since 1970 UTC: with `taken` at `high`,
-    /// everything committed before then was taken.
+    /// The store's clock ([`Store::now_ms`]) before the watermarks were asked for, milliseconds since 1970 UTC: with `taken` at
+    /// `high`, everything committed before then was taken.
     pub seen_at_ms: i64,
 }
 
@@ -34,11 +34,21 @@ pub struct Head {
 const END: &str = "
 INSERT INTO partition_heads (topic, topic_id, partition, low, high, taken, seen_at, ended)
 SELECT topic, topic_id, partition, low, high, taken,
-    greatest(seen_at + toIntervalMillisecond(1), fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC')), true
+    greatest(seen_at + toIntervalMillisecond(1), now64(3, 'UTC')), true
 FROM partition_heads FINAL
 WHERE topic = {topic:String} AND (topic_id = {topic_id:UUID}) = {of:Bool} AND NOT ended";
 
 impl Store {
+    /// The store's clock, milliseconds since 1970 UTC. Who looks at partitions takes this one and not that of their machine: of
+    /// two looks the later counts, so an instance whose clock had run ahead would hide what all others see.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn now_ms(&self) -> Result<i64, StoreError> {
+        let asked = self.client.query("SELECT toUnixTimestamp64Milli(now64(3))");
+        asked.fetch_one::<i64>().await.map_err(StoreError::from)
+    }
+
     /// Records looks; of several at one partition the latest counts.
     ///
     /// # Errors
@@ -56,21 +66,21 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn end_heads_of(&self, topic: &str, topic_id: Uuid, now_ms: i64) -> Result<(), StoreError> {
-        self.end_heads(topic, topic_id, true, now_ms).await
+    pub async fn end_heads_of(&self, topic: &str, topic_id: Uuid) -> Result<(), StoreError> {
+        self.end_heads(topic, topic_id, true).await
     }
 
     /// Marks every other identity of that topic's name as ended: it was deleted and created again as `topic_id`.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn end_heads_before(&self, topic: &str, topic_id: Uuid, now_ms: i64) -> Result<(), StoreError> {
-        self.end_heads(topic, topic_id, false, now_ms).await
+    pub async fn end_heads_before(&self, topic: &str, topic_id: Uuid) -> Result<(), StoreError> {
+        self.end_heads(topic, topic_id, false).await
     }
 
-    async fn end_heads(&self, topic: &str, topic_id: Uuid, of: bool, now_ms: i64) -> Result<(), StoreError> {
+    async fn end_heads(&self, topic: &str, topic_id: Uuid, of: bool) -> Result<(), StoreError> {
         let statement = self.client.query(END).param("topic", topic).param("topic_id", topic_id.to_string());
-        let statement = statement.param("of", of).param("now_ms", now_ms);
+        let statement = statement.param("of", of);
         statement.with_setting("async_insert", "0").execute().await.map_err(StoreError::from)
     }
 }

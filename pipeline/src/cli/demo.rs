@@ -164,7 +164,7 @@ async fn end_heads(source: &Source, kafka: &Kafka, store: &Store) -> anyhow::Res
     for contract in Topic::ALL {
         let topic = kafka.topic(contract);
         let topic_id = source.identity(&topic).await?;
-        store.end_heads_of(&topic, topic_id, now_micros() / 1000).await?;
+        store.end_heads_of(&topic, topic_id).await?;
     }
     Ok(())
 }

@@ -59,6 +59,24 @@ fn heads_say_what_was_taken_and_when() {
     assert_eq!(heads("low, high, taken", &task), "4\t15\t15\n");
 }
 
+/// Scenario: everything was taken, and whoever took it ended without a word of it, so no partition has a head; then a catch-up
+/// that finds nothing left, and may be over before a lane of its own has started.
+/// Guarantees: each partition has its head after all, with all that was taken.
+#[test]
+fn a_run_that_finds_nothing_left_records_heads() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("heads-late");
+    publish(&stage, 0, 10);
+    stage.catch_up(&[]);
+    stage.database.query("TRUNCATE TABLE partition_heads");
+    stage.catch_up(&[]);
+    let all = Topic::ALL.len() * usize::try_from(PARTITIONS).expect("a small number");
+    let heads = "SELECT countIf(taken = high), sum(taken) FROM partition_heads_final";
+    assert_eq!(stage.database.query(heads), format!("{all}\t10\n"));
+}
+
 /// Scenario: `tally ingest` runs on; events come; nobody stops it.
 /// Guarantees: the heads follow within some seconds.
 #[test]

@@ -97,6 +97,25 @@ fn only_the_edges_name_their_crates() {
     }
 }
 
+/// Scenario: the clock of a machine jumps, back or ahead, while it takes events.
+/// Guarantees: nothing on the route can notice: no module of it, of judging or of the store reads the time of day; who publishes
+/// may, and the binary's commands.
+#[test]
+fn the_route_does_not_read_the_time_of_day() {
+    for folder in ["schemas/src", "sinks/src", "pipeline/src"] {
+        let folder = repository().join(folder);
+        for (path, text) in sources(&folder) {
+            let inside = path.strip_prefix(&folder).expect("a file of the folder");
+            let publishes = inside.starts_with("cli")
+                || [Path::new("simulate.rs"), Path::new("dead.rs")].contains(&inside);
+            let code = without_comments(&text);
+            for clock in ["SystemTime", "UNIX_EPOCH", "Utc::now"] {
+                assert!(publishes || !code.contains(clock), "{} reads the time of day", path.display());
+            }
+        }
+    }
+}
+
 /// Scenario: a file is put where it does not belong.
 /// Guarantees: the root shows the parts of the house and nothing else.
 #[test]

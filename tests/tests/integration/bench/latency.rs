@@ -21,7 +21,7 @@ const SECONDS: u32 = 20;
 /// What the consumer's start and the first blocks take is not measured.
 const WARM_SECONDS: u32 = 5;
 /// Between two looks at the store: the grain of the figures.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 /// For the last rows to be seen.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -125,19 +125,20 @@ fn look(stage: &Stage<'_>, expected: u64, published: &AtomicBool) -> Seen {
         partition: i32,
         last: i64,
     }
+    let topics = Topic::ALL.map(|topic| (stage.topic(topic), stage.topic_id(topic)));
     let mut seen = Seen::new();
     let mut over = None;
     while seen.values().map(|of| of.last().map_or(0, |(last, _)| last + 1)).sum::<i64>().unsigned_abs()
         < expected
     {
-        let known: Vec<String> = Topic::ALL
+        let known: Vec<String> = topics
             .iter()
-            .flat_map(|topic| {
-                (0..tally_tests::stage::PARTITIONS).map(|partition| (stage.topic(*topic), partition))
-            })
-            .map(|key| {
+            .flat_map(|topic| (0..tally_tests::stage::PARTITIONS).map(move |partition| (topic, partition)))
+            .map(|((topic, id), partition)| {
+                let key = (topic.clone(), partition);
                 let last = seen.get(&key).and_then(|of| of.last()).map_or(-1, |(last, _)| *last);
-                format!("(topic = '{}' AND partition = {} AND offset > {last})", key.0, key.1)
+                // by the key of the table, so that looking costs what is new and not what is there
+                format!("(topic_id = '{id}' AND partition = {partition} AND offset > {last})")
             })
             .collect();
         let sql = format!(

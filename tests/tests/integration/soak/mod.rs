@@ -29,6 +29,8 @@ const LAG_STRETCH_SECONDS_MAX: f64 = 90.0;
 const MEMORY_MIB_MAX: f64 = 256.0;
 /// More than the machine can take, by this.
 const OVERLOAD: f64 = 3.0;
+/// For so long at most: what is published then has to fit on the disk, too.
+const OVERLOAD_SECONDS_MAX: f64 = 90.0;
 /// For a process to end, or the group to be caught up after a soak.
 const END: Duration = Duration::from_secs(120);
 
@@ -118,7 +120,7 @@ fn soak() {
     println!("overload: {capacity:.0} events/s are taken; {:.0} are published", capacity * OVERLOAD);
     let begun = Instant::now();
     load.keep(capacity * OVERLOAD);
-    std::thread::sleep(Duration::from_secs_f64((seconds / 10.0).max(20.0)));
+    std::thread::sleep(Duration::from_secs_f64((seconds / 10.0).clamp(20.0, OVERLOAD_SECONDS_MAX)));
     load.keep(0.0);
     let published = begun.elapsed();
     let behind = watch.samples().last().map_or(0.0, |sample| sample.lag);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tally_schemas::Topic;
-use tally_tests::{Tally, eventually};
+use tally_tests::Tally;
 
 const LOOK: Duration = Duration::from_secs(1);
 /// For the group's coordinator, which may be down.
@@ -73,12 +73,20 @@ impl Watch {
 
     /// Waits until everything that was acknowledged is committed, in two looks that begin now.
     pub(super) fn until_caught_up(&self, timeout: Duration) {
-        let from = self.samples().len();
-        eventually(timeout, "the group to have caught up", || {
+        let (from, deadline) = (self.samples().len(), Instant::now() + timeout);
+        loop {
             let samples = self.samples();
             let late = samples.get(from..).unwrap_or_default();
-            late.windows(2).any(|two| two.iter().all(|sample| sample.lag == 0.0)).then_some(())
-        });
+            if late.windows(2).any(|two| two.iter().all(|sample| sample.lag == 0.0)) {
+                return;
+            }
+            let lags: Vec<f64> = late.iter().step_by(10).map(|sample| sample.lag).collect();
+            assert!(
+                Instant::now() < deadline,
+                "not caught up after {timeout:?}; behind, every 10 s: {lags:?}"
+            );
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
