@@ -100,7 +100,7 @@ pub(super) const PLACES: [Place; 18] = [
     },
     Place {
         name: "dead",
-        role: "service",
+        role: "moderator",
         path: "/dead?range=15m",
         clicks: &[],
         ready: "return document.querySelector('#part-letters-rows') !== null",
