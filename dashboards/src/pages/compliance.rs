@@ -44,18 +44,21 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let view = &visitor.view;
     let lang = view.lang;
     let api = &pages.api;
-    let (sheet, letters) = tokio::join!(
+    let (sheet, refused, letters) = tokio::join!(
         Sheet::ask(api, &visitor, "compliance"),
+        Sheet::ask(api, &visitor, "dead"),
         answers::dead_letters(api, &visitor.principal, json!({ "limit": LETTERS_SHOWN })),
     );
-    let sheet = match sheet {
-        Ok(sheet) => sheet,
+    let (sheet, refused) = match sheet.and_then(|sheet| Ok((sheet, refused?))) {
+        Ok(sheets) => sheets,
         Err(problem) => {
             return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
         }
     };
-    let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
-    let grid = |ids: &[&str]| html! { div class="grid" { @for id in ids { @if let Some(figure) = figure(id) { (figure) } } } };
+    let grid = |sheet: &Sheet, ids: &[&str]| {
+        let figure = |id: &&str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
+        html! { div class="grid" { @for figure in ids.iter().filter_map(figure) { (figure) } } }
+    };
     let note = lang.say(
         "A share opens the result with its offenders. Each mark is an earlier result.",
         "点击占比可查看结果及违规项；每个标记是一次历史结果。",
@@ -63,8 +66,8 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let body = html! {
         (section("verdicts", lang.say("Verdicts", "审计结论"), note, &verdicts(view, &sheet)))
         (section("offsets", lang.say("Offsets", "位点"), "", &html! { div class="grid one" { @if let Some(tiling) = tiling(view, &sheet) { (tiling) } } }))
-        (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&["verifications", "seals"])) }))
-        (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
+        (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&sheet, &["verifications", "seals"])) }))
+        (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&refused, &["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
     };
     let title = lang.say("Compliance", "合规");
     shell::page(&visitor, title, Some(sheet.window), (&notices(view, &sheet), &body))

@@ -29,7 +29,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         }
     }
     let (sheet, letters) = tokio::join!(
-        Sheet::ask(&pages.api, &visitor, "compliance"),
+        Sheet::ask(&pages.api, &visitor, "dead"),
         answers::dead_letters(&pages.api, &visitor.principal, filters)
     );
     let sheet = match sheet {

@@ -47,7 +47,7 @@ pages! {
     /// Publishing one again.
     DeadLetterReplay = "/dead/{topic}/{partition}/{offset}/replay" [Admin],
     /// Grants, what is left of them, and what grantees run.
-    Creator = "/creator" [Creator Admin],
+    Creator = "/creator" [Creator],
     /// My tasks, live.
     My = "/my" [Buyer],
     /// One task over all topics.

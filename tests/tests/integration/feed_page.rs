@@ -110,9 +110,16 @@ impl Scene {
         );
     }
 
+    /// A page of the service, for the client alone. Where nobody has signed in it is the form to do so, and the browser says 401.
+    fn open_bare(&self, browser: &mut Browser, window: &str) {
+        browser.open(window, &self.page());
+        let said = without_network(browser.errors());
+        assert!(said.iter().all(|error| error.contains("401")), "{said:?}");
+    }
+
     /// A page that collects what the client hands on.
     fn collect(&self, browser: &mut Browser, window: &str, tokens: &[String]) {
-        browser.open(window, &self.page());
+        self.open_bare(browser, window);
         browser.eval(window, COLLECT, &json!({ "tokens": tokens }));
         browser.wait_for(window, SOON, LIVE, &Value::Null);
     }
@@ -355,7 +362,7 @@ fn a_tampered_payload_is_not_shown() {
     let mut scene = Scene::new("tampered");
     let mut browser = Browser::start();
     let windows = ["own", "other"];
-    browser.open("other", &scene.page());
+    scene.open_bare(&mut browser, "other");
     browser.eval("other", WITHOUT_ED25519, &Value::Null);
     browser.eval("other", COLLECT, &json!({ "tokens": [scene.token(600)] }));
     scene.collect(&mut browser, "own", &[scene.token(600)]);

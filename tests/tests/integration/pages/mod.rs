@@ -100,7 +100,7 @@ pub(super) const PLACES: [Place; 18] = [
     },
     Place {
         name: "dead",
-        role: "service",
+        role: "moderator",
         path: "/dead?range=15m",
         clicks: &[],
         ready: "return document.querySelector('#part-letters-rows') !== null",
@@ -130,15 +130,15 @@ pub(super) const PLACES: [Place; 18] = [
     Place {
         name: "task",
         role: "admin",
-        path: "/creator",
-        clicks: &["#part-tasks-rows tbody a"],
+        path: "/moderation",
+        clicks: &["#part-queue-rows td:last-child a"],
         ready: TIMELINE,
     },
     Place {
         name: "task-verified",
         role: "admin",
-        path: "/creator",
-        clicks: &["#part-tasks-rows tbody a", "#part-evidence .button"],
+        path: "/moderation",
+        clicks: &["#part-queue-rows td:last-child a", "#part-evidence .button"],
         ready: "return document.querySelector('#verified') !== null",
     },
 ];
