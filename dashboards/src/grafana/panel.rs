@@ -2,7 +2,7 @@
 
 use super::board::{Chart as MetricChart, Metric, Unit as MetricUnit};
 use super::{CLICKHOUSE, DataSource, Language, PROMETHEUS, sql};
-use crate::panel::{Chart, Panel, Sense, Unit};
+use crate::panel::{Chart, Panel, Sense, Threshold, Unit};
 use serde_json::{Value, json};
 
 const GOOD: &str = "green";
@@ -33,14 +33,24 @@ pub(super) fn of_page(panel: &Panel, id: usize, place: Place, language: Language
         "queryType": if is_time { "timeseries" } else { "table" }, "rawSql": sql::raw(panel), "refId": "A",
     });
     let (text, question) = (language.of(&panel.title), language.of(&panel.question));
-    let steps = panel.thresholds.iter().map(|one| (one.number() * scale(panel.unit), one.sense));
+    // lines are all of one column; elsewhere a threshold is that of the column that it names, or of the first that is drawn
+    let first = panel.picture.y.first().map_or("", String::as_str);
+    let held = |column: &str, unit: Unit| -> Vec<(f64, Sense)> {
+        let named =
+            |one: &&Threshold| is_time || one.column == column || (one.column.is_empty() && column == first);
+        panel.thresholds.iter().filter(named).map(|one| (one.number() * scale(unit), one.sense)).collect()
+    };
     let overrides: Vec<Value> = sql::columns(panel)
         .map(|column| {
             let name = json!({ "id": "displayName", "value": language.of(&column.label) });
             let unit = json!({ "id": "unit", "value": unit(column.unit) });
             let is_line =
                 is_time && panel.picture.y.contains(&column.name) && !panel.picture.series.is_empty();
-            let properties = if is_line { vec![unit] } else { vec![name, unit] }; // lines bear the name of their series
+            let mut properties = if is_line { vec![unit] } else { vec![name, unit] }; // lines bear the name of their series
+            let steps = held(&column.name, column.unit);
+            if !is_time && !steps.is_empty() {
+                properties.push(json!({ "id": "thresholds", "value": thresholds(steps) }));
+            }
             json!({ "matcher": { "id": "byName", "options": column.name }, "properties": properties })
         })
         .collect();
@@ -51,7 +61,7 @@ pub(super) fn of_page(panel: &Panel, id: usize, place: Place, language: Language
             "defaults": {
                 "color": { "mode": if is_time { "palette-classic" } else { "thresholds" } },
                 "custom": drawing.custom,
-                "thresholds": thresholds(steps.collect()),
+                "thresholds": thresholds(if is_time { held(first, panel.unit) } else { Vec::new() }),
                 "unit": unit(panel.unit),
             },
             "overrides": overrides,
@@ -171,7 +181,7 @@ fn table() -> Drawing {
 
 /// Grafana colours a number by the last step at or below it, so each stretch between two thresholds gets the colour of what lies in it.
 /// A bound that belongs to the good side is coloured as what lies beyond it: the grid of colours cannot say otherwise.
-fn thresholds(held: Vec<(f64, Sense)>) -> Value {
+pub(super) fn thresholds(held: Vec<(f64, Sense)>) -> Value {
     let mut bounds: Vec<f64> = held.iter().map(|(value, _)| *value).collect();
     bounds.sort_by(f64::total_cmp);
     bounds.dedup();
