@@ -2,6 +2,7 @@
 
 use crate::identity::Authority;
 use crate::letters::Letters;
+use crate::panel::Answers;
 use crate::problem::{Code, Problem};
 use crate::rates::Rates;
 use clickhouse::Client;
@@ -82,6 +83,7 @@ struct Inner {
     places: Semaphore,
     snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     live: Mutex<Option<(Instant, tally_queries::Live)>>,
+    answers: Answers,
 }
 
 /// The state of the API; cloning is cheap.
@@ -107,6 +109,7 @@ impl Api {
                 places: Semaphore::new(limits.questions_at_once_max as usize),
                 snapshot: Mutex::default(),
                 live: Mutex::default(),
+                answers: Answers::default(),
                 config,
             }),
         }
@@ -163,6 +166,11 @@ impl Api {
     ) -> Result<Vec<T>, Problem> {
         let _place = self.place().await?;
         query.fetch_all::<T>().await.map_err(|error| refused(question.name, &error))
+    }
+
+    /// What panels said a moment ago.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
     }
 
     /// SQL of a panel under the limits, ready for its parameters.

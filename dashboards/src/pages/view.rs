@@ -94,6 +94,8 @@ pub(crate) const PRESETS: [(&str, i64, &str, &str); 6] = [
 const RANGE_US_MAX: i64 = 366 * 24 * HOUR_US;
 /// What is looked at where nothing is said.
 const PRESET_DEFAULT: usize = 2;
+/// What ends now ends at a whole multiple of so many microseconds, so that those who look at once ask the same.
+const NOW_US: i64 = 5_000_000;
 /// Bytes of a zone's name.
 const ZONE_BYTES_MAX: usize = 64;
 
@@ -119,7 +121,7 @@ pub(crate) struct View {
     pub(crate) theme: Theme,
     /// What else the address says: filters of one page. They stay on links to the same page.
     pub(crate) more: Vec<(String, String)>,
-    /// When it is, microseconds since 1970 UTC: one moment for all of a page.
+    /// When it is, microseconds since 1970 UTC: one moment for all of a page, a few seconds ago at most.
     pub(crate) now_us: i64,
     said_lang: bool,
 }
@@ -184,7 +186,7 @@ impl View {
             lang,
             theme: Theme::Auto,
             more: Vec::new(),
-            now_us: Moment::now().0,
+            now_us: Moment::now().0 / NOW_US * NOW_US,
             said_lang: false,
         }
     }

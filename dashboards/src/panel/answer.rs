@@ -6,9 +6,16 @@ use crate::api::Api;
 use crate::problem::{Code, Problem};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tally_queries::audit::result::WindowState;
 use tally_queries::audit::statistics::wilson;
 
+/// An answer is good for so long.
+const FRESH_MS: u64 = 5_000;
+/// So many are remembered at most.
+const ANSWERS_MAX: usize = 512;
 /// After the watermark has passed the end by so much, a window is closed.
 const GRACE_US: i64 = 3_600_000_000;
 
@@ -47,7 +54,7 @@ impl Window {
 }
 
 /// What the store said.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// To which panel.
     pub(crate) panel: &'static Panel,
@@ -83,8 +90,44 @@ struct Meta {
     name: String,
 }
 
-/// Asks the store.
+/// Which answer: panel, range, stretches, whose rows.
+type Key = (&'static str, i64, i64, Option<i64>, &'static str, String);
+
+/// Answers of the last seconds: however many look at a page, or load it again, the store is asked once.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    known: Mutex<HashMap<Key, (Instant, Answer)>>,
+}
+
+impl Answers {
+    fn get(&self, key: &Key) -> Option<Answer> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, answer) = known.get(key)?;
+        (at.elapsed() < Duration::from_millis(FRESH_MS)).then(|| answer.clone())
+    }
+
+    fn put(&self, key: Key, answer: Answer) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (at, _)| at.elapsed() < Duration::from_millis(FRESH_MS));
+        if known.len() < ANSWERS_MAX {
+            known.insert(key, (Instant::now(), answer));
+        }
+    }
+}
+
+/// What the panel says of that range: of a moment ago where somebody has asked just that, or else the store is asked.
 pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
+    let Asked { from_us, to_us, step_us, scope, subject } = asked;
+    let key = (panel.id.as_str(), *from_us, *to_us, *step_us, *scope, subject.clone());
+    if let Some(answer) = api.answers().get(&key) {
+        return Ok(answer);
+    }
+    let answer = ask_store(api, panel, asked).await?;
+    api.answers().put(key, answer.clone());
+    Ok(answer)
+}
+
+async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
     let window = Window::of(api, asked.from_us, asked.to_us).await?;
     let least = panel.step_us_min.unwrap_or(0);
     let step = match (panel.step_us_min, asked.step_us) {
