@@ -157,7 +157,7 @@ fn panels_are_refused_by_name() {
 }
 
 /// RFC 3339 of seconds since 1970 UTC.
-fn text(seconds: u64) -> String {
+pub(super) fn text(seconds: u64) -> String {
     let days = i64::try_from(seconds / 86_400).expect("a day");
     let (mut year, mut left) = (1970, days);
     let length = |year: i64| if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 };

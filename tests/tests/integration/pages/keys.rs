@@ -1,7 +1,9 @@
 //! Pages without a mouse, and as they are told to whoever cannot see them.
 
+use super::figures::text;
 use super::{Demo, SOON};
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tally_tests::{Browser, skip_without};
 
 /// What the readout of a chart says.
@@ -19,7 +21,9 @@ fn charts_are_read_by_keys_and_views_are_links() {
     let mut browser = Browser::start();
     demo.sign_in(&mut browser, "page", "admin");
     // a time that is over: nothing is taken over while the keys walk
-    let address = format!("{}/overview?range=15m&theme=dark&lang=zh&tz=local", demo.address);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let span = format!("from={}&to={}", text(now - 900), text(now));
+    let address = format!("{}/overview?{span}&theme=dark&lang=zh&tz=local", demo.address);
     browser.go("page", &address);
     browser.wait_for("page", SOON, "return !location.search.includes('tz=local') && document.querySelector('#endpoint-errors-over-time .uplot') !== null", &Value::Null);
     let zone = browser.eval("page", "return Intl.DateTimeFormat().resolvedOptions().timeZone", &Value::Null);
