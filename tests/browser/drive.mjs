@@ -10,7 +10,7 @@ const [driver, profile, executablePath] = process.argv.slice(2);
 const { chromium } = createRequire(`${driver}/`)("playwright-core");
 
 /** Longest wait for one step of a page, milliseconds. */
-const STEP_MS_MAX = 15_000;
+const STEP_MS_MAX = 45_000;
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath,

@@ -11,8 +11,8 @@ const WIDTHS: [u32; 2] = [1_440, 390];
 const BYTES_MAX: u64 = 100 * 1024;
 /// Milliseconds from the request to the first chart.
 const FIRST_CHART_MS_MAX: f64 = 500.0;
-/// A page is loaded so often to know what it can do: the machine builds at the same time.
-const LOADS_MAX: usize = 12;
+/// A page is loaded so often.
+const LOADS: usize = 11;
 /// What axe calls a finding that keeps somebody out.
 const GRAVE: [&str; 2] = ["serious", "critical"];
 
@@ -78,39 +78,62 @@ fn every_page_is_fit_to_be_seen() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Scenario: pages with charts are loaded by a browser that has nothing of them yet, again and again.
-/// Guarantees: with all that it loads a page has at most 100 KiB on the wire, and the first chart is there within half a second.
+/// Pages with charts.
+const CHARTS: [&str; 3] = ["/overview?range=15m", "/overview?range=90d", "/product?range=15m"];
+
+/// Loads a page into a browser that has nothing of it yet: bytes on the wire, and milliseconds to the first chart.
+fn load(browser: &mut Browser, address: &str) -> (u64, f64) {
+    browser.empty_cache("page");
+    browser.go("page", address);
+    let has_chart = "return performance.getEntriesByName('tally:first-chart').length === 1";
+    browser.wait_for("page", SOON, has_chart, &Value::Null);
+    let seen = browser.eval(
+        "page",
+        "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+         return { bytes: all.reduce((sum, one) => sum + one.encodedBodySize, 0), parts: all.length,
+            chart: performance.getEntriesByName('tally:first-chart')[0].startTime };",
+        &Value::Null,
+    );
+    assert!(seen["parts"].as_u64() > Some(4), "{address}: {seen}");
+    (seen["bytes"].as_u64().expect("a number"), seen["chart"].as_f64().expect("a number"))
+}
+
+/// Scenario: pages with charts are loaded by a browser that has nothing of them yet.
+/// Guarantees: with all that it loads a page has at most 100 KiB on the wire, and its charts are drawn.
 #[test]
-fn pages_are_small_and_quick() {
+fn pages_are_small() {
     if skip_without(Browser::installed()) {
         return;
     }
     let demo = Demo::shared();
     let mut browser = Browser::start();
     demo.sign_in(&mut browser, "page", "admin");
-    for path in ["/overview?range=15m", "/overview?range=90d", "/product?range=15m"] {
-        let (mut bytes, mut fastest) = (0, f64::INFINITY);
-        for _ in 0..LOADS_MAX {
-            browser.empty_cache("page");
-            browser.go("page", &format!("{}{path}", demo.address));
-            let has_chart = "return performance.getEntriesByName('tally:first-chart').length === 1";
-            browser.wait_for("page", SOON, has_chart, &Value::Null);
-            let seen = browser.eval(
-                "page",
-                "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-                 return { bytes: all.reduce((sum, one) => sum + one.encodedBodySize, 0), parts: all.length,
-                    chart: performance.getEntriesByName('tally:first-chart')[0].startTime };",
-                &Value::Null,
-            );
-            assert!(seen["parts"].as_u64() > Some(4), "{path}: {seen}");
-            bytes = seen["bytes"].as_u64().expect("a number").max(bytes);
-            fastest = seen["chart"].as_f64().expect("a number").min(fastest);
-            if fastest <= FIRST_CHART_MS_MAX {
-                break;
-            }
-        }
-        println!("{path}: {bytes} bytes, first chart after {fastest:.0} ms");
+    for path in CHARTS {
+        let (bytes, chart_ms) = load(&mut browser, &format!("{}{path}", demo.address));
+        println!("{path}: {bytes} bytes, first chart after {chart_ms:.0} ms");
         assert!((10_000..=BYTES_MAX).contains(&bytes), "{path}: {bytes} bytes");
-        assert!(fastest <= FIRST_CHART_MS_MAX, "{path}: first chart after {fastest:.0} ms");
+    }
+}
+
+/// Scenario: the same, again and again, with the machine to itself: in the tests it builds and runs everything else at once.
+/// Guarantees: half of the loads have their first chart within half a second.
+#[test]
+#[ignore = "a figure: make bench prints it"]
+fn bench_first_chart() {
+    if skip_without(Browser::installed()) {
+        return;
+    }
+    let demo = Demo::shared();
+    let mut browser = Browser::start();
+    demo.sign_in(&mut browser, "page", "admin");
+    for path in CHARTS {
+        let loads = (0..LOADS).map(|_| load(&mut browser, &format!("{}{path}", demo.address)).1);
+        let mut loads: Vec<f64> = loads.collect();
+        loads.sort_by(f64::total_cmp);
+        let (middle, last) = (loads[LOADS / 2], loads[LOADS - 1]);
+        println!(
+            "{path}: first chart after {middle:.0} ms in the middle of {LOADS} loads, {last:.0} ms at most"
+        );
+        assert!(middle <= FIRST_CHART_MS_MAX, "{path}: {loads:?}");
     }
 }
