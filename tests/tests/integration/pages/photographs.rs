@@ -101,6 +101,7 @@ fn load(browser: &mut Browser, address: &str) -> (u64, f64) {
 /// Scenario: pages with charts are loaded by a browser that has nothing of them yet.
 /// Guarantees: with all that it loads a page has at most 100 KiB on the wire, and its charts are drawn.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are part of the result")]
 fn pages_are_small() {
     if skip_without(Browser::installed()) {
         return;
@@ -119,6 +120,7 @@ fn pages_are_small() {
 /// Guarantees: half of the loads have their first chart within half a second.
 #[test]
 #[ignore = "a figure: make bench prints it"]
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
 fn bench_first_chart() {
     if skip_without(Browser::installed()) {
         return;

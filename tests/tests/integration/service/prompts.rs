@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use tally_dashboards::identity::Role;
 use tally_tests::service::Service;
 
-/// Events of one buyer: `topic kind minute`, task by task, and the state that each prompt is in after them.
-const CASES: [(&str, &[&str], &[(&str, &str)]); 9] = [
+/// A task, its events as `topic kind minute`, and the state that each prompt is in after them.
+type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+/// Events of one buyer.
+const CASES: [Case; 9] = [
     ("offered", &["task SUBMITTED 0", "task ACCELERATION_OFFERED 1"], &[("ACCELERATION", "SHOWN")]),
     (
         "taken",

@@ -27,6 +27,15 @@ fn submitted() -> Value {
     event
 }
 
+/// The status of a replay that is asked for with the page's cookie alone.
+fn by_cookie(service: &Service, replay: &str, token: &str) -> u16 {
+    let asked = ureq::post(format!("{}{replay}", service.url))
+        .header("content-type", "application/json")
+        .header("cookie", format!("__Host-tally={token}"));
+    let asked = asked.config().http_status_as_error(false).proxy(None).build();
+    asked.send(r#"{"execute":true}"#).expect("an answer").status().as_u16()
+}
+
 /// Scenario: an event's record bears the time of a clock that is a day behind, so that it dies of its `occurred_at`; who may looks into
 /// the letter, tries, and publishes it, once from a service that may not and then from one that may; then twice.
 /// Guarantees: the guilty field is named; a dry run sends nothing; a cookie, a moderator and a service without leave publish nothing;
@@ -82,18 +91,7 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
     );
     assert_eq!(would["published_at"], Value::Null);
     assert_eq!(post(&service, &moderator, json!({ "execute": true })).status, 403);
-    let cookie = [("cookie", format!("__Host-tally={admin}"))];
-    let bare = ureq::post(format!("{}{replay}", service.url))
-        .header("content-type", "application/json")
-        .header(cookie[0].0, &cookie[0].1);
-    let bare = bare
-        .config()
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .send(r#"{"execute":true}"#)
-        .expect("an answer");
-    assert_eq!(bare.status(), 401, "the cookie alone does not write");
+    assert_eq!(by_cookie(&service, &replay, &admin), 401, "the cookie alone does not write");
     let careful = Service::start(&stage.database, &kafka);
     let refused = post(&careful, &careful.token(Role::Admin, "olga"), json!({ "execute": true }));
     assert_eq!((refused.status, refused.code()), (409, "conflict".to_owned()));
