@@ -94,7 +94,8 @@ pub(crate) const PRESETS: [(&str, i64, &str, &str); 6] = [
 const RANGE_US_MAX: i64 = 366 * 24 * HOUR_US;
 /// What is looked at where nothing is said.
 const PRESET_DEFAULT: usize = 2;
-/// What ends now ends at a whole multiple of so many microseconds, so that those who look at once ask the same.
+/// What ends now ends at the next whole multiple of so many microseconds, so that those who look at once ask the same, and
+/// nothing is too new to be seen.
 const NOW_US: i64 = 5_000_000;
 /// Bytes of a zone's name.
 const ZONE_BYTES_MAX: usize = 64;
@@ -121,7 +122,7 @@ pub(crate) struct View {
     pub(crate) theme: Theme,
     /// What else the address says: filters of one page. They stay on links to the same page.
     pub(crate) more: Vec<(String, String)>,
-    /// When it is, microseconds since 1970 UTC: one moment for all of a page, a few seconds ago at most.
+    /// When it is, microseconds since 1970 UTC: one moment for all of a page, a few seconds ahead at most.
     pub(crate) now_us: i64,
     said_lang: bool,
 }
@@ -186,7 +187,7 @@ impl View {
             lang,
             theme: Theme::Auto,
             more: Vec::new(),
-            now_us: Moment::now().0 / NOW_US * NOW_US,
+            now_us: (Moment::now().0 / NOW_US + 1) * NOW_US,
             said_lang: false,
         }
     }
