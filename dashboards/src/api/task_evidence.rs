@@ -23,9 +23,10 @@ use utoipa::ToSchema;
 /// Receipts, and dead letters, of one task that are held against the log.
 const RECORDS_OF_A_TASK_MAX: u32 = 200;
 
-/// A receipt of an event that names a task.
+/// A receipt of an event that names a task, or a fact that names it and has no receipt.
 #[derive(Debug, Deserialize, Row, Serialize)]
 pub(crate) struct Receipt {
+    pub(crate) is_receipt: bool,
     pub(crate) topic: String,
     pub(crate) topic_id: String,
     pub(crate) partition: i32,
@@ -52,7 +53,7 @@ pub(crate) struct TaskRecord {
     pub(crate) offset: i64,
     /// When Kafka took the record.
     pub(crate) appended_at: Moment,
-    /// `ACCEPTED` or `DEAD`.
+    /// `ACCEPTED`, `DEAD`, or `NONE` of a fact that no receipt attests: the place is then the one that the fact claims.
     pub(crate) disposition: &'static str,
     /// The event's kind, or why it is dead; empty where the caller may not see the event.
     pub(crate) kind: String,
@@ -60,9 +61,9 @@ pub(crate) struct TaskRecord {
     pub(crate) event_id: String,
     /// SHA-256 over the content, hex; empty of a dead letter.
     pub(crate) digest: String,
-    /// SHA-256 of the record's value, hex.
+    /// SHA-256 of the record's value, hex; empty where there is no receipt.
     pub(crate) raw_sha256: String,
-    /// Facts of that content: 1, and of a receipt whose fact is gone 0.
+    /// Facts of that content: 1; of a receipt whose fact is gone 0, and more than 1 where one was copied.
     pub(crate) facts: u64,
     /// `sealed`, `unsealed`, `altered`, `unchecked`, or `unknown` where this service was given no seals.
     pub(crate) state: &'static str,
@@ -78,9 +79,12 @@ pub(crate) struct TaskEvidence {
     /// `verified` (all of it is sealed and as it was), `altered`, `incomplete` (not all is sealed, or it has dead letters), `unchecked`,
     /// or `nothing` where no record names the task.
     pub(crate) verdict: &'static str,
+    /// Partitions of the log that have not as many rows as were sealed, in words. One that is gone may have been of this task, which then
+    /// is `unchecked`; `tally verify` says which.
+    pub(crate) uneven: Vec<String>,
     /// Keys that signed the checkpoint that it was held against.
     pub(crate) signers: Vec<String>,
-    /// Its records, accepted ones first, each as they came.
+    /// Its records: facts without a receipt, accepted ones, dead ones, each as they came.
     pub(crate) records: Vec<TaskRecord>,
     /// Whether there are more than are here.
     pub(crate) more: bool,
@@ -102,7 +106,7 @@ pub(super) async fn task(
     answer::one(&headers, &evidence)
 }
 
-/// Receipts that name a task, as they came, up to the bound and one.
+/// Facts that name a task and have no receipt, then receipts that name it, as they came: of each up to the bound and one.
 pub(crate) async fn receipts(api: &Api, task_id: &str) -> Result<Vec<Receipt>, Problem> {
     let query = api.ask(TASK_RECEIPTS).param("task_id", task_id);
     api.rows::<Receipt>(TASK_RECEIPTS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
@@ -123,17 +127,15 @@ pub(crate) async fn evidence(api: &Api, caller: &Caller, task_id: &str) -> Resul
     let accepted = receipts.into_iter().take(bound).map(|receipt| accepted(caller, &work, task_id, receipt));
     let dead = letters.into_iter().take(bound).map(dead);
     let mut records: Vec<TaskRecord> = accepted.chain(dead).collect();
-    let signers = match held(api, &records).await? {
-        None => Vec::new(),
-        Some(held) => {
-            for (record, holding) in records.iter_mut().zip(held.holdings) {
-                (record.state, record.said) = words(holding);
-            }
-            held.signers
+    let (mut signers, mut uneven) = (Vec::new(), Vec::new());
+    if let Some(held) = held(api, &records).await? {
+        for (record, holding) in records.iter_mut().zip(held.holdings) {
+            (record.state, record.said) = stands(record, holding);
         }
-    };
-    let verdict = verdict(&records, more);
-    Ok(TaskEvidence { task_id: task_id.to_owned(), verdict, signers, records, more })
+        (signers, uneven) = (held.signers, held.uneven);
+    }
+    let verdict = verdict(&records, &uneven, more);
+    Ok(TaskEvidence { task_id: task_id.to_owned(), verdict, uneven, signers, records, more })
 }
 
 /// What the newest checkpoint says; `None` where this service was given no seals.
@@ -150,9 +152,26 @@ async fn held(api: &Api, records: &[TaskRecord]) -> Result<Option<Held>, Problem
         tracing::warn!(error = %crate::chain(&error), "the sealed log cannot be read");
         Problem::because(Code::Conflict, "the sealed log cannot be read or is not signed: ask tally verify")
     })?;
-    let unsealed =
-        || Held { signers: Vec::new(), leaves: 0, holdings: vec![Holding::Unsealed; places.len()] };
+    let unsealed = || Held {
+        signers: Vec::new(),
+        leaves: 0,
+        holdings: vec![Holding::Unsealed; places.len()],
+        uneven: Vec::new(),
+    };
     Ok(Some(held.unwrap_or_else(unsealed)))
+}
+
+/// What the log says of a record. Facts come before their receipts: one without is on its way where nothing is sealed yet, and nowhere else.
+fn stands(record: &TaskRecord, holding: Holding) -> (&'static str, String) {
+    match (record.disposition, holding) {
+        ("NONE", Holding::Unsealed) => ("unsealed", "no receipt yet".to_owned()),
+        ("NONE", _) => ("altered", "no receipt attests this fact".to_owned()),
+        (_, holding @ (Holding::Sealed { .. } | Holding::Unsealed)) if record.facts > 1 => {
+            let (_, place) = words(holding);
+            ("altered", format!("its fact is there {} times; {place}", record.facts))
+        }
+        (_, holding) => words(holding),
+    }
 }
 
 fn words(holding: Holding) -> (&'static str, String) {
@@ -165,14 +184,14 @@ fn words(holding: Holding) -> (&'static str, String) {
 }
 
 /// What the records say together. Only sealed ones, each with its fact, make a yes.
-fn verdict(records: &[TaskRecord], more: bool) -> &'static str {
+fn verdict(records: &[TaskRecord], uneven: &[String], more: bool) -> &'static str {
     let any = |state: &str| records.iter().any(|record| record.state == state);
     let is_dead = |record: &TaskRecord| record.disposition == "DEAD";
     match () {
         () if records.is_empty() => "nothing",
         () if any("altered") => "altered",
-        () if records.iter().any(|record| !is_dead(record) && record.facts == 0) => "altered",
-        () if any("unchecked") || any("unknown") => "unchecked",
+        () if records.iter().any(|record| !is_dead(record) && record.facts != 1) => "altered",
+        () if any("unchecked") || any("unknown") || !uneven.is_empty() => "unchecked",
         () if more || any("unsealed") || records.iter().any(is_dead) => "incomplete",
         () => "verified",
     }
@@ -191,7 +210,7 @@ fn accepted(caller: &Caller, work: &Work, task_id: &str, receipt: Receipt) -> Ta
         partition: receipt.partition,
         offset: receipt.offset,
         appended_at: receipt.appended_at,
-        disposition: "ACCEPTED",
+        disposition: if receipt.is_receipt { "ACCEPTED" } else { "NONE" },
         kind: if sees { receipt.kind } else { String::new() },
         event_id: if sees { receipt.event_id } else { String::new() },
         digest: receipt.digest,

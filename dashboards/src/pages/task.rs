@@ -77,7 +77,7 @@ async fn known(api: &Api, visitor: &Visitor, task_id: &str) -> Result<Known, Pro
         Err(problem) => return Err(problem),
     };
     let mut receipts: HashMap<String, Vec<Value>> = HashMap::new();
-    for receipt in receipts_of_task(api, task_id).await? {
+    for receipt in receipts_of_task(api, task_id).await?.into_iter().filter(|receipt| receipt.is_receipt) {
         let event_id = receipt.event_id.clone();
         let receipt = serde_json::to_value(receipt).map_err(|_| Problem::new(Code::Internal))?;
         receipts.entry(event_id).or_default().push(receipt);
@@ -248,10 +248,10 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
     let row = |record: &Value| {
         vec![
             html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
-            html! { (text(record, "disposition").to_lowercase()) },
+            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (text(record, "disposition").to_lowercase()) } },
             html! { (or_dash(text(record, "kind"))) },
             standing(text(record, "state"), lang),
-            html! { @if text(record, "disposition") == "ACCEPTED" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
+            html! { @if text(record, "disposition") != "DEAD" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
             digest(text(record, "raw_sha256")),
             html! { span class="cut" { (or_dash(text(record, "said"))) } },
         ]
@@ -271,6 +271,9 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
         @let open = list(evidence, "records").iter().filter(|record| record["state"] != "sealed").count();
         p class="lead" id="verified" {
             (standing(text(evidence, "verdict"), lang)) ": " (rows.len() - open) " / " (rows.len()) " " (lang.say("records sealed as they are", "条记录已原样封印")) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } }
+        }
+        @for uneven in list(evidence, "uneven").iter().filter_map(Value::as_str) {
+            p class="notice warn" { (uneven) ". " (lang.say("Whether one of this task is among them cannot be said here: ask ", "此处无法判断其中是否有此任务的记录，请运行 ")) code { "tally verify" } "." }
         }
         (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
         (button)
