@@ -16,28 +16,42 @@ use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use tally_queries::seal::{Held, Holding, Place, hold};
-use tally_queries::service::{TASK_LETTERS, TASK_RECEIPTS};
+use tally_queries::service::{EVENT_RECEIPTS, TASK_LETTERS, TASK_RECEIPTS};
 use tally_schemas::Topic;
 use utoipa::ToSchema;
 
 /// Receipts, and dead letters, of one task that are held against the log.
 const RECORDS_OF_A_TASK_MAX: u32 = 200;
+/// Receipts of one event that its line shows: the first, and duplicates.
+const RECEIPTS_OF_AN_EVENT_MAX: u32 = 5;
 
 /// A receipt of an event that names a task, or a fact that names it and has no receipt.
 #[derive(Debug, Deserialize, Row, Serialize)]
-pub(crate) struct Receipt {
-    pub(crate) is_receipt: bool,
+struct Receipt {
+    is_receipt: bool,
+    topic: String,
+    topic_id: String,
+    partition: i32,
+    offset: i64,
+    appended_at: Moment,
+    kind: String,
+    event_id: String,
+    digest: String,
+    raw_sha256: String,
+    policy_tag: String,
+    facts: u64,
+}
+
+/// Where an event was taken.
+#[derive(Debug, Deserialize, Row, Serialize)]
+pub(crate) struct Taken {
     pub(crate) topic: String,
     pub(crate) topic_id: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) appended_at: Moment,
-    pub(crate) kind: String,
     pub(crate) event_id: String,
     pub(crate) digest: String,
-    pub(crate) raw_sha256: String,
-    pub(crate) policy_tag: String,
-    pub(crate) facts: u64,
 }
 
 /// One record of a task, and how the sealed log stands to it.
@@ -107,9 +121,15 @@ pub(super) async fn task(
 }
 
 /// Facts that name a task and have no receipt, then receipts that name it, as they came: of each up to the bound and one.
-pub(crate) async fn receipts(api: &Api, task_id: &str) -> Result<Vec<Receipt>, Problem> {
+async fn receipts(api: &Api, task_id: &str) -> Result<Vec<Receipt>, Problem> {
     let query = api.ask(TASK_RECEIPTS).param("task_id", task_id);
     api.rows::<Receipt>(TASK_RECEIPTS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
+}
+
+/// Receipts of these events of a task, the earliest of each first.
+pub(crate) async fn taken(api: &Api, task_id: &str, event_ids: &[&str]) -> Result<Vec<Taken>, Problem> {
+    let query = api.ask(EVENT_RECEIPTS).param("task_id", task_id).param("event_ids", event_ids);
+    api.rows::<Taken>(EVENT_RECEIPTS, query.param("each", RECEIPTS_OF_AN_EVENT_MAX)).await
 }
 
 /// Dead letters under a task's key, as they came, up to the bound and one.

@@ -7,7 +7,7 @@ use super::number::shown;
 use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
 use super::shell;
 use super::view::View;
-use crate::api::{Api, answers, letters_of_task, receipts_of_task};
+use crate::api::{Api, answers, letters_of_task, receipts_of_events};
 use crate::identity::Role;
 use crate::panel::Unit;
 use crate::problem::{Code, Problem};
@@ -42,14 +42,22 @@ pub(super) async fn page(
     };
     let audits = is_auditor(visitor.principal.role);
     let events = list(&known.timeline, "events");
+    let is_cut = !known.timeline["next"].is_null();
+    let cut = match is_cut {
+        true => lang.say(
+            "It has more events than are here, the earliest ones; the JSON has the others, and nothing is summed up.",
+            "此处仅显示最早的事件，其余见 JSON；不作合计。",
+        ),
+        false => "",
+    };
     let body = html! {
-        (head(view, &known.timeline["task"], events))
+        (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
             (section("letters", lang.say("Dead letters of this task", "此任务的死信"),
                 lang.say("Events that bear its key and were refused: it is incomplete until they are replayed.", "以此任务为键且被拒收的事件：重放之前任务不完整。"),
                 &table_of_letters(view, ("part-letters", &known.letters))))
         }
-        (section("timeline", lang.say("What happened", "时间线"), "", &timeline(view, &known, events)))
+        (section("timeline", lang.say("What happened", "时间线"), cut, &timeline(view, &known, events)))
         @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &evidence(view, &visitor.path, known.evidence.as_ref()))) }
         p class="more" { a href={ "/api/v1/tasks/" (crate::api::segment(&task_id)) } { "JSON" } }
     };
@@ -77,7 +85,9 @@ async fn known(api: &Api, visitor: &Visitor, task_id: &str) -> Result<Known, Pro
         Err(problem) => return Err(problem),
     };
     let mut receipts: HashMap<String, Vec<Value>> = HashMap::new();
-    for receipt in receipts_of_task(api, task_id).await?.into_iter().filter(|receipt| receipt.is_receipt) {
+    let shown = list(&timeline, "events").iter().map(|event| text(&event["fields"], "event_id"));
+    let shown: Vec<&str> = shown.collect();
+    for receipt in receipts_of_events(api, task_id, &shown).await? {
         let event_id = receipt.event_id.clone();
         let receipt = serde_json::to_value(receipt).map_err(|_| Problem::new(Code::Internal))?;
         receipts.entry(event_id).or_default().push(receipt);
@@ -107,7 +117,7 @@ fn sums(events: &[Value]) -> [(&'static str, i128); 4] {
     ]
 }
 
-fn head(view: &View, task: &Value, events: &[Value]) -> Markup {
+fn head(view: &View, task: &Value, (events, is_cut): (&[Value], bool)) -> Markup {
     let lang = view.lang;
     if task.is_null() {
         let none = lang.say("No event says that this task was submitted.", "没有事件表明此任务已提交。");
@@ -138,7 +148,7 @@ fn head(view: &View, task: &Value, events: &[Value]) -> Markup {
         (
             lang.say("Credits", "积分"),
             html! {
-                @if has_money {
+                @if is_cut { "–" } @else if has_money {
                     (lang.say("charged", "扣除")) " " strong { (credits(view, charged)) } ", " (lang.say("supplements", "补扣")) " " (credits(view, supplements)) ", "
                     (lang.say("refunded", "退回")) " " (credits(view, refunded)) ", " (lang.say("net", "净额")) " " strong { (credits(view, charged + supplements - refunded)) }
                 } @else { "–" }

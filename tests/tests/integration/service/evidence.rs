@@ -212,6 +212,39 @@ fn a_task_with_planted_copied_or_deleted_rows_is_not_verified() {
     assert!(uneven.len() == 1 && uneven[0].as_str().is_some_and(|text| text.contains(&said)), "{deleted}");
 }
 
+/// Scenario: a task with more than a thousand events, of which one that is shown has no receipt; and its page.
+/// Guarantees: that event alone is said to have no receipt; the page says that there are more events, and sums up nothing.
+#[test]
+fn the_page_of_a_long_task_accuses_nobody_and_sums_up_nothing() {
+    let database = super::platform::platform();
+    database.query(
+        "INSERT INTO credit_events (event_id, occurred_at, appended_at, source, task_id, user_id, wallet_id, kind, amount_micros, topic, offset) \
+         SELECT toUUID(concat('00000000-0000-7000-8000-', leftPad(toString(number + 700000), 12, '0'))), toDateTime64('2026-06-01 15:00:00', 6, 'UTC') + toIntervalSecond(number), \
+             toDateTime64('2026-06-01 15:00:00', 3, 'UTC') + toIntervalSecond(number), 'billing', 't-ann', 'ann', 'w-ann', 'CHARGED', 1, 'credit-events', 1000 + number FROM numbers(1100)",
+    );
+    database.query(
+        "INSERT INTO audit_log (topic, topic_id, partition, offset, appended_at, disposition, event_id, source, digest, task_id) \
+         SELECT topic, topic_id, partition, offset, appended_at, 'ACCEPTED', event_id, source, digest, task_id \
+         FROM credit_events WHERE task_id = 't-ann' AND offset != 1500",
+    );
+    for (table, number) in
+        [("task_events", 1_000_000), ("license_events", 2_000_000), ("moderation_events", 3_000_000)]
+    {
+        database.query(&format!(
+            "INSERT INTO audit_log (topic, topic_id, partition, offset, appended_at, disposition, event_id, source, digest, task_id) \
+             SELECT topic, topic_id, partition, offset + {number}, appended_at, 'ACCEPTED', event_id, source, digest, task_id FROM {table} WHERE task_id = 't-ann'"
+        ));
+    }
+    let service = Service::start(&database, &[]);
+    let cookie = format!("__Host-tally={}", service.token(Role::Admin, "olga"));
+    let page = service.get_with("/task/t-ann", "", &[("cookie", &cookie)]);
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert_eq!(page.body.matches("no receipt").count(), 1, "{}", page.body);
+    assert!(
+        page.body.contains("It has more events than are here") && !page.body.contains("charged <strong>")
+    );
+}
+
 /// A result whole, as a job writes it, with offenders of that job.
 fn result(id: &str, job: &str, offenders: &Value) -> Value {
     json!({
