@@ -1,7 +1,6 @@
 //! One task held against the ledger: its receipts, facts and dead letters, and how the sealed log stands to each.
 
 use super::answer;
-use super::dead::DeadLetter;
 use super::guard::Caller;
 use super::moment::Moment;
 use super::query::{Named, id};
@@ -54,6 +53,23 @@ pub(crate) struct Taken {
     pub(crate) digest: String,
 }
 
+/// A dead letter under a task's key.
+#[derive(Debug, Deserialize, Row, Serialize)]
+pub(crate) struct TaskLetter {
+    topic: String,
+    topic_id: String,
+    partition: i32,
+    offset: i64,
+    appended_at: Moment,
+    reason: String,
+    path: String,
+    sentence: String,
+    bytes: u64,
+    sha256: String,
+    /// Whether it keeps the task from being complete no more: the rule of `tally audit completeness`.
+    pub(crate) is_settled: bool,
+}
+
 /// One record of a task, and how the sealed log stands to it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskRecord {
@@ -79,6 +95,8 @@ pub(crate) struct TaskRecord {
     pub(crate) raw_sha256: String,
     /// Facts of that content: 1; of a receipt whose fact is gone 0, and more than 1 where one was copied.
     pub(crate) facts: u64,
+    /// Of a dead letter, whether its bytes were accepted later, or are of another topic.
+    pub(crate) is_settled: bool,
     /// `sealed`, `unsealed`, `altered`, `unchecked`, or `unknown` where this service was given no seals.
     pub(crate) state: &'static str,
     /// What differs, or why it could not be looked at; the place in its tree where it is sealed.
@@ -90,7 +108,7 @@ pub(crate) struct TaskRecord {
 pub(crate) struct TaskEvidence {
     /// The task.
     pub(crate) task_id: String,
-    /// `verified` (all of it is sealed and as it was), `altered`, `incomplete` (not all is sealed, or it has dead letters), `unchecked`,
+    /// `verified` (all of it is sealed and as it was), `altered`, `incomplete` (not all is sealed, or it has open dead letters), `unchecked`,
     /// or `nothing` where no record names the task.
     pub(crate) verdict: &'static str,
     /// Partitions of the log that have not as many rows as were sealed, in words. One that is gone may have been of this task, which then
@@ -133,9 +151,9 @@ pub(crate) async fn taken(api: &Api, task_id: &str, event_ids: &[&str]) -> Resul
 }
 
 /// Dead letters under a task's key, as they came, up to the bound and one.
-pub(crate) async fn letters(api: &Api, task_id: &str) -> Result<Vec<DeadLetter>, Problem> {
+pub(crate) async fn letters(api: &Api, task_id: &str) -> Result<Vec<TaskLetter>, Problem> {
     let query = api.ask(TASK_LETTERS).param("task_id", task_id);
-    api.rows::<DeadLetter>(TASK_LETTERS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
+    api.rows::<TaskLetter>(TASK_LETTERS, query.param("limit", RECORDS_OF_A_TASK_MAX + 1)).await
 }
 
 /// Holds everything that is known of a task against the sealed log.
@@ -207,12 +225,13 @@ fn words(holding: Holding) -> (&'static str, String) {
 fn verdict(records: &[TaskRecord], uneven: &[String], more: bool) -> &'static str {
     let any = |state: &str| records.iter().any(|record| record.state == state);
     let is_dead = |record: &TaskRecord| record.disposition == "DEAD";
+    let is_open = |record: &TaskRecord| is_dead(record) && !record.is_settled;
     match () {
         () if records.is_empty() => "nothing",
         () if any("altered") => "altered",
         () if records.iter().any(|record| !is_dead(record) && record.facts != 1) => "altered",
         () if any("unchecked") || any("unknown") || !uneven.is_empty() => "unchecked",
-        () if more || any("unsealed") || records.iter().any(is_dead) => "incomplete",
+        () if more || any("unsealed") || records.iter().any(is_open) => "incomplete",
         () => "verified",
     }
 }
@@ -236,12 +255,13 @@ fn accepted(caller: &Caller, work: &Work, task_id: &str, receipt: Receipt) -> Ta
         digest: receipt.digest,
         raw_sha256: receipt.raw_sha256,
         facts: receipt.facts,
+        is_settled: false,
         state: "unknown",
         said: String::new(),
     }
 }
 
-fn dead(letter: DeadLetter) -> TaskRecord {
+fn dead(letter: TaskLetter) -> TaskRecord {
     TaskRecord {
         topic: letter.topic,
         topic_id: letter.topic_id,
@@ -254,7 +274,57 @@ fn dead(letter: DeadLetter) -> TaskRecord {
         digest: String::new(),
         raw_sha256: letter.sha256,
         facts: 0,
+        is_settled: letter.is_settled,
         state: "unknown",
         said: letter.sentence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Moment, TaskRecord, verdict};
+
+    fn record(disposition: &'static str, facts: u64, is_settled: bool, state: &'static str) -> TaskRecord {
+        TaskRecord {
+            topic: String::new(),
+            topic_id: String::new(),
+            partition: 0,
+            offset: 0,
+            appended_at: Moment(0),
+            disposition,
+            kind: String::new(),
+            event_id: String::new(),
+            digest: String::new(),
+            raw_sha256: String::new(),
+            facts,
+            is_settled,
+            state,
+            said: String::new(),
+        }
+    }
+
+    /// Scenario: an accepted, sealed record, alone and beside each thing that may be wrong with a task.
+    /// Guarantees: a yes only where every record is sealed with one fact, every dead letter is settled, no partition lacks rows, and
+    /// nothing was left out; what was altered is said first.
+    #[test]
+    fn only_what_is_whole_is_verified() {
+        let said = |more: Option<TaskRecord>, uneven: &[String], is_cut| {
+            let records: Vec<TaskRecord> =
+                [record("ACCEPTED", 1, false, "sealed")].into_iter().chain(more).collect();
+            verdict(&records, uneven, is_cut)
+        };
+        let beside = |record| said(Some(record), &[], false);
+        assert_eq!(verdict(&[], &[], false), "nothing");
+        assert_eq!(said(None, &[], false), "verified");
+        assert_eq!(said(None, &[], true), "incomplete");
+        assert_eq!(said(None, &["a partition".to_owned()], false), "unchecked");
+        assert_eq!(beside(record("ACCEPTED", 0, false, "sealed")), "altered");
+        assert_eq!(beside(record("ACCEPTED", 2, false, "sealed")), "altered");
+        assert_eq!(beside(record("NONE", 1, false, "altered")), "altered");
+        assert_eq!(beside(record("NONE", 1, false, "unsealed")), "incomplete");
+        assert_eq!(beside(record("ACCEPTED", 1, false, "unknown")), "unchecked");
+        assert_eq!(beside(record("DEAD", 0, false, "sealed")), "incomplete");
+        assert_eq!(beside(record("DEAD", 0, true, "sealed")), "verified");
+        assert_eq!(beside(record("DEAD", 0, true, "unsealed")), "incomplete");
     }
 }

@@ -309,7 +309,7 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
         vec![
             html! { a href=(view.link(&letter_path(topic, partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
             moment(view, text(letter, "appended_at"), false),
-            html! { (text(letter, "reason")) },
+            html! { (text(letter, "reason")) @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
             html! { span class="cut" { (text(letter, "sentence")) } },
             html! { (number("bytes")) },

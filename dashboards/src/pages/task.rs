@@ -50,12 +50,20 @@ pub(super) async fn page(
         ),
         false => "",
     };
+    let refused = match known.letters.iter().any(|letter| letter["is_settled"] == false) {
+        true => lang.say(
+            "Task events that bear its key and were refused: it is incomplete until they are replayed.",
+            "以此任务为键且被拒收的任务事件：重放之前任务不完整。",
+        ),
+        false => lang.say(
+            "Task events that bear its key and were refused. Each is settled: its bytes were accepted later.",
+            "以此任务为键且曾被拒收的任务事件，均已了结：其字节后来已被接收。",
+        ),
+    };
     let body = html! {
         (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
-            (section("letters", lang.say("Dead letters of this task", "此任务的死信"),
-                lang.say("Events that bear its key and were refused: it is incomplete until they are replayed.", "以此任务为键且被拒收的事件：重放之前任务不完整。"),
-                &table_of_letters(view, ("part-letters", &known.letters))))
+            (section("letters", lang.say("Dead letters of this task", "此任务的死信"), refused, &table_of_letters(view, ("part-letters", &known.letters))))
         }
         (section("timeline", lang.say("What happened", "时间线"), cut, &timeline(view, &known, events)))
         @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &evidence(view, &visitor.path, known.evidence.as_ref()))) }
@@ -242,8 +250,8 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
 fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) -> Markup {
     let lang = view.lang;
     let explained = lang.say(
-        "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again.",
-        "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。",
+        "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again. Dead letters are those of task events under this key: one of another topic is not found by it.",
+        "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。死信仅指以此任务为键的任务事件；其他主题的死信不在此列。",
     );
     let button = html! {
         p class="act" { a class="button" href=(format!("{}#part-evidence", view.link_with(path, &[("verify", "yes")]))) { (lang.say("Verify this task", "验证此任务")) } " " span class="soft" { (explained) } }
@@ -258,7 +266,7 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
     let row = |record: &Value| {
         vec![
             html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
-            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (text(record, "disposition").to_lowercase()) } },
+            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (text(record, "disposition").to_lowercase()) } @if record["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { (or_dash(text(record, "kind"))) },
             standing(text(record, "state"), lang),
             html! { @if text(record, "disposition") != "DEAD" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },

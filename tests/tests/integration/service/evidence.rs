@@ -245,6 +245,31 @@ fn the_page_of_a_long_task_accuses_nobody_and_sums_up_nothing() {
     );
 }
 
+/// Scenario: a task whose one event was refused; then its bytes are accepted on another topic, and then on its own.
+/// Guarantees: the page calls the task incomplete until the last, and the letter settled after, as the audit does.
+#[test]
+fn a_letter_whose_bytes_were_accepted_is_open_no_more() {
+    let database = super::platform::platform();
+    let service = Service::start(&database, &[]);
+    let cookie = format!("__Host-tally={}", service.token(Role::Admin, "olga"));
+    let is_open = || {
+        let page = service.get_with("/task/t-ann", "", &[("cookie", &cookie)]);
+        assert_eq!(page.status, 200, "{}", page.body);
+        let (open, settled) =
+            (page.body.contains("it is incomplete until"), page.body.contains("Each is settled"));
+        assert_ne!(open, settled, "{}", page.body);
+        open
+    };
+    assert!(is_open());
+    for (topic, remains) in [("credit-events", true), ("task-events", false)] {
+        database.query(&format!(
+            "INSERT INTO audit_log (topic, topic_id, partition, offset, disposition, raw_sha256) \
+             SELECT '{topic}', topic_id, partition, offset + 1, 'ACCEPTED', raw_sha256 FROM dead_letters WHERE key = 't-ann'"
+        ));
+        assert_eq!(is_open(), remains, "{topic}");
+    }
+}
+
 /// A result whole, as a job writes it, with offenders of that job.
 fn result(id: &str, job: &str, offenders: &Value) -> Value {
     json!({
