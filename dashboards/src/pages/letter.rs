@@ -85,14 +85,16 @@ pub(super) async fn page(
             a href={ "/api/v1/dead-letters" (path_of(&place).trim_start_matches("/dead")) } { "JSON" }
         }
     };
-    let notices = notices(view, &letter);
+    let before = replays.as_ref().map_or(&[][..], |replays| list(replays, "items"));
+    let notices = notices(view, &letter, before);
     shell::page(&visitor, &title, None, (&notices, &body))
 }
 
-fn notices(view: &View, letter: &Value) -> Vec<Notice> {
-    let published = view.filter("published").is_some();
-    let is_taken = text(letter, "replays").starts_with("replayed, accepted");
-    let text = match (published, is_taken) {
+/// What is said above a letter: whether it is settled, or was published and nothing came of it yet.
+fn notices(view: &View, letter: &Value, replays: &[Value]) -> Vec<Notice> {
+    let is_published = replays.iter().any(|replay| text(replay, "state") == "PUBLISHED");
+    let is_awaited = is_published && letter["is_replayed"] == false;
+    let text = match (is_awaited, letter["is_accepted"] == true) {
         (_, true) => view.lang.say(
             "Its event was accepted later: the letter is settled.",
             "其事件后来已被接收：该死信已了结。",
@@ -321,10 +323,7 @@ pub(super) async fn publish(
     }
     let wanted = NewReplay { execute: true, again: false, if_unknown: field("if_unknown").is_some() };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
-        Ok(_) => {
-            let to = view.link_with(&path_of(&place), &[("published", "yes")]);
-            (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
-        }
+        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
         Err(problem) => refused(&problem),
     }
 }
