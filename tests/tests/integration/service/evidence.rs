@@ -270,32 +270,6 @@ fn a_letter_whose_bytes_were_accepted_is_open_no_more() {
     }
 }
 
-/// Scenario: everything was found altered, and after it thirty samples were verified; then everything is.
-/// Guarantees: the page of compliance says so above all else, and that the last run over everything was that one, until everything was
-/// verified again.
-#[test]
-fn samples_do_not_hide_what_was_altered() {
-    let database = super::platform::platform();
-    let service = Service::start(&database, &[]);
-    let cookie = format!("__Host-tally={}", service.token(Role::Moderator, "m"));
-    let page = || service.get_with("/compliance", "", &[("cookie", &cookie)]).body;
-    let run = |verdict: &str, scope: &str, hours: u32, count: u32| {
-        database.query(&format!(
-            "INSERT INTO verifications (verification_id, verified_at, verdict, scope) \
-             SELECT generateUUIDv4(), now64(6) - toIntervalHour({hours}) + toIntervalSecond(number), '{verdict}', '{scope}' FROM numbers({count})"
-        ));
-    };
-    assert!(page().contains("Last verification of everything: never."));
-    run("TAMPERED", "all", 5, 1);
-    run("VERIFIED", "sample of 10", 3, 30);
-    let said = page();
-    assert!(said.contains("tally verify found rows that were altered"), "{said}");
-    assert!(said.contains("(5 hours ago)") && said.contains("Since then in part, sample of 10"), "{said}");
-    run("VERIFIED", "all", 0, 1);
-    let said = page();
-    assert!(!said.contains("found rows that were altered") && said.contains("(0 minutes ago)"), "{said}");
-}
-
 /// A result whole, as a job writes it, with offenders of that job.
 fn result(id: &str, job: &str, offenders: &Value) -> Value {
     json!({
