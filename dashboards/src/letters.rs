@@ -54,6 +54,9 @@ pub enum LettersError {
     /// Kafka did not take it.
     #[error("Kafka did not take the record")]
     NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Kafka was handed it and did not say whether it has it.
+    #[error("Kafka did not say whether it took the record")]
+    Unacknowledged(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Whoever knows the contracts and the registry of today, and may publish.
@@ -83,6 +86,6 @@ pub trait Letters: std::fmt::Debug + Send + Sync {
     /// Publishes the letter's record again, and waits for its acknowledgement: partition and offset.
     ///
     /// # Errors
-    /// Where it may not, or Kafka does not take it.
+    /// Where it may not, or Kafka does not take it, or does not say so.
     async fn publish(&self, letter: &Letter, replay_id: Uuid) -> Result<(i32, i64), LettersError>;
 }

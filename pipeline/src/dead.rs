@@ -5,6 +5,7 @@ use crate::judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 use crate::registry::RegistryError;
 use crate::writers::Book;
 use arrow_array::{Array, FixedSizeBinaryArray};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::collections::{BTreeSet, HashMap};
@@ -48,7 +49,30 @@ pub enum DeadError {
     Config(String),
     /// Kafka did not take it.
     #[error("Kafka did not take the record: {0}")]
-    Kafka(#[from] rdkafka::error::KafkaError),
+    Kafka(#[from] KafkaError),
+}
+
+impl DeadError {
+    /// Whether Kafka may have the record all the same: it was handed over, and no answer came.
+    pub fn is_unacknowledged(&self) -> bool {
+        let code = match self {
+            DeadError::Kafka(KafkaError::MessageProduction(code)) => *code,
+            _ => return false,
+        };
+        // what is refused before it is sent, and what the broker says no to; of anything else nobody knows
+        let is_refused = matches!(
+            code,
+            RDKafkaErrorCode::QueueFull
+                | RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::InvalidRecord
+        );
+        !is_refused
+    }
 }
 
 /// Judges letters by the contracts and the registry of today.

@@ -21,5 +21,5 @@ pub use balance::{Balance, Bounds, Hole, QueryError, balance};
 pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};
 pub use live::{Live, LiveLetter, LiveReason, LiveTopic, live};
 pub use reconcile::{Published, generations, reconcile};
-pub use replays::{Replay, ReplayState, record_replays};
+pub use replays::{Earlier, PassedOver, REPLAY_S_MAX, Replay, ReplayState, earlier_replays, record_replays};
 pub use verifications::{Verification, record_verification};

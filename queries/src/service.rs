@@ -63,6 +63,8 @@ questions! {
     REPLAYS = "replays",
     /// Receipts of a task's events.
     TASK_RECEIPTS = "task_receipts",
+    /// Receipts of some events of a task.
+    EVENT_RECEIPTS = "event_receipts",
     /// Dead letters under a task's key.
     TASK_LETTERS = "task_letters",
     /// One result whole.

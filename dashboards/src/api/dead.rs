@@ -75,6 +75,10 @@ pub(super) struct DeadLetterInFull {
     first: String,
     /// What became of its replays, in words.
     replays: String,
+    /// Whether its bytes were accepted later.
+    is_accepted: bool,
+    /// Whether it was replayed, and what was published is accepted or dead.
+    is_replayed: bool,
 }
 
 /// What a dead letter was.
@@ -161,9 +165,10 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let letter = find(&api, place, false).await?;
-    let replays = letter.replay_state();
     let letter = DeadLetterInFull {
-        replays,
+        replays: letter.replay_state(),
+        is_accepted: !letter.accepted_at.is_empty(),
+        is_replayed: letter.is_replayed(),
         topic: letter.topic,
         topic_id: letter.topic_id,
         partition: letter.partition,

@@ -37,7 +37,7 @@ pub(crate) use moment::Moment;
 pub use openapi::document;
 pub(crate) use replays::NewReplay;
 pub use store::{Api, ApiConfig, Limits, SealSource};
-pub(crate) use task_evidence::{letters as letters_of_task, receipts as receipts_of_task};
+pub(crate) use task_evidence::{letters as letters_of_task, taken as receipts_of_events};
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;

@@ -17,14 +17,18 @@ use axum::response::{IntoResponse, Response};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 use tally_queries::service::REPLAYS as REPLAYS_OF;
-use tally_queries::{Letter, Replay, ReplayState, is_stored, record_replays};
+use tally_queries::{Letter, PassedOver, Replay, ReplayState, earlier_replays, is_stored, record_replays};
 use tally_schemas::Reason;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Replays of one letter that are shown.
 const REPLAYS_MAX: u32 = 100;
+/// Publishing waits so long for Kafka, whether or not somebody still waits for the answer: less than after which a replay is unknown.
+const PUBLISH_S_MAX: u32 = 150;
+const _: () = assert!(PUBLISH_S_MAX < tally_queries::REPLAY_S_MAX);
 
 /// One field, as the bytes have it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,7 +122,7 @@ fn failed(error: &LettersError) -> Problem {
     tracing::warn!(error = %crate::chain(error), "a dead letter could not be looked into");
     match error {
         LettersError::Unreadable(why) => Problem::because(Code::Conflict, why),
-        LettersError::Unavailable(_) | LettersError::NotTaken(_) => {
+        LettersError::Unavailable(_) | LettersError::NotTaken(_) | LettersError::Unacknowledged(_) => {
             Problem::because(Code::LogUnavailable, error).retry_after(1)
         }
     }
@@ -174,6 +178,9 @@ pub(crate) struct NewReplay {
     /// Also if it was replayed already.
     #[serde(default)]
     pub(crate) again: bool,
+    /// Also if it was asked for and nobody wrote down what became of it.
+    #[serde(default)]
+    pub(crate) if_unknown: bool,
 }
 
 /// One header of a record.
@@ -200,6 +207,10 @@ pub(crate) struct Replayed {
     pub(crate) sentence: Option<String>,
     /// Why it is not published unless `again` is said; null where nothing speaks against it.
     pub(crate) passed_over: Option<String>,
+    /// Whether it was asked for, and nobody wrote down what became of it: Kafka may have it or not. `if_unknown` publishes it.
+    pub(crate) is_unknown: bool,
+    #[serde(skip)]
+    over: Option<PassedOver>,
     /// The topic of the record.
     pub(crate) topic: String,
     /// Its key, hex; null where there is none.
@@ -231,6 +242,8 @@ pub(super) async fn replay(
 }
 
 /// Judges a letter that was asked for with its bytes, and publishes it if that is wanted and nothing speaks against it.
+///
+/// What is published goes on if whoever asked has gone away: the row that says what became of it is written all the same.
 pub(crate) async fn once_more(
     api: &Api,
     caller: &Caller,
@@ -238,25 +251,55 @@ pub(crate) async fn once_more(
     wanted: NewReplay,
 ) -> Result<Replayed, Problem> {
     let replay_id = Uuid::now_v7();
-    let mut replayed = would(api, letter, replay_id).await?;
     if !wanted.execute {
-        return Ok(replayed);
+        return would(api, letter, replay_id).await;
     }
     let against = |why: &str| Err(Problem::because(Code::Conflict, why));
     if !api.letters().publishes() {
         return against("this service was not told that it may publish: tally serve --replays");
     }
+    let place = format!("{}/{}/{}", letter.topic_id, letter.partition, letter.offset);
+    let Some(taken) = api.take_letter(place) else {
+        return against("somebody publishes it just now: see who in the list of its replays");
+    };
+    let replayed = would(api, letter, replay_id).await?;
     if replayed.would_be == "dead" {
         return against("it would die again: see the dry run");
     }
-    if replayed.passed_over.is_some() && !wanted.again {
-        return against("it was replayed already: see the dry run, and say again");
+    match &replayed.over {
+        None => {}
+        Some(PassedOver::OnItsWay(_)) => {
+            return against("it was asked for a moment ago, and may be on its way");
+        }
+        Some(PassedOver::Unknown(_)) if wanted.again || wanted.if_unknown => {}
+        Some(_) if wanted.again => {}
+        Some(_) => return against("it was replayed already: see the dry run, and say again"),
     }
+    let (apart, letter, by) = (api.clone(), letter.clone(), caller.principal.subject.clone());
+    let publishing = tokio::spawn(async move {
+        let published = publish(&apart, &letter, &by, replayed).await;
+        drop(taken);
+        published
+    });
+    let answer_within = Duration::from_secs(u64::from(api.limits().request_s_max)) / 2;
+    match tokio::time::timeout(answer_within, publishing).await {
+        Ok(Ok(published)) => published,
+        Ok(Err(_)) => Err(Problem::new(Code::Internal)),
+        Err(_) => Err(Problem::because(
+            Code::LogUnavailable,
+            "Kafka has not said yet whether it took the record: it will stand in the list of the letter's replays",
+        )),
+    }
+}
+
+/// Writes down who asks, publishes, and writes down what became of it.
+async fn publish(api: &Api, letter: &Letter, by: &str, mut replayed: Replayed) -> Result<Replayed, Problem> {
+    let replay_id = replayed.replay_id;
     let asked = Replay {
         replay_id,
         letter,
         attempt: replayed.attempt,
-        requested_by: &caller.principal.subject,
+        requested_by: by,
         requested_us: Moment::now().0,
         state: ReplayState::Requested,
     };
@@ -265,7 +308,20 @@ pub(crate) async fn once_more(
         record_replays(api.writer(), &[row]).await.map_err(|error| unavailable(&error))
     };
     write(ReplayState::Requested).await?;
-    match api.letters().publish(letter, replay_id).await {
+    // a process beside this one may have written at the same moment: whoever reads the other's row steps back, and perhaps both do
+    let earlier = earlier_replays(api.writer(), letter).await.map_err(|error| unavailable(&error));
+    let others =
+        earlier.map(|all| all.into_iter().filter(|one| one.replay_id != replay_id.to_string()).collect());
+    let over = others.map(|others: Vec<_>| PassedOver::of(letter, &others, Moment::now().0));
+    if !matches!(&over, Ok(over) if *over == replayed.over) {
+        _ = write(ReplayState::NotTaken).await;
+        over?;
+        return Err(Problem::because(Code::Conflict, "somebody else asked for it at the same moment"));
+    }
+    let wait = Duration::from_secs(u64::from(PUBLISH_S_MAX));
+    let published = tokio::time::timeout(wait, api.letters().publish(letter, replay_id)).await;
+    let published = published.unwrap_or_else(|late| Err(LettersError::Unacknowledged(Box::new(late))));
+    match published {
         Ok((partition, offset)) => {
             tracing::info!(replay = %replay_id, partition, offset, "a dead letter was published again");
             replayed.published_at = Some(format!("{}/{partition}/{offset}", letter.topic));
@@ -274,7 +330,10 @@ pub(crate) async fn once_more(
             Ok(replayed)
         }
         Err(error) => {
-            _ = write(ReplayState::NotTaken).await;
+            // where Kafka may have it the row stays as it is, and becomes an unknown one
+            if !matches!(error, LettersError::Unacknowledged(_)) {
+                _ = write(ReplayState::NotTaken).await;
+            }
             Err(failed(&error))
         }
     }
@@ -286,13 +345,16 @@ async fn would(api: &Api, letter: &Letter, replay_id: Uuid) -> Result<Replayed, 
     let record = api.letters().record(letter, replay_id).map_err(|error| failed(&error))?;
     let header =
         |(name, value): (String, Option<Vec<u8>>)| RecordHeader { name, value_hex: value.map(hex::encode) };
+    let over = passed_over(api, letter).await?;
     let mut replayed = Replayed {
         would_be: "dead",
         event_id: None,
         reason: None,
         path: None,
         sentence: None,
-        passed_over: passed_over(api, letter).await?,
+        passed_over: over.as_ref().map(PassedOver::why),
+        is_unknown: matches!(over, Some(PassedOver::Unknown(_))),
+        over,
         topic: record.topic,
         key_hex: record.key.map(hex::encode),
         value_hex: record.value.map(hex::encode),
@@ -319,10 +381,8 @@ async fn would(api: &Api, letter: &Letter, replay_id: Uuid) -> Result<Replayed, 
 }
 
 /// Why a letter should not be published once more: it was, and became an event or a letter of its own, or is on its way.
-async fn passed_over(api: &Api, letter: &Letter) -> Result<Option<String>, Problem> {
-    if letter.is_replayed() {
-        return Ok(Some(letter.replay_state()));
-    }
-    let before = replays(api, letter).await?.into_iter().find(|replay| replay.state != "NOT_TAKEN");
-    Ok(before.map(|replay| format!("asked for by {} at {}", replay.requested_by, replay.requested_at.text())))
+async fn passed_over(api: &Api, letter: &Letter) -> Result<Option<PassedOver>, Problem> {
+    let _place = api.place().await?;
+    let earlier = earlier_replays(api.client(), letter).await.map_err(|error| unavailable(&error))?;
+    Ok(PassedOver::of(letter, &earlier, Moment::now().0))
 }

@@ -9,6 +9,7 @@ use clickhouse::Client;
 use clickhouse::RowOwned;
 use clickhouse::RowRead;
 use clickhouse::query::Query;
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,6 +85,20 @@ struct Inner {
     snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     live: Mutex<Option<(Instant, tally_queries::Live)>>,
     answers: Answers,
+    replaying: std::sync::Mutex<HashSet<String>>,
+}
+
+/// A letter that is being published again by this process: nobody else does meanwhile.
+#[derive(Debug)]
+pub(super) struct Replaying {
+    api: Api,
+    letter: String,
+}
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        self.api.replaying().remove(&self.letter);
+    }
 }
 
 /// The state of the API; cloning is cheap.
@@ -110,6 +125,7 @@ impl Api {
                 snapshot: Mutex::default(),
                 live: Mutex::default(),
                 answers: Answers::default(),
+                replaying: std::sync::Mutex::default(),
                 config,
             }),
         }
@@ -132,6 +148,16 @@ impl Api {
 
     pub(super) fn seals(&self) -> Option<&SealSource> {
         self.inner.config.seals.as_ref()
+    }
+
+    fn replaying(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.inner.replaying.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes a letter, named by its coordinates; `None` where somebody has it.
+    pub(super) fn take_letter(&self, letter: String) -> Option<Replaying> {
+        let is_free = self.replaying().insert(letter.clone());
+        is_free.then(|| Replaying { api: self.clone(), letter })
     }
 
     pub(super) fn letters(&self) -> &dyn Letters {

@@ -76,6 +76,14 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
 /// Said above the page: what fails, before anything else is read.
 fn notices(view: &View, sheet: &Sheet) -> Vec<Notice> {
     let mut notices = sheet.notices(view);
+    if let Some(answer) = sheet.answer("verifications")
+        && let (runs, _, Some(tampered)) = runs(answer)
+        && let Some(run) = runs.get(tampered)
+    {
+        let said = view.lang.say("tally verify found rows that were altered", "tally verify 发现数据被篡改");
+        let when = view.time(run.number("verified_us"), false);
+        notices.push(Notice { tone: Tone::Bad, text: format!("{said}: {when}, {}", run.text("scope")) });
+    }
     let Some(now) = sheet.answer("verdicts") else { return notices };
     let failing: Vec<&str> = rows_with(now, "verdict", "FAIL").map(|row| job_title(row, view.lang)).collect();
     if !failing.is_empty() {
@@ -258,22 +266,62 @@ fn tiles(said: &Said<'_>) -> Markup {
     }
 }
 
-/// When somebody last computed everything again, or that nobody has.
+/// Of runs of `tally verify`, the latest first, by scope and verdict: the last one over everything, and the last one since that found
+/// something altered. Only a later run over everything takes such a finding back.
+fn standing_of(runs: &[(&str, &str)]) -> (Option<usize>, Option<usize>) {
+    let whole = runs.iter().position(|(scope, _)| *scope == "all");
+    let since = whole.map_or(runs, |whole| runs.get(..=whole).unwrap_or(runs));
+    (whole, since.iter().position(|(_, verdict)| *verdict == "TAMPERED"))
+}
+
+/// Runs of `tally verify`, the latest first, and which of them count.
+fn runs(answer: &Answer) -> (Vec<Said<'_>>, Option<usize>, Option<usize>) {
+    let runs = Said::all(answer);
+    let said: Vec<(&str, &str)> = runs.iter().map(|run| (run.text("scope"), run.text("verdict"))).collect();
+    let (whole, tampered) = standing_of(&said);
+    (runs, whole, tampered)
+}
+
+/// How long ago that was, in whole minutes, hours or days.
+fn age(us: i64, lang: Lang) -> String {
+    let minutes = crate::api::Moment::now().0.saturating_sub(us).max(0) / 60_000_000;
+    match minutes {
+        0..120 => format!("{minutes} {}", lang.say("minutes ago", "分钟前")),
+        120..2_880 => format!("{} {}", minutes / 60, lang.say("hours ago", "小时前")),
+        _ => format!("{} {}", minutes / 1_440, lang.say("days ago", "天前")),
+    }
+}
+
+/// When somebody last computed everything again, or that nobody has; and what was looked at in part since.
 fn verified(view: &View, sheet: &Sheet) -> Markup {
     let lang = view.lang;
-    let Some(answer) = sheet.answer("verifications") else { return html! {} };
-    let Some(last) = Said::all(answer).into_iter().next() else {
-        return html! {
-            p class="notice warn" id="last-verification" {
-                (lang.say("Last verification: never. ", "最近一次验证：从未。"))
-                (lang.say("Run ", "请运行 ")) code { "tally verify --keys KEY.pub" } (lang.say(": nothing here has been computed again.", "：此处的数据尚未复核。"))
-            }
-        };
+    let Some((_, asked)) = sheet.panel("verifications") else { return html! {} };
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(problem) => {
+            return html! { div id="last-verification" { (super::figure::trouble(view, problem)) } };
+        }
     };
+    let (runs, whole, _) = runs(answer);
+    let one = |run: &Said<'_>| {
+        html! {
+            (at(view, run.number("verified_us"))) " (" (age(run.number("verified_us"), lang)) "), "
+            (super::piece::standing(run.text("verdict"), lang)) ", " (super::number::grouped(run.text("leaves"))) " " (lang.say("leaves", "个叶子"))
+        }
+    };
+    let last = whole.and_then(|whole| runs.get(whole));
+    let part = runs.first().filter(|_| whole != Some(0));
     html! {
-        p class="notice" id="last-verification" {
-            (lang.say("Last verification: ", "最近一次验证：")) (at(view, last.number("verified_us"))) ", "
-            (super::piece::standing(last.text("verdict"), lang)) ", " (super::number::grouped(last.text("leaves"))) " " (lang.say("leaves", "个叶子"))
+        p class={ "notice" @if last.is_none_or(|run| run.text("verdict") != "VERIFIED") { " warn" } } id="last-verification" {
+            (lang.say("Last verification of everything: ", "最近一次全量验证："))
+            @if let Some(run) = last { (one(run)) "." } @else {
+                (lang.say("never. ", "从未。")) (lang.say("Run ", "请运行 ")) code { "tally verify --keys KEY.pub" }
+                (lang.say(": nothing here has been computed again as a whole.", "：此处的数据尚未全量复核。"))
+            }
+            @if let Some(run) = part {
+                " " (lang.say("Since then in part, ", "此后的部分验证，")) (run.text("scope")) ": " (one(run)) ". "
+                (lang.say("A part does not ask whether facts were added.", "部分验证不检查是否有新增的事实。"))
+            }
         }
     }
 }
@@ -309,7 +357,7 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
         vec![
             html! { a href=(view.link(&letter_path(topic, partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
             moment(view, text(letter, "appended_at"), false),
-            html! { (text(letter, "reason")) },
+            html! { (text(letter, "reason")) @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
             html! { span class="cut" { (text(letter, "sentence")) } },
             html! { (number("bytes")) },
@@ -317,4 +365,25 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
     };
     let rows: Vec<Vec<Markup>> = letters.iter().map(row).collect();
     table((id, &[5], lang.say("Nothing was refused.", "没有被拒收的事件。")), &heads, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::standing_of;
+
+    /// Scenario: runs over everything and over parts, the latest first.
+    /// Guarantees: the last one over everything counts, not a later part; what was found altered stands until everything was verified
+    /// after it, however many parts were.
+    #[test]
+    fn a_part_takes_no_finding_back() {
+        let (all, part) = (("all", "VERIFIED"), ("sample of 10", "VERIFIED"));
+        let (altered, altered_part) = (("all", "TAMPERED"), ("since 2026-06-01", "TAMPERED"));
+        assert_eq!(standing_of(&[]), (None, None));
+        assert_eq!(standing_of(&[part, part]), (None, None));
+        assert_eq!(standing_of(&[part, all, altered]), (Some(1), None));
+        assert_eq!(standing_of(&[part, part, altered, all]), (Some(2), Some(2)));
+        assert_eq!(standing_of(&[part, altered_part, all]), (Some(2), Some(1)));
+        assert_eq!(standing_of(&[all, altered_part, altered]), (Some(0), None));
+        assert_eq!(standing_of(&[part, altered_part]), (None, Some(1)));
+    }
 }

@@ -85,14 +85,16 @@ pub(super) async fn page(
             a href={ "/api/v1/dead-letters" (path_of(&place).trim_start_matches("/dead")) } { "JSON" }
         }
     };
-    let notices = notices(view, &letter);
+    let before = replays.as_ref().map_or(&[][..], |replays| list(replays, "items"));
+    let notices = notices(view, &letter, before);
     shell::page(&visitor, &title, None, (&notices, &body))
 }
 
-fn notices(view: &View, letter: &Value) -> Vec<Notice> {
-    let published = view.filter("published").is_some();
-    let is_taken = text(letter, "replays").starts_with("replayed, accepted");
-    let text = match (published, is_taken) {
+/// What is said above a letter: whether it is settled, or was published and nothing came of it yet.
+fn notices(view: &View, letter: &Value, replays: &[Value]) -> Vec<Notice> {
+    let is_published = replays.iter().any(|replay| text(replay, "state") == "PUBLISHED");
+    let is_awaited = is_published && letter["is_replayed"] == false;
+    let text = match (is_awaited, letter["is_accepted"] == true) {
         (_, true) => view.lang.say(
             "Its event was accepted later: the letter is settled.",
             "其事件后来已被接收：该死信已了结。",
@@ -203,7 +205,8 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
         ),
         (lang.say("Headers", "消息头"), html! { @for one in list(would, "headers") { (header(one)) } }),
     ];
-    let may = would_be == "accepted" && over.is_none();
+    let is_unknown = would["is_unknown"] == true;
+    let may = would_be == "accepted" && (over.is_none() || is_unknown);
     html! {
         div class="card" {
             (facts(&rows))
@@ -211,7 +214,11 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
             @if let Some((token, path)) = form.filter(|_| may) {
                 form method="post" action=(view.link(path)) class="confirm" {
                     input type="hidden" name="form" value=(token);
-                    button type="submit" class="main" { (lang.say("Publish it again", "重新发布")) }
+                    @if is_unknown {
+                        input type="hidden" name="if_unknown" value="yes";
+                        p { (lang.say("Kafka may have it already, or not: look at the end of the topic first. If it has, this one becomes a duplicate, which no figure counts.", "Kafka 可能已有此记录：请先查看主题末尾。若已有，本次将成为重复记录，不计入任何指标。")) }
+                    }
+                    button type="submit" class="main" { @if is_unknown { (lang.say("Publish it all the same", "仍然发布")) } @else { (lang.say("Publish it again", "重新发布")) } }
                     p class="soft" { (lang.say("The record above goes to Kafka under your name.", "上述记录将以您的名义发布到 Kafka。")) }
                 }
             } @else if over.is_none() {
@@ -304,20 +311,19 @@ pub(super) async fn publish(
     let refused = |problem: &Problem| shell::problem(view, Some((who, visitor.may_choose)), problem);
     let session = token(&Method::GET, &headers).unwrap_or_default();
     let expected = form_token(&session, &format!("{}/replay", path_of(&place)));
-    let given =
-        form_urlencoded::parse(&body).find(|(name, _)| name == "form").map(|(_, value)| value.into_owned());
+    let field = |wanted: &str| {
+        form_urlencoded::parse(&body).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let given = field("form");
     if !is_own(&headers) || given.as_deref() != Some(expected.as_str()) {
         return refused(&Problem::because(
             Code::Forbidden,
             "the form is not one of our pages, or of another session",
         ));
     }
-    let wanted = NewReplay { execute: true, again: false };
+    let wanted = NewReplay { execute: true, again: false, if_unknown: field("if_unknown").is_some() };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
-        Ok(_) => {
-            let to = view.link_with(&path_of(&place), &[("published", "yes")]);
-            (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
-        }
+        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
         Err(problem) => refused(&problem),
     }
 }

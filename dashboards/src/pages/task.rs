@@ -7,7 +7,7 @@ use super::number::shown;
 use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
 use super::shell;
 use super::view::View;
-use crate::api::{Api, answers, letters_of_task, receipts_of_task};
+use crate::api::{Api, answers, letters_of_task, receipts_of_events};
 use crate::identity::Role;
 use crate::panel::Unit;
 use crate::problem::{Code, Problem};
@@ -42,14 +42,30 @@ pub(super) async fn page(
     };
     let audits = is_auditor(visitor.principal.role);
     let events = list(&known.timeline, "events");
+    let is_cut = !known.timeline["next"].is_null();
+    let cut = match is_cut {
+        true => lang.say(
+            "It has more events than are here, the earliest ones; the JSON has the others, and nothing is summed up.",
+            "此处仅显示最早的事件，其余见 JSON；不作合计。",
+        ),
+        false => "",
+    };
+    let refused = match known.letters.iter().any(|letter| letter["is_settled"] == false) {
+        true => lang.say(
+            "Task events that bear its key and were refused: it is incomplete until they are replayed.",
+            "以此任务为键且被拒收的任务事件：重放之前任务不完整。",
+        ),
+        false => lang.say(
+            "Task events that bear its key and were refused. Each is settled: its bytes were accepted later.",
+            "以此任务为键且曾被拒收的任务事件，均已了结：其字节后来已被接收。",
+        ),
+    };
     let body = html! {
-        (head(view, &known.timeline["task"], events))
+        (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
-            (section("letters", lang.say("Dead letters of this task", "此任务的死信"),
-                lang.say("Events that bear its key and were refused: it is incomplete until they are replayed.", "以此任务为键且被拒收的事件：重放之前任务不完整。"),
-                &table_of_letters(view, ("part-letters", &known.letters))))
+            (section("letters", lang.say("Dead letters of this task", "此任务的死信"), refused, &table_of_letters(view, ("part-letters", &known.letters))))
         }
-        (section("timeline", lang.say("What happened", "时间线"), "", &timeline(view, &known, events)))
+        (section("timeline", lang.say("What happened", "时间线"), cut, &timeline(view, &known, events)))
         @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &evidence(view, &visitor.path, known.evidence.as_ref()))) }
         p class="more" { a href={ "/api/v1/tasks/" (crate::api::segment(&task_id)) } { "JSON" } }
     };
@@ -77,7 +93,9 @@ async fn known(api: &Api, visitor: &Visitor, task_id: &str) -> Result<Known, Pro
         Err(problem) => return Err(problem),
     };
     let mut receipts: HashMap<String, Vec<Value>> = HashMap::new();
-    for receipt in receipts_of_task(api, task_id).await? {
+    let shown = list(&timeline, "events").iter().map(|event| text(&event["fields"], "event_id"));
+    let shown: Vec<&str> = shown.collect();
+    for receipt in receipts_of_events(api, task_id, &shown).await? {
         let event_id = receipt.event_id.clone();
         let receipt = serde_json::to_value(receipt).map_err(|_| Problem::new(Code::Internal))?;
         receipts.entry(event_id).or_default().push(receipt);
@@ -107,7 +125,7 @@ fn sums(events: &[Value]) -> [(&'static str, i128); 4] {
     ]
 }
 
-fn head(view: &View, task: &Value, events: &[Value]) -> Markup {
+fn head(view: &View, task: &Value, (events, is_cut): (&[Value], bool)) -> Markup {
     let lang = view.lang;
     if task.is_null() {
         let none = lang.say("No event says that this task was submitted.", "没有事件表明此任务已提交。");
@@ -138,7 +156,7 @@ fn head(view: &View, task: &Value, events: &[Value]) -> Markup {
         (
             lang.say("Credits", "积分"),
             html! {
-                @if has_money {
+                @if is_cut { "–" } @else if has_money {
                     (lang.say("charged", "扣除")) " " strong { (credits(view, charged)) } ", " (lang.say("supplements", "补扣")) " " (credits(view, supplements)) ", "
                     (lang.say("refunded", "退回")) " " (credits(view, refunded)) ", " (lang.say("net", "净额")) " " strong { (credits(view, charged + supplements - refunded)) }
                 } @else { "–" }
@@ -232,8 +250,8 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
 fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) -> Markup {
     let lang = view.lang;
     let explained = lang.say(
-        "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again.",
-        "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。",
+        "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again. Dead letters are those of task events under this key: one of another topic is not found by it.",
+        "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。死信仅指以此任务为键的任务事件；其他主题的死信不在此列。",
     );
     let button = html! {
         p class="act" { a class="button" href=(format!("{}#part-evidence", view.link_with(path, &[("verify", "yes")]))) { (lang.say("Verify this task", "验证此任务")) } " " span class="soft" { (explained) } }
@@ -248,10 +266,10 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
     let row = |record: &Value| {
         vec![
             html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
-            html! { (text(record, "disposition").to_lowercase()) },
+            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (text(record, "disposition").to_lowercase()) } @if record["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { (or_dash(text(record, "kind"))) },
             standing(text(record, "state"), lang),
-            html! { @if text(record, "disposition") == "ACCEPTED" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
+            html! { @if text(record, "disposition") != "DEAD" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
             digest(text(record, "raw_sha256")),
             html! { span class="cut" { (or_dash(text(record, "said"))) } },
         ]
@@ -271,6 +289,9 @@ fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) 
         @let open = list(evidence, "records").iter().filter(|record| record["state"] != "sealed").count();
         p class="lead" id="verified" {
             (standing(text(evidence, "verdict"), lang)) ": " (rows.len() - open) " / " (rows.len()) " " (lang.say("records sealed as they are", "条记录已原样封印")) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } }
+        }
+        @for uneven in list(evidence, "uneven").iter().filter_map(Value::as_str) {
+            p class="notice warn" { (uneven) ". " (lang.say("Whether one of this task is among them cannot be said here: ask ", "此处无法判断其中是否有此任务的记录，请运行 ")) code { "tally verify" } "." }
         }
         (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
         (button)

@@ -9,8 +9,9 @@ use super::rows::{Leaves, row};
 use super::sealer::newest;
 use super::tree::{Hash, WIDTH};
 use super::{Lane, SealError, proof};
+use crate::QueryError;
 use clickhouse::Client;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use tally_schemas::sha256;
 use uuid::Uuid;
@@ -65,13 +66,15 @@ pub struct Held {
     pub leaves: u64,
     /// Of each record that was asked for, in their order.
     pub holdings: Vec<Holding>,
+    /// Partitions that have not as many rows as were sealed, each with both numbers: some are gone, or were added.
+    pub uneven: Vec<String>,
 }
 
 /// Holds the rows of single records against the newest checkpoint; `None` where nothing is sealed. Of an accepted record these are its
-/// receipt and its fact, of a dead one its receipt and its letter.
+/// receipt and its fact, of a dead one its receipt and its letter. Rows that are gone cannot be asked for: so every partition's are counted.
 ///
 /// # Errors
-/// Where log or signature cannot be read. What is wrong with one record is said of that record.
+/// Where log or signature cannot be read, or rows cannot be counted. What is wrong with one record is said of that record.
 pub async fn hold(
     client: &Client,
     log: &Log,
@@ -83,7 +86,20 @@ pub async fn hold(
     let each = stream::iter(places).map(|place| holding(client, log, &checkpoint, place));
     let holdings = each.buffered(PLACES_AT_ONCE_MAX).collect().await;
     let leaves = super::checkpoint::leaves(&checkpoint.heads);
-    Ok(Some(Held { signers: checkpoint.signers, leaves, holdings }))
+    let counts = stream::iter(checkpoint.heads).map(|head| unevenness(client, head));
+    let uneven: Vec<Option<String>> = counts.buffered(PLACES_AT_ONCE_MAX).try_collect().await?;
+    let uneven = uneven.into_iter().flatten().collect();
+    Ok(Some(Held { signers: checkpoint.signers, leaves, holdings, uneven }))
+}
+
+/// What to say of a partition that has not as many rows as were sealed.
+async fn unevenness(client: &Client, head: Head) -> Result<Option<String>, SealError> {
+    let Head { lane, next, size, .. } = head;
+    let question = client.query(include_str!("../../sql/seal_size.sql"));
+    let question = question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
+    let rows = question.param("next", next).fetch_one::<u64>().await;
+    let rows = rows.map_err(|source| SealError::Query(QueryError::new("counting sealed rows", source)))?;
+    Ok((rows != size).then(|| format!("{lane} has {rows} rows where {size} were sealed")))
 }
 
 async fn holding(client: &Client, log: &Log, checkpoint: &Checkpoint, place: Place) -> Holding {

@@ -104,6 +104,7 @@ fn four_clicks_from_a_share_to_the_replay() {
     let replays = text(&mut browser, "#part-replays");
     assert!(replays.contains("olga") && replays.contains("published"), "{replays}");
     assert!(text(&mut browser, "#part-replay").contains("asked for by olga"), "it is not offered twice");
+    assert!(text(&mut browser, ".notice").starts_with("Published."), "{}", text(&mut browser, "main"));
 
     let taken = line(&stage.catch_up(&[]), Topic::Task).accepted;
     assert_eq!(taken, 1_000, "{}", stage.reasons());

@@ -127,6 +127,9 @@ impl Letters for Hands {
         let again = once_more(letter).map_err(not_there)?;
         let republish = self.republish().await.map_err(|error| LettersError::NotTaken(error.into()))?;
         let sent = republish.send_as(&again, replay_id).await;
-        sent.map_err(|error| LettersError::NotTaken(Box::new(error)))
+        sent.map_err(|error| match error.is_unacknowledged() {
+            true => LettersError::Unacknowledged(Box::new(error)),
+            false => LettersError::NotTaken(Box::new(error)),
+        })
     }
 }

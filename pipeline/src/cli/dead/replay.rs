@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally_pipeline::config::{ClickHouse, EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::dead::{Again, Outcome, Rejudge, Republish};
-use tally_queries::{Letter, Replay, ReplayState, Wanted, dead_letters, is_stored, record_replays};
+use tally_queries::{
+    Letter, PassedOver, Replay, ReplayState, Wanted, dead_letters, earlier_replays, is_stored, record_replays,
+};
 use tally_sinks::Store;
 use uuid::Uuid;
 
@@ -21,7 +23,8 @@ const IN_FLIGHT_MAX: usize = 64;
 
 /// Judge dead letters by what is known today, and with --execute publish those that would now be accepted.
 ///
-/// A letter that was replayed is passed over: it was accepted, or its latest attempt is a letter of its own. Nothing can count twice: an event's identity is its id.
+/// A letter that was replayed is passed over: it was accepted, its latest attempt is a letter of its own, or somebody asked for it, here or
+/// on a page. --again publishes it all the same, but none that was asked for in the last three minutes and may be on its way. Nothing can count twice: an event's identity is its id.
 ///
 /// Exit code 0: done. 1: something stays dead or was refused. 3: could not.
 #[derive(clap::Args, Debug)]
@@ -116,10 +119,15 @@ async fn judge(
     let mut rejudge = Rejudge::new(&args.kafka, &args.registry, args.event.value_bytes_max as usize)?;
     let (mut again, mut totals) = (Vec::new(), Totals::default());
     for letter in letters {
-        if letter.is_replayed() && !args.again {
-            println!("{}: passed over: {}", letter.at(), letter.replay_state());
-            totals.passed_over += 1;
-            continue;
+        let earlier = earlier_replays(store.client(), letter).await?;
+        match PassedOver::of(letter, &earlier, now_micros()?) {
+            None => {}
+            Some(PassedOver::Replayed(_) | PassedOver::Unknown(_)) if args.again => {}
+            Some(over) => {
+                println!("{}: passed over: {}", letter.at(), over.why());
+                totals.passed_over += 1;
+                continue;
+            }
         }
         let value = bytes(letter.value_hex.as_deref())?;
         let would = match rejudge.judge(&letter.topic, value.as_deref()).await? {
@@ -146,42 +154,59 @@ async fn judge(
     Ok((again, totals))
 }
 
-/// Publishes, says where each went, and writes down who asked, before and after. Gives how many Kafka did not take.
+/// Publishes, says where each went, and writes down who asked, before and after: of few at once, so that a crash leaves few unknown.
+/// Gives how many Kafka did not take, or did not say that it did.
 async fn publish(args: &ReplayArgs, store: &Store, again: &[(Letter, Again)]) -> anyhow::Result<usize> {
-    let republish = &Republish::new(&args.kafka)?;
+    let republish = Republish::new(&args.kafka)?;
+    let at_once = args.rate.map_or(IN_FLIGHT_MAX, |rate| IN_FLIGHT_MAX.min(rate.get() as usize));
+    let mut refused = 0;
+    for few in again.chunks(at_once) {
+        refused += publish_few(args, store, &republish, few).await?;
+    }
+    println!("replay {}: {} published, {refused} not taken", republish.id, again.len() - refused);
+    Ok(refused)
+}
+
+async fn publish_few(
+    args: &ReplayArgs,
+    store: &Store,
+    republish: &Republish,
+    few: &[(Letter, Again)],
+) -> anyhow::Result<usize> {
     let asked = |(letter, one): &'_ (Letter, Again)| (letter.clone(), one.attempt, ReplayState::Requested);
-    let mut rows: Vec<(Letter, u32, ReplayState)> = again.iter().map(asked).collect();
+    let mut rows: Vec<(Letter, u32, ReplayState)> = few.iter().map(asked).collect();
     let who = (args.by.as_str(), now_micros()?);
     record(store, republish.id, who, &rows).await?;
     let gap = args.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.get());
     let in_flight = if args.rate.is_some() { 1 } else { IN_FLIGHT_MAX };
-    let (mut sent, mut refused) = (0, 0);
-    let to = &republish;
-    let each = futures::stream::iter(again).map(|(_, one)| async move {
+    let mut refused = 0;
+    let each = futures::stream::iter(few).map(|(_, one)| async move {
         tokio::time::sleep(gap).await;
-        (one, to.send(one).await)
+        (one, republish.send(one).await)
     });
     let mut outcomes = std::pin::pin!(each.buffered(in_flight).enumerate());
     while let Some((n, (one, outcome))) = outcomes.next().await {
-        let state = match outcome {
+        match outcome {
             Ok((partition, offset)) => {
                 println!(
                     "{}: published to {}/{partition}/{offset}, attempt {}",
                     one.first, one.topic, one.attempt
                 );
-                sent += 1;
-                ReplayState::Published(partition, offset)
+                rows[n].2 = ReplayState::Published(partition, offset);
+            }
+            // its row stays as it is, and becomes an unknown one
+            Err(error) if error.is_unacknowledged() => {
+                println!("{}: unknown, Kafka may have it: {error}", one.first);
+                refused += 1;
             }
             Err(error) => {
                 println!("{}: not published: {error}", one.first);
                 refused += 1;
-                ReplayState::NotTaken
+                rows[n].2 = ReplayState::NotTaken;
             }
-        };
-        rows[n].2 = state;
+        }
     }
     record(store, republish.id, who, &rows).await?;
-    println!("replay {}: {sent} published, {refused} not taken", republish.id);
     Ok(refused)
 }
 

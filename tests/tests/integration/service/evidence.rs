@@ -115,6 +115,7 @@ fn a_task_is_held_against_the_sealed_log() {
     let finished = "SELECT task_id FROM task_events_final WHERE task_id IN (SELECT task_id FROM credit_events_final WHERE kind = 'CHARGED') \
         AND task_id NOT IN (SELECT assumeNotNull(key) FROM dead_letters_final WHERE key IS NOT NULL) GROUP BY task_id HAVING countIf(kind = 'SUCCEEDED') = 1 ORDER BY task_id LIMIT 1";
     let task = database.query(finished).trim().to_owned();
+    assert!(!task.is_empty(), "no task is finished: {}", sealed.stage.reasons());
     let path = format!("/api/v1/tasks/{task}/evidence");
     let evidence = service.get(&path, &admin).json();
     let receipts = format!("SELECT count() FROM audit_log_final WHERE task_id = '{task}'");
@@ -146,6 +147,127 @@ fn a_task_is_held_against_the_sealed_log() {
     assert!(named.len() == 1 && named[0]["kind"] == "SUCCEEDED", "{altered}");
     sealed.verify("log", 1, &[]);
     assert_eq!(verifications()[0]["verdict"], "TAMPERED");
+}
+
+/// Scenario: a sealed platform; of one finished task a charge is planted, then a fact is copied under another day, then its last charge is
+/// deleted with its receipt; each time the task is asked for, and the first two are taken away again.
+/// Guarantees: none of the three is a yes: the planted fact is named as one without a receipt, the copied one as altered, and of the
+/// deleted one the partition is named that has a row less than was sealed; without the planted and the copied row the task is verified again.
+#[test]
+fn a_task_with_planted_copied_or_deleted_rows_is_not_verified() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let sealed = Sealed::new("task-planted", "3000");
+    sealed.seal("log");
+    let database = &sealed.stage.database;
+    let service =
+        Service::start(database, &["--seals", &sealed.path("log"), "--seal-keys", &sealed.path("key.pub")]);
+    let admin = service.token(Role::Admin, "ops");
+    let charged = "SELECT task_id FROM credit_events_final WHERE kind = 'CHARGED' AND task_id NOT IN (SELECT assumeNotNull(key) FROM dead_letters_final WHERE key IS NOT NULL) \
+        GROUP BY task_id HAVING count() = 1 ORDER BY task_id LIMIT 1";
+    let task = database.query(charged).trim().to_owned();
+    assert!(!task.is_empty(), "no task was charged: {}", sealed.stage.reasons());
+    let of_it = format!("task_id = '{task}' AND kind = 'CHARGED'");
+    let ask = || service.get(&format!("/api/v1/tasks/{task}/evidence"), &admin).json();
+    let odd = |evidence: &Value| -> Vec<Value> {
+        let records = evidence["records"].as_array().expect("records").iter();
+        records.filter(|record| record["state"] != "sealed").cloned().collect()
+    };
+    assert_eq!(ask()["verdict"], "verified", "{}", ask());
+
+    let copy = |replaced: &str| {
+        sealed.change(&format!(
+            "INSERT INTO credit_events SELECT * REPLACE ({replaced}) FROM credit_events FINAL WHERE {of_it}"
+        ));
+    };
+    copy("toUUID('00000000-0000-4000-8000-0000000000ff') AS event_id");
+    let planted = ask();
+    assert_eq!(planted["verdict"], "altered", "{planted}");
+    let named = odd(&planted);
+    assert!(named.len() == 1 && named[0]["disposition"] == "NONE", "{planted}");
+    assert_eq!(named[0]["event_id"], "00000000-0000-4000-8000-0000000000ff");
+    sealed
+        .change("DELETE FROM credit_events WHERE event_id = toUUID('00000000-0000-4000-8000-0000000000ff')");
+    assert_eq!(ask()["verdict"], "verified", "{}", ask());
+
+    copy("occurred_at - toIntervalDay(1) AS occurred_at");
+    let copied = ask();
+    assert_eq!(copied["verdict"], "altered", "{copied}");
+    let named = odd(&copied);
+    assert!(named.len() == 1 && named[0]["facts"] == 2 && named[0]["kind"] == "CHARGED", "{copied}");
+    sealed.change(&format!(
+        "DELETE FROM credit_events WHERE {of_it} AND occurred_at < (SELECT max(occurred_at) FROM credit_events WHERE {of_it})"
+    ));
+    assert_eq!(ask()["verdict"], "verified", "{}", ask());
+
+    let place =
+        database.query(&format!("SELECT toString(partition) FROM audit_log_final WHERE {of_it} LIMIT 1"));
+    sealed.change(&format!("DELETE FROM credit_events WHERE {of_it}"));
+    sealed.change(&format!("DELETE FROM audit_log WHERE {of_it}"));
+    let deleted = ask();
+    assert_eq!(deleted["verdict"], "unchecked", "{deleted}");
+    let uneven = deleted["uneven"].as_array().expect("partitions");
+    let said = format!("credit-events/{} has ", place.trim());
+    assert!(uneven.len() == 1 && uneven[0].as_str().is_some_and(|text| text.contains(&said)), "{deleted}");
+}
+
+/// Scenario: a task with more than a thousand events, of which one that is shown has no receipt; and its page.
+/// Guarantees: that event alone is said to have no receipt; the page says that there are more events, and sums up nothing.
+#[test]
+fn the_page_of_a_long_task_accuses_nobody_and_sums_up_nothing() {
+    let database = super::platform::platform();
+    database.query(
+        "INSERT INTO credit_events (event_id, occurred_at, appended_at, source, task_id, user_id, wallet_id, kind, amount_micros, topic, offset) \
+         SELECT toUUID(concat('00000000-0000-7000-8000-', leftPad(toString(number + 700000), 12, '0'))), toDateTime64('2026-06-01 15:00:00', 6, 'UTC') + toIntervalSecond(number), \
+             toDateTime64('2026-06-01 15:00:00', 3, 'UTC') + toIntervalSecond(number), 'billing', 't-ann', 'ann', 'w-ann', 'CHARGED', 1, 'credit-events', 1000 + number FROM numbers(1100)",
+    );
+    database.query(
+        "INSERT INTO audit_log (topic, topic_id, partition, offset, appended_at, disposition, event_id, source, digest, task_id) \
+         SELECT topic, topic_id, partition, offset, appended_at, 'ACCEPTED', event_id, source, digest, task_id \
+         FROM credit_events WHERE task_id = 't-ann' AND offset != 1500",
+    );
+    for (table, number) in
+        [("task_events", 1_000_000), ("license_events", 2_000_000), ("moderation_events", 3_000_000)]
+    {
+        database.query(&format!(
+            "INSERT INTO audit_log (topic, topic_id, partition, offset, appended_at, disposition, event_id, source, digest, task_id) \
+             SELECT topic, topic_id, partition, offset + {number}, appended_at, 'ACCEPTED', event_id, source, digest, task_id FROM {table} WHERE task_id = 't-ann'"
+        ));
+    }
+    let service = Service::start(&database, &[]);
+    let cookie = format!("__Host-tally={}", service.token(Role::Admin, "olga"));
+    let page = service.get_with("/task/t-ann", "", &[("cookie", &cookie)]);
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert_eq!(page.body.matches("no receipt").count(), 1, "{}", page.body);
+    assert!(
+        page.body.contains("It has more events than are here") && !page.body.contains("charged <strong>")
+    );
+}
+
+/// Scenario: a task whose one event was refused; then its bytes are accepted on another topic, and then on its own.
+/// Guarantees: the page calls the task incomplete until the last, and the letter settled after, as the audit does.
+#[test]
+fn a_letter_whose_bytes_were_accepted_is_open_no_more() {
+    let database = super::platform::platform();
+    let service = Service::start(&database, &[]);
+    let cookie = format!("__Host-tally={}", service.token(Role::Admin, "olga"));
+    let is_open = || {
+        let page = service.get_with("/task/t-ann", "", &[("cookie", &cookie)]);
+        assert_eq!(page.status, 200, "{}", page.body);
+        let (open, settled) =
+            (page.body.contains("it is incomplete until"), page.body.contains("Each is settled"));
+        assert_ne!(open, settled, "{}", page.body);
+        open
+    };
+    assert!(is_open());
+    for (topic, remains) in [("credit-events", true), ("task-events", false)] {
+        database.query(&format!(
+            "INSERT INTO audit_log (topic, topic_id, partition, offset, disposition, raw_sha256) \
+             SELECT '{topic}', topic_id, partition, offset + 1, 'ACCEPTED', raw_sha256 FROM dead_letters WHERE key = 't-ann'"
+        ));
+        assert_eq!(is_open(), remains, "{topic}");
+    }
 }
 
 /// A result whole, as a job writes it, with offenders of that job.

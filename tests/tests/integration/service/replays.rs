@@ -133,3 +133,83 @@ fn a_letter_is_published_again_by_somebody_who_is_named() {
         said.as_array().expect("rows").iter().filter_map(|row| row["requested_by"].as_str()).collect();
     assert_eq!(by, ["carla", "olga"]);
 }
+
+/// Scenario: a letter was asked for a minute ago by a process of which nothing was heard since; then it was ten minutes ago. Two services
+/// are asked to publish it by eight people at once.
+/// Guarantees: what may be on its way is published by nobody, neither by the page's way, nor with `again`, nor by the command; once it
+/// is unknown it is published where that is said, and by the eight at most once; who published it is in the list.
+#[test]
+fn a_letter_is_published_by_one_at_a_time() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("replay-at-once");
+    Publisher::to(&stage).publish_at(Topic::Task, &submitted(), now_ms() - BEHIND_MS);
+    assert_eq!(line(&stage.catch_up(&[]), Topic::Task).dead, 1, "{}", stage.reasons());
+    let place = stage.database.query(
+        "SELECT concat(topic, '/', toString(partition), '/', toString(offset)) FROM dead_letters_final",
+    );
+    let path = format!("/api/v1/dead-letters/{}", place.trim());
+    let kafka = stage.at_kafka();
+    let flags = [&kafka[..], &["--replays"]].concat();
+    let one = Service::start(&stage.database, &flags);
+    let other = Service::start(&stage.database, &flags);
+    let admin = one.token(Role::Admin, "olga");
+    let post = |service: &Service, body: Value| {
+        let token = service.token(Role::Admin, "olga");
+        service.post(&format!("{path}/replay"), &token, "application/json", &body.to_string())
+    };
+    let topic = stage.topic(Topic::Task);
+    let records = || {
+        (0..tally_tests::stage::PARTITIONS)
+            .map(|partition| stage.kafka.watermarks(&topic, partition).1)
+            .sum::<i64>()
+    };
+    let asked = |minutes: u32| {
+        stage.database.query("TRUNCATE TABLE dead_replays");
+        stage.database.query(&format!(
+            "INSERT INTO dead_replays SELECT generateUUIDv4(), topic, topic_id, partition, offset, 1, now64(6) - toIntervalMinute({minutes}), 'petra', \
+             'REQUESTED', NULL, NULL, 1 FROM dead_letters_final"
+        ));
+    };
+
+    asked(1);
+    let would = post(&one, json!({})).json();
+    assert_eq!(would["is_unknown"], false, "{would}");
+    for body in [json!({ "execute": true, "again": true }), json!({ "execute": true, "if_unknown": true })] {
+        let refused = post(&one, body);
+        assert_eq!(refused.status, 409, "{}", refused.body);
+    }
+    for more in [&[][..], &["--again"]] {
+        let at = [&["dead", "replay", "--at", place.trim(), "--execute"], more].concat();
+        let said = stage.tally(&at, &[]).expect_success(Duration::from_secs(60)).stdout;
+        assert!(said.contains("passed over: asked for by petra"), "{said}");
+    }
+    assert_eq!(records(), 1, "nothing was sent");
+
+    asked(10);
+    let would = post(&one, json!({})).json();
+    assert_eq!(would["is_unknown"], true, "{would}");
+    assert_eq!(post(&one, json!({ "execute": true })).status, 409);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asks = (0..8).map(|number| {
+            let service = if number % 2 == 0 { &one } else { &other };
+            scope.spawn(|| post(service, json!({ "execute": true, "if_unknown": true })).status)
+        });
+        let asks: Vec<_> = asks.collect();
+        asks.into_iter().map(|ask| ask.join().expect("an answer")).collect()
+    });
+    let published = statuses.iter().filter(|status| **status == 200).count();
+    assert!(statuses.iter().all(|status| [200, 409].contains(status)) && published <= 1, "{statuses:?}");
+    let sent = i64::try_from(published).expect("few");
+    assert_eq!(records(), 1 + sent, "{statuses:?}");
+    if published == 0 {
+        // both services stepped back; asked once more, one of them publishes
+        assert_eq!(post(&one, json!({ "execute": true, "if_unknown": true })).status, 200);
+    }
+    assert_eq!(records(), 2);
+    let said = one.get(&format!("{path}/replays"), &admin).json()["items"].clone();
+    let states: Vec<&str> =
+        said.as_array().expect("rows").iter().filter_map(|row| row["state"].as_str()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "PUBLISHED").count(), 1, "{said}");
+}
