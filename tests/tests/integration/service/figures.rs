@@ -59,8 +59,8 @@ fn figures_are_what_the_rows_add_up_to() {
     assert_eq!(groups("endpoints", day)["CREDITS_CHARGE"], charge);
     // k-bob decided in 20 minutes; k-ann is due at noon of the next day, which is after the end of the range
     let moderation = json!({
-        "HIGH": { "cases": "1", "open": "1", "in_time": "0", "late": "0", "overdue": "0" },
-        "LOW": { "cases": "1", "open": "0", "in_time": "1", "late": "0", "overdue": "0" },
+        "HIGH": { "cases": "1", "open": "1", "in_time": "0", "late": "0", "overdue": "0", "without_due": "0" },
+        "LOW": { "cases": "1", "open": "0", "in_time": "1", "late": "0", "overdue": "0", "without_due": "0" },
     });
     assert_eq!(groups("moderation", day), moderation);
     let quotas = groups("quotas", day);
