@@ -140,6 +140,7 @@ parts! {
     "accelerations" = "parts/accelerations",
     "tiling" = "parts/tiling",
     "cases" = "parts/cases",
+    "event_us" = "parts/event_us",
     "licences" = "parts/licences",
     "figure_acceleration" = "api/figure_acceleration",
     "figure_endpoints" = "api/figure_endpoints",
