@@ -141,6 +141,7 @@ parts! {
     "tiling" = "parts/tiling",
     "cases" = "parts/cases",
     "event_us" = "parts/event_us",
+    "latest_results" = "parts/latest_results",
     "licences" = "parts/licences",
     "figure_acceleration" = "api/figure_acceleration",
     "figure_endpoints" = "api/figure_endpoints",
