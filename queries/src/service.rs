@@ -142,6 +142,8 @@ parts! {
     "accelerations" = "parts/accelerations",
     "tiling" = "parts/tiling",
     "cases" = "parts/cases",
+    "event_us" = "parts/event_us",
+    "latest_results" = "parts/latest_results",
     "licences" = "parts/licences",
     "figure_acceleration" = "api/figure_acceleration",
     "figure_endpoints" = "api/figure_endpoints",

@@ -230,8 +230,10 @@ fn chart(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
     let (panel, lang) = (answer.panel, view.lang);
     let unit =
         panel.picture.y.first().and_then(|y| panel.column(y)).map_or(panel.unit, |at| panel.columns[at].unit);
-    // where the store has no row, a count is 0 and a share is unknown
-    let absent = panel.picture.zero.then_some("0");
+    // where the store has no row, a count is 0 and a share is unknown; so is what the data has not reached
+    let reached_us = answer.window.as_of_us.unwrap_or(i64::MIN);
+    let absent =
+        |at: i64| (panel.picture.zero && at.saturating_add(answer.step_us) <= reached_us).then_some("0");
     let ends = |threshold: &Threshold| match threshold.sense {
         Sense::Below | Sense::AtMost => "most",
         Sense::AtLeast => "least",
@@ -251,7 +253,7 @@ fn chart(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
                                 tr {
                                     th scope="row" { time datetime=(Moment(at).text()) data-us=(at) { (view.stretch(at, answer.step_us)) } }
                                     @for line in lines {
-                                        @let value = line.values.get(&at).map(String::as_str).or(absent);
+                                        @let value = line.values.get(&at).map(String::as_str).or_else(|| absent(at));
                                         td class="n" { @if let Some(value) = value { data value=(value) { (shown(Some(value), unit, line.money.as_deref(), view)) } } @else { "–" } }
                                     }
                                 }
@@ -272,4 +274,33 @@ fn stretches(answer: &Answer) -> impl Iterator<Item = i64> {
     let step = answer.step_us.max(1);
     let (from, to) = (answer.from_us, answer.to_us);
     (0..).map(move |n: i64| from + n * step).take_while(move |at| *at < to).take(STRETCHES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{View, figure};
+    use crate::panel::{Answer, Window, panel};
+    use axum::http::HeaderMap;
+
+    /// Scenario: five stretches of a minute, an event in the first; the data has come to the middle of the third, or nobody knows how far.
+    /// Guarantees: a stretch that the data has passed without an event is 0; one that it has not is unknown.
+    #[test]
+    fn what_has_not_come_is_not_nothing() {
+        const MINUTE_US: i64 = 60_000_000;
+        let panel = panel("refused-checks").expect("a panel");
+        for (as_of_us, zeros) in [(Some(5 * MINUTE_US / 2), 1), (Some(5 * MINUTE_US), 4), (None, 0)] {
+            let answer = Answer {
+                panel,
+                from_us: 0,
+                to_us: 5 * MINUTE_US,
+                step_us: MINUTE_US,
+                window: Window { as_of_us, is_final: false },
+                rows: vec![["0", "DENIED", "7"].map(|text| Some(text.to_owned())).to_vec()],
+            };
+            let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
+            assert_eq!(page.matches("<data value=\"7\">").count(), 1, "{page}");
+            assert_eq!(page.matches("<data value=\"0\">").count(), zeros, "{as_of_us:?}: {page}");
+            assert_eq!(page.matches("<td class=\"n\">–</td>").count(), 4 - zeros, "{as_of_us:?}: {page}");
+        }
+    }
 }

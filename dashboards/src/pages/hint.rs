@@ -4,13 +4,13 @@
 use super::number::{shown, symbol};
 use super::sheet::Sheet;
 use super::view::View;
-use crate::panel::{Answer, Threshold, Unit};
+use crate::panel::{Answer, Panel, Threshold, Unit};
 use maud::{Markup, html};
 
 /// What a hint rests on.
 struct Reason {
     text: String,
-    /// `None` where there is no figure to hold against the threshold.
+    /// `None` where no figure can be held against the thresholds.
     crossed: Option<bool>,
 }
 
@@ -21,15 +21,15 @@ pub(super) fn hints(view: &View, sheet: &Sheet) -> Markup {
     let prices = reasons(view, sheet, &["revenue", "supplements", "acceleration"]);
     html! {
         div class="hints" {
-            (hint("scale-out", &scale, (lang.say("Scale out", "建议扩容"), lang.say("No need to scale out", "无需扩容"), lang.say("Scale out? Nothing to tell by", "是否扩容：暂无依据"))))
-            (hint("prices", &prices, (lang.say("Look at prices", "建议检查价格"), lang.say("Prices hold", "价格无需调整"), lang.say("Prices? Nothing to tell by", "价格：暂无依据"))))
+            (hint("scale-out", &scale, (lang.say("Scale out", "建议扩容"), lang.say("No need to scale out", "无需扩容"), lang.say("Scale out? Not everything is known", "是否扩容：数据不全"))))
+            (hint("prices", &prices, (lang.say("Look at prices", "建议检查价格"), lang.say("Prices hold", "价格无需调整"), lang.say("Prices? Not everything is known", "价格：数据不全"))))
         }
     }
 }
 
 fn hint(id: &str, reasons: &[Reason], (crossed, fine, unknown): (&str, &str, &str)) -> Markup {
     let is_crossed = reasons.iter().any(|reason| reason.crossed == Some(true));
-    let is_known = reasons.iter().any(|reason| reason.crossed.is_some());
+    let is_known = !reasons.is_empty() && reasons.iter().all(|reason| reason.crossed.is_some());
     let (class, title) = match (is_crossed, is_known) {
         (true, _) => ("hint warn", crossed),
         (false, true) => ("hint", fine),
@@ -48,22 +48,39 @@ fn hint(id: &str, reasons: &[Reason], (crossed, fine, unknown): (&str, &str, &st
 }
 
 fn reasons(view: &View, sheet: &Sheet, ids: &[&str]) -> Vec<Reason> {
-    let of = |id: &&str| {
-        let (panel, answer) = sheet.panel(id)?;
-        let threshold = panel.thresholds.first()?;
-        let title = view.lang.of(&panel.title);
-        let rule = view.lang.of(&threshold.label);
-        let Some((name, value, crossed)) =
-            answer.as_ref().ok().and_then(|answer| worst(view, answer, threshold))
-        else {
-            let none = view.lang.say("no figure", "无数据");
-            return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
-        };
+    ids.iter()
+        .filter_map(|id| sheet.panel(id))
+        .filter_map(|(panel, answer)| reason(view, panel, answer.as_ref().ok()))
+        .collect()
+}
+
+/// What a panel says against all of its thresholds. A row is known by any of them: a queue in which nothing starts by how long it
+/// stands. Where one is not known at all nothing can be called good, but what is bad is bad.
+fn reason(view: &View, panel: &Panel, answer: Option<&Answer>) -> Option<Reason> {
+    let title = view.lang.of(&panel.title);
+    let first = panel.thresholds.first()?;
+    let figures =
+        panel.thresholds.iter().filter_map(|threshold| Some((threshold, worst(view, answer?, threshold)?)));
+    let figures: Vec<_> = figures.collect();
+    let is_crossed = figures.iter().any(|(_, (.., crossed))| *crossed);
+    if !is_crossed && !answer.is_some_and(is_known) {
+        let (none, rule) = (view.lang.say("not known", "未知"), view.lang.of(&first.label));
+        return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
+    }
+    let said = figures.iter().map(|(threshold, (name, value, _))| {
         let name = if name.is_empty() { String::new() } else { format!(" {name}") };
-        let source = threshold.source.split(':').next().unwrap_or_default(); // the panel has it whole
-        Some(Reason { text: format!("{title}:{name} {value} ({rule}; {source})"), crossed: Some(crossed) })
-    };
-    ids.iter().filter_map(of).collect()
+        format!("{name} {value}, {}", view.lang.of(&threshold.label))
+    });
+    let said: Vec<String> = said.collect();
+    let source = first.source.split(':').next().unwrap_or_default(); // the panel has it whole
+    Some(Reason { text: format!("{title}:{} ({source})", said.join(";")), crossed: Some(is_crossed) })
+}
+
+/// Whether there is a figure against some threshold in every row.
+fn is_known(answer: &Answer) -> bool {
+    let held: Vec<usize> = answer.panel.thresholds.iter().filter_map(|one| answer.panel.held(one)).collect();
+    let of = |row: &Vec<Option<String>>| held.iter().any(|at| row.get(*at).is_some_and(Option::is_some));
+    !answer.rows.is_empty() && answer.rows.iter().all(of)
 }
 
 /// The row that is farthest on the wrong side of a threshold, or nearest to it: its name, its value, and whether it is on the wrong side.
@@ -87,4 +104,47 @@ fn worst(view: &View, answer: &Answer, threshold: &Threshold) -> Option<(String,
         name.to_owned()
     };
     Some((name, shown(Some(text), panel.columns.get(at)?.unit, None, view), !threshold.is_good(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{View, reason};
+    use crate::panel::{Answer, Window, panel};
+    use axum::http::HeaderMap;
+
+    /// Whether the row of a panel that has these columns, and no others, is good; `None` where nobody knows.
+    fn judged(id: &str, rows: &[&[(&str, &str)]]) -> Option<bool> {
+        let panel = panel(id).expect("a panel");
+        let row = |row: &&[(&str, &str)]| {
+            let cell = |name: &str| {
+                row.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            panel.columns.iter().map(|column| cell(&column.name)).collect()
+        };
+        let window = Window { as_of_us: None, is_final: false };
+        let rows = rows.iter().map(row).collect();
+        let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows };
+        let reason = reason(&View::plain(&HeaderMap::new()), panel, Some(&answer)).expect("a threshold");
+        reason.crossed.map(|crossed| !crossed)
+    }
+
+    /// Scenario: queues that run, that stand, of which nothing is known; topics at whose heads somebody looked, and nobody did.
+    /// Guarantees: what stands is bad although nothing that started waited; a row that nobody knows is never good, nor is no row.
+    #[test]
+    fn what_is_not_known_is_not_good() {
+        let runs: &[(&str, &str)] =
+            &[("queue", "NORMAL"), ("wait_p95_us", "2000000"), ("waiting_p50_us", "0")];
+        let stands: &[(&str, &str)] =
+            &[("queue", "NORMAL"), ("depth", "500"), ("waiting_p50_us", "600000000")];
+        let unknown: &[(&str, &str)] = &[("queue", "ACCELERATED"), ("depth", "5")];
+        assert_eq!(judged("queues", &[runs]), Some(true));
+        assert_eq!(judged("queues", &[stands]), Some(false));
+        assert_eq!(judged("queues", &[runs, unknown]), None);
+        assert_eq!(judged("queues", &[stands, unknown]), Some(false));
+        assert_eq!(judged("queues", &[]), None);
+        let seen: &[(&str, &str)] = &[("topic", "task-events"), ("lag", "0")];
+        let unseen: &[(&str, &str)] = &[("topic", "credit-events"), ("taken", "7")];
+        assert_eq!(judged("ingest-lag", &[seen]), Some(true));
+        assert_eq!(judged("ingest-lag", &[seen, unseen]), None);
+    }
 }

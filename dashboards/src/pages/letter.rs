@@ -1,28 +1,23 @@
 //! One dead letter: why it was refused, the field that was wrong, its bytes, and its replay.
 //!
-//! The replay is the one thing that a page writes, and the cookie that lets somebody read is not enough for it. Its form must come
-//! from our own page (`Origin`, which no other site can forge), and bear a token that only this page can have shown: a hash of the
-//! session's own access token and of this address. Other sites can neither read the cookie nor this page, so they cannot make it;
-//! replicas need share nothing to check it; it ends with the session, and it is good for this one letter. The cookie is also
-//! `SameSite=Strict`, but a site beside us on the same domain is not kept out by that.
+//! The replay is the one thing that a page writes, and the cookie that lets somebody read is not enough for it: see `form`.
 
 use super::Pages;
 use super::door::Visitor;
 use super::figure::trouble;
+use super::form;
 use super::piece::{digest, facts, letter_path, list, moment, or_dash, section, table, text};
-use super::session::is_own;
 use super::shell::{self, Notice, Tone};
 use super::view::View;
-use crate::api::{NewReplay, answers, token};
+use crate::api::{NewReplay, answers};
 use crate::identity::Role;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 /// Bytes of a value that are shown; all of them are in the JSON.
@@ -31,14 +26,6 @@ const DUMP_BYTES_MAX: usize = 512;
 const LINE_BYTES: usize = 16;
 
 type Place = (String, i32, i64);
-
-/// What makes a form ours: see the head of this module.
-fn form_token(token: &str, path: &str) -> String {
-    let of_session = Sha256::digest(token.as_bytes());
-    hex::encode(
-        Sha256::new().chain_update(b"tally form 1\n").chain_update(of_session).chain_update(path).finalize(),
-    )
-}
 
 fn path_of((topic, partition, offset): &Place) -> String {
     letter_path(topic, i64::from(*partition), *offset)
@@ -65,11 +52,8 @@ pub(super) async fn page(
         answers::dead_replays(api, who, place.clone()),
         answers::replay(api, who, place.clone(), NewReplay::default()),
     );
-    let form = is_admin.then(|| {
-        let path = format!("{}/replay", path_of(&place));
-        let token = token(&Method::GET, &headers).unwrap_or_default();
-        (form_token(&token, &path), path)
-    });
+    let path = format!("{}/replay", path_of(&place));
+    let form = form::token(&headers, who, &path).filter(|_| is_admin).map(|token| (token, path));
     let title = format!("{}/{}/{}", place.0, place.1, place.2);
     let body = html! {
         p class="lead" { span class="verdict fail" { (text(&letter, "reason")) } " " (text(&letter, "sentence")) }
@@ -309,19 +293,11 @@ pub(super) async fn publish(
     let view = &visitor.view;
     let who = &visitor.principal;
     let refused = |problem: &Problem| shell::problem(view, Some((who, visitor.may_choose)), problem);
-    let session = token(&Method::GET, &headers).unwrap_or_default();
-    let expected = form_token(&session, &format!("{}/replay", path_of(&place)));
-    let field = |wanted: &str| {
-        form_urlencoded::parse(&body).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-    };
-    let given = field("form");
-    if !is_own(&headers) || given.as_deref() != Some(expected.as_str()) {
-        return refused(&Problem::because(
-            Code::Forbidden,
-            "the form is not one of our pages, or of another session",
-        ));
+    if let Err(problem) = form::check(&headers, who, &format!("{}/replay", path_of(&place)), &body) {
+        return shell::not_ours(view, (who, visitor.may_choose), &view.link(&path_of(&place)), &problem);
     }
-    let wanted = NewReplay { execute: true, again: false, if_unknown: field("if_unknown").is_some() };
+    let if_unknown = form_urlencoded::parse(&body).any(|(name, _)| name == "if_unknown");
+    let wanted = NewReplay { execute: true, again: false, if_unknown };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
         Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
         Err(problem) => refused(&problem),
@@ -330,18 +306,7 @@ pub(super) async fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::{dumped, form_token};
-
-    /// Scenario: tokens of forms for two sessions and two letters.
-    /// Guarantees: each is good for one session and one address, and none says anything of the session's token.
-    #[test]
-    fn forms_are_bound_to_session_and_letter() {
-        let one = form_token("session-a", "/dead/t/0/1/replay");
-        assert_eq!(one, form_token("session-a", "/dead/t/0/1/replay"));
-        assert_ne!(one, form_token("session-b", "/dead/t/0/1/replay"));
-        assert_ne!(one, form_token("session-a", "/dead/t/0/2/replay"));
-        assert!(one.len() == 64 && !one.contains("session"));
-    }
+    use super::dumped;
 
     /// Scenario: bytes of all sorts, and the last line of a value.
     /// Guarantees: a line has its place, all bytes, and dots for what is no character.

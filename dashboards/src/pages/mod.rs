@@ -12,6 +12,7 @@ mod compliance;
 mod creator;
 mod door;
 mod figure;
+mod form;
 mod hint;
 mod home;
 mod letter;

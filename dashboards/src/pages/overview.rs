@@ -83,12 +83,12 @@ fn tiles(view: &View, sheet: &Sheet) -> Markup {
             @let credits = sheet.answer("credits").and_then(|answer| answer.values("net_micros").next().flatten());
             (tile(lang.say("Credits charged, net", "净消费积分"), &shown(credits, Unit::CreditsMicros, None, view), html! { (lang.say("of which supplements", "其中补扣")) " " (shown(sheet.answer("credits").and_then(|answer| answer.values("supplements_micros").next().flatten()), Unit::CreditsMicros, None, view)) }))
             @let (succeeded, terminal) = (sum(sheet.answer("task-success"), "succeeded"), sum(sheet.answer("task-success"), "terminal"));
-            (tile(lang.say("Tasks that succeeded", "任务成功率"), &share(view, succeeded, terminal).unwrap_or_else(none), html! { (grouped(&succeeded.to_string())) " " (lang.say("of", "/")) " " (grouped(&terminal.to_string())) }))
+            (tile(lang.say("Tasks that succeeded", "任务成功率"), &share(view, succeeded, terminal).unwrap_or_else(none), html! { @if sheet.answer("task-success").is_some() { (grouped(&succeeded.to_string())) " " (lang.say("of", "/")) " " (grouped(&terminal.to_string())) } }))
             @let queues = sheet.answer("queues");
             (tile(lang.say("Tasks waiting", "排队任务"), &queues.map_or_else(none, |_| grouped(&sum(queues, "depth").to_string())), html! { (lang.say("p95 waited", "等待 p95")) " " (longest(queues).map_or_else(none, duration)) }))
             (worst_interface(view, sheet.answer("endpoint-errors")))
             @let lag = sheet.answer("ingest-lag");
-            (tile(lang.say("Records behind Kafka", "落后 Kafka"), &lag.filter(|lag| !lag.rows.is_empty()).map_or_else(none, |_| grouped(&sum(lag, "lag").to_string())), html! { (grouped(&sum(lag, "taken").to_string())) " " (lang.say("taken", "已接入")) }))
+            (tile(lang.say("Records behind Kafka", "落后 Kafka"), &whole_sum(lag, "lag").map_or_else(none, |behind| grouped(&behind.to_string())), html! { @if let Some(taken) = whole_sum(lag, "taken") { (grouped(&taken.to_string())) " " (lang.say("taken", "已接入")) } }))
         }
     }
 }
@@ -119,6 +119,13 @@ fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
 fn sum(answer: Option<&Answer>, name: &str) -> i128 {
     let values = answer.into_iter().flat_map(|answer| answer.values(name).flatten());
     values.filter_map(|value| value.parse::<i128>().ok()).sum()
+}
+
+/// The same; `None` where there is no row, or one of them is not known.
+fn whole_sum(answer: Option<&Answer>, name: &str) -> Option<i128> {
+    let mut values = answer?.values(name).peekable();
+    values.peek()?;
+    values.map(|value| value?.parse::<i128>().ok()).sum()
 }
 
 fn longest(answer: Option<&Answer>) -> Option<i64> {

@@ -4,6 +4,7 @@
 //! Without that check another site could sign somebody in as somebody else, and watch what they type.
 
 use super::Pages;
+use super::form as forms;
 use super::shell::{self, Notice, Tone};
 use super::view::View;
 use crate::api::session_cookie;
@@ -13,7 +14,7 @@ use crate::rights::Page;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use clickhouse::Row;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -164,7 +165,7 @@ pub(super) async fn begin(State(pages): State<Pages>, headers: HeaderMap, body: 
     let to = if to == "/" && demo.is_some() { "/?range=15m".to_owned() } else { to };
     let to = if to == "/" || to.starts_with("/?") { home(principal.role, &to) } else { to };
     let lifetime_s = principal.expires_at_s.saturating_sub(now_s()).clamp(0, LIFETIME_S_MAX);
-    redirect(&to, &session_cookie(&token, lifetime_s))
+    redirect(&to, [session_cookie(&token, lifetime_s), forms::begun()])
 }
 
 /// `POST /session/end`: the cookie is forgotten. The token lives on until its end: who must end it revokes it.
@@ -173,7 +174,7 @@ pub(super) async fn end(headers: HeaderMap) -> Response {
         let problem = Problem::because(Code::Forbidden, "the form is not one of our pages");
         return shell::problem(&View::plain(&headers), None, &problem);
     }
-    redirect("/", &session_cookie("", 0))
+    redirect("/", [session_cookie("", 0), forms::ended()])
 }
 
 /// Where a role begins, in the view of an address.
@@ -203,19 +204,10 @@ pub(super) fn renewed(pages: &Pages, principal: &Principal, headers: &HeaderMap)
     HeaderValue::from_str(&session_cookie(&token, LIFETIME_S_MAX)).ok()
 }
 
-fn redirect(to: &str, cookie: &str) -> Response {
-    let (Ok(to), Ok(cookie)) = (HeaderValue::from_str(to), HeaderValue::from_str(cookie)) else {
-        return Problem::new(Code::InvalidParameter).into_response();
-    };
-    (
-        StatusCode::SEE_OTHER,
-        [
-            (header::LOCATION, to),
-            (header::SET_COOKIE, cookie),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        ],
-    )
-        .into_response()
+fn redirect(to: &str, cookies: [String; 2]) -> Response {
+    let cookies = cookies.map(|cookie| (header::SET_COOKIE, cookie));
+    let (to, cache) = ((header::LOCATION, to), (header::CACHE_CONTROL, "no-store"));
+    (StatusCode::SEE_OTHER, AppendHeaders(cookies), [to, cache]).into_response()
 }
 
 /// An address of this service, as a path: never another host, whatever a browser makes of slashes.

@@ -147,12 +147,45 @@ pub(crate) fn problem(view: &View, principal: Option<(&Principal, bool)>, proble
             lang.say("Begin again from the first page.", "请从首页重新开始。"),
         ),
     };
+    refusal(
+        view,
+        principal,
+        (title, advice),
+        problem,
+        (&view.link("/"), lang.say("To the first page", "返回首页")),
+    )
+}
+
+/// A form that is not one that this session was shown, and the page that has one that is.
+pub(super) fn not_ours(view: &View, who: (&Principal, bool), page: &str, problem: &Problem) -> Response {
+    let lang = view.lang;
+    let title = lang.say("This form is not of your session", "该表单不属于当前会话");
+    let advice = lang.say(
+        "Nothing was done. You have signed in anew since the page was loaded: load it again, then send it.",
+        "未执行任何操作。页面加载后您已重新登录：请重新加载页面后再提交。",
+    );
+    refusal(
+        view,
+        Some(who),
+        (title, advice),
+        problem,
+        (page, lang.say("Load the page again", "重新加载页面")),
+    )
+}
+
+fn refusal(
+    view: &View,
+    principal: Option<(&Principal, bool)>,
+    (title, advice): (&str, &str),
+    problem: &Problem,
+    (to, next): (&str, &str),
+) -> Response {
     let body = html! {
         div class="trouble" {
             h1 { (title) }
             p { (advice) }
             @if let Some(detail) = problem.detail() { p class="soft" { code { (detail) } } }
-            p { a href=(view.link("/")) { (lang.say("To the first page", "返回首页")) } }
+            p { a href=(to) { (next) } }
         }
     };
     failed(

@@ -6,7 +6,8 @@ SELECT
         'open', toString(countIf(decisions = 0)),
         'in_time', toString(countIf(decisions > 0 AND decided_us < due_us)),
         'late', toString(countIf(decisions > 0 AND decided_us >= due_us)),
-        'overdue', toString(countIf(decisions = 0 AND due_us <= least({to_us:Int64}, {as_of_us:Int64})))
+        'overdue', toString(countIf(decisions = 0 AND due_us <= least({to_us:Int64}, {as_of_us:Int64}))),
+        'without_due', toString(countIf(decisions > 0 AND due_us IS NULL))
     ) AS figures
 FROM {{cases}}
 GROUP BY risk

@@ -80,6 +80,7 @@ fn four_clicks_from_a_share_to_the_replay() {
     let service = Service::start(&stage.database, &[&kafka[..], &["--replays"]].concat());
     let mut browser = Browser::start();
     browser.cookie(&service.url, "__Host-tally", &service.token(Role::Admin, "olga"));
+    browser.cookie(&service.url, "__Host-tally-form", "of-this-session");
     browser.open("page", &format!("{}/compliance", service.url));
     let text = |browser: &mut Browser, selector: &str| {
         let script = "return document.querySelector(argument)?.innerText ?? ''";

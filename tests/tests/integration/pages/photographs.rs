@@ -47,7 +47,7 @@ fn photograph(browser: &mut Browser, name: &str, album: &Path) -> Vec<String> {
 /// Scenario: every page of the list at both widths and in both themes, in English and Chinese, with data and without; the page to
 /// sign in with; a page that is not for one's role.
 /// Guarantees: nothing is said on the console, so no policy is broken; nothing is wider than the window; axe finds nothing serious
-/// or critical. The pictures are kept in `.cache/photographs`.
+/// or critical; no figure failed. The pictures are kept in `.cache/photographs`.
 #[test]
 fn every_page_is_fit_to_be_seen() {
     if skip_without(Browser::installed()) {
@@ -69,6 +69,10 @@ fn every_page_is_fit_to_be_seen() {
             browser.click("page", click);
         }
         browser.wait_for("page", SOON, place.ready, &Value::Null);
+        let failed = "return [...document.querySelectorAll('.failed')].map((one) => one.textContent)";
+        let failed = browser.eval("page", failed, &Value::Null);
+        let failed = failed.as_array().expect("a list").iter();
+        wrong.extend(failed.map(|figure| format!("{}: a figure failed: {figure}", place.name)));
         wrong.extend(photograph(&mut browser, place.name, &album));
         let expected = place.name == "refused"; // the browser's own line about the status
         wrong.extend(browser.errors().into_iter().filter(|error| !(expected && error.contains("403"))));

@@ -8,6 +8,7 @@ mod evidence;
 mod figures;
 mod injection;
 mod ownership;
+mod panels;
 mod platform;
 mod prompts;
 mod proofs;
