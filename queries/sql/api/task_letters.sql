@@ -9,7 +9,7 @@ WITH letters AS (
 SELECT toString(l.topic) AS topic, toString(l.topic_id) AS topic_id, partition, offset, toUnixTimestamp64Milli(l.appended_at) * 1000 AS appended_at,
     toString(l.reason) AS reason, path, sentence, length(ifNull(value, '')) AS bytes, lower(hex(l.raw_sha256)) AS sha256,
     CAST(l.reason = 'wrong_topic' OR (toString(l.topic), l.raw_sha256) IN (
-        SELECT toString(topic), raw_sha256 FROM audit_log
+        SELECT toString(topic), raw_sha256 FROM audit_log_final
         WHERE disposition = 'ACCEPTED' AND raw_sha256 IN (SELECT raw_sha256 FROM letters)
     ) AS Bool) AS is_settled
 FROM letters AS l
