@@ -116,6 +116,17 @@ fn the_route_does_not_read_the_time_of_day() {
     }
 }
 
+/// Scenario: the package of the pipeline has one more binary, which only tests may have.
+/// Guarantees: `cargo run`, and with it `make demo`, still knows which one is meant.
+#[test]
+fn cargo_run_means_tally() {
+    let manifest = fs::read_to_string(repository().join("pipeline/Cargo.toml")).expect("a manifest");
+    assert!(
+        manifest.lines().any(|line| line == "default-run = \"tally\""),
+        "cargo run would not know what to run"
+    );
+}
+
 /// Scenario: a file is put where it does not belong.
 /// Guarantees: the root shows the parts of the house and nothing else.
 #[test]
