@@ -5,25 +5,18 @@ use super::guard::Caller;
 use super::moment::{Moment, Range};
 use super::query::Asked;
 use super::store::Api;
-use crate::problem::{Code, Problem};
+use crate::panel::Window;
+use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tally_queries::audit::result::WindowState;
 use tally_queries::service::{
     ACCELERATION, ENDPOINTS, MODERATION, QUEUES, QUOTAS, Question, REVENUE, SUPPLEMENTS, TASK_SUCCESS,
 };
 use utoipa::{IntoParams, ToSchema};
-
-/// The range where nothing is said: up to now.
-const RANGE_US_DEFAULT: i64 = 86_400_000_000;
-/// The longest range.
-const RANGE_US_MAX: i64 = 366 * 86_400_000_000;
-/// After the watermark has passed the end by so much, a window is closed.
-const GRACE_US: i64 = 3_600_000_000;
 
 /// One figure over a range of event time.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,22 +78,6 @@ pub(super) struct Wanted {
     to: Option<String>,
 }
 
-impl Wanted {
-    fn range(&self) -> Result<Range, Problem> {
-        let to = self.to.as_deref().map(|text| Moment::parse("to", text)).transpose()?;
-        let to = to.unwrap_or_else(Moment::now);
-        let from = self.from.as_deref().map(|text| Moment::parse("from", text)).transpose()?;
-        let from = from.unwrap_or(Moment(to.0.saturating_sub(RANGE_US_DEFAULT)));
-        if from >= to {
-            return Err(Problem::because(Code::InvalidParameter, "from is not before to"));
-        }
-        if to.0.saturating_sub(from.0) > RANGE_US_MAX {
-            return Err(Problem::because(Code::InvalidParameter, "a range is 366 days at most"));
-        }
-        Ok(Range { from, to })
-    }
-}
-
 macro_rules! figures {
     ($($(#[doc = $doc:literal])* $handler:ident $path:literal $question:ident,)*) => {
         $(
@@ -144,16 +121,14 @@ async fn answer(
     wanted: &Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let range = wanted.range()?;
-    let snapshot = api.snapshot().await?;
-    let window = snapshot.window(range.from.0, range.to.0, GRACE_US);
-    let as_of = snapshot.as_of_us();
+    let range = Range::of_figure(wanted.from.as_deref(), wanted.to.as_deref())?;
+    let window = Window::of(api, range.from.0, range.to.0).await?;
     let query = api.ask(question).param("from_us", range.from.0).param("to_us", range.to.0);
     let query = match question.name {
         name if name == QUOTAS.name => {
             query.param("scope", caller.scope()).param("subject", &caller.principal.subject)
         }
-        name if name == MODERATION.name => query.param("as_of_us", as_of),
+        name if name == MODERATION.name => query.param("as_of_us", window.as_of_us.unwrap_or(i64::MIN)),
         _ => query,
     };
     let rows = api.rows::<GroupRow>(question, query).await?;
@@ -161,8 +136,8 @@ async fn answer(
         figure: path.rsplit('/').next().unwrap_or_default().to_owned(),
         from: range.from,
         to: range.to,
-        as_of: (as_of != i64::MIN).then_some(Moment(as_of)),
-        is_final: window.state != WindowState::Open,
+        as_of: window.as_of_us.map(Moment),
+        is_final: window.is_final,
         groups: rows
             .into_iter()
             .map(|row| Group { name: row.name, values: row.figures.into_iter().collect() })

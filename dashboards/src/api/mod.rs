@@ -33,7 +33,7 @@ mod wallets;
 pub(crate) use evidence::segment;
 pub use guard::{Caller, SESSION_COOKIE, session_cookie};
 pub(crate) use guard::{scope, token};
-pub(crate) use moment::Moment;
+pub(crate) use moment::{FIGURE_US_MAX, Moment};
 pub use openapi::document;
 pub(crate) use replays::NewReplay;
 pub use store::{Api, ApiConfig, Limits, SealSource};

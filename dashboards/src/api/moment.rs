@@ -12,6 +12,10 @@ use utoipa::{PartialSchema, ToSchema};
 const FIRST_US: i64 = -2_208_988_800_000_000;
 /// The last of them.
 const LAST_US: i64 = 10_413_791_999_999_999;
+/// The range of a figure where nothing is said: up to now.
+const FIGURE_US_DEFAULT: i64 = 86_400_000_000;
+/// The longest range of a figure.
+pub(crate) const FIGURE_US_MAX: i64 = 366 * 86_400_000_000;
 
 /// A moment, microseconds since 1970 UTC; written as RFC 3339 with microseconds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
@@ -75,6 +79,20 @@ impl Range {
             return Ok(Range { from, to });
         }
         Err(Problem::because(Code::InvalidParameter, "from is not before to"))
+    }
+
+    /// What the parameters say of a figure; without `to` up to now, without `from` a day.
+    pub(crate) fn of_figure(from: Option<&str>, to: Option<&str>) -> Result<Range, Problem> {
+        let to = to.map(|text| Moment::parse("to", text)).transpose()?.unwrap_or_else(Moment::now);
+        let from = from.map(|text| Moment::parse("from", text)).transpose()?;
+        let from = from.unwrap_or(Moment(to.0.saturating_sub(FIGURE_US_DEFAULT)));
+        if from >= to {
+            return Err(Problem::because(Code::InvalidParameter, "from is not before to"));
+        }
+        if to.0.saturating_sub(from.0) > FIGURE_US_MAX {
+            return Err(Problem::because(Code::InvalidParameter, "a range is 366 days at most"));
+        }
+        Ok(Range { from, to })
     }
 }
 

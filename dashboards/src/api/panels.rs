@@ -14,10 +14,6 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// The range where nothing is said: up to now.
-const RANGE_US_DEFAULT: i64 = 86_400_000_000;
-/// The longest range.
-const RANGE_US_MAX: i64 = 366 * 86_400_000_000;
 /// A chart over time has no more stretches.
 const STRETCHES_MAX: i64 = 1_000;
 /// What a program of spreadsheets takes for the beginning of a formula.
@@ -131,19 +127,14 @@ pub(super) enum Form {
 impl Wanted {
     fn range(&self) -> Result<Range, Problem> {
         let wrong = |what: &str| Problem::because(Code::InvalidParameter, what);
-        let to = self.to.as_deref().map(|text| Moment::parse("to", text)).transpose()?;
-        let to = to.unwrap_or_else(Moment::now);
-        let from = self.from.as_deref().map(|text| Moment::parse("from", text)).transpose()?;
-        let from = from.unwrap_or(Moment(to.0.saturating_sub(RANGE_US_DEFAULT)));
-        let range_us = to.0.saturating_sub(from.0);
+        let range = Range::of_figure(self.from.as_deref(), self.to.as_deref())?;
+        let range_us = range.to.0.saturating_sub(range.from.0);
         match self.step.map(|step| i64::from(step) * 1_000_000) {
-            _ if range_us <= 0 => Err(wrong("from is not before to")),
-            _ if range_us > RANGE_US_MAX => Err(wrong("a range is 366 days at most")),
             Some(0) => Err(wrong("step is at least a second")),
             Some(step) if range_us / step > STRETCHES_MAX => {
                 Err(wrong("step leaves more than 1000 stretches"))
             }
-            _ => Ok(Range { from, to }),
+            _ => Ok(range),
         }
     }
 }

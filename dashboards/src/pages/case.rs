@@ -22,9 +22,7 @@ pub(super) async fn page(
     let lang = view.lang;
     let found = match answers::case(&pages.api, &visitor.principal, &case_id).await {
         Ok(found) => found,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let case = &found["case"];
     let rows = [

@@ -51,9 +51,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     );
     let (sheet, refused) = match sheet.and_then(|sheet| Ok((sheet, refused?))) {
         Ok(sheets) => sheets,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let grid = |sheet: &Sheet, ids: &[&str]| {
         let figure = |id: &&str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));

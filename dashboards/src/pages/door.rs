@@ -30,6 +30,13 @@ pub(crate) struct Visitor {
     pub(crate) may_choose: bool,
 }
 
+impl Visitor {
+    /// The page that says why this visitor cannot be shown what was asked for.
+    pub(super) fn refused(&self, problem: &Problem) -> Response {
+        shell::problem(&self.view, Some((&self.principal, self.may_choose)), problem)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Problem;
 

@@ -43,7 +43,7 @@ pub(super) async fn page(
     let lang = view.lang;
     let letter = match answers::dead_letter(api, who, place.clone()).await {
         Ok(letter) => letter,
-        Err(problem) => return shell::problem(view, Some((who, visitor.may_choose)), &problem),
+        Err(problem) => return visitor.refused(&problem),
     };
     let is_admin = who.role == Role::Admin;
     let (fields, bytes, replays, would) = tokio::join!(
@@ -292,7 +292,6 @@ pub(super) async fn publish(
 ) -> Response {
     let view = &visitor.view;
     let who = &visitor.principal;
-    let refused = |problem: &Problem| shell::problem(view, Some((who, visitor.may_choose)), problem);
     if let Err(problem) = form::check(&headers, who, &format!("{}/replay", path_of(&place)), &body) {
         return shell::not_ours(view, (who, visitor.may_choose), &view.link(&path_of(&place)), &problem);
     }
@@ -300,7 +299,7 @@ pub(super) async fn publish(
     let wanted = NewReplay { execute: true, again: false, if_unknown };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
         Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
-        Err(problem) => refused(&problem),
+        Err(problem) => visitor.refused(&problem),
     }
 }
 

@@ -28,6 +28,7 @@ mod session;
 mod sheet;
 mod shell;
 mod task;
+mod tasks;
 mod verdict;
 mod view;
 

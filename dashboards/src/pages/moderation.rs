@@ -36,9 +36,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     );
     let sheet = match sheet {
         Ok(sheet) => sheet,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
     let note = lang.say(

@@ -2,43 +2,32 @@
 
 use super::Pages;
 use super::asset::address;
-use super::creator::tasks_table;
 use super::door::Visitor;
 use super::figure::figure;
 use super::piece::section;
 use super::sheet::Sheet;
-use super::shell;
 use super::view::View;
-use crate::api::{Moment, answers};
+use super::{shell, tasks};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-
-/// Tasks that are shown, the latest first.
-const TASKS_SHOWN: u32 = 50;
 
 /// `GET /my`.
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
     let lang = view.lang;
-    let (from, to) = view.range_us();
-    let range = (Moment(from).text(), Moment(to).text());
-    let (sheet, tasks) = tokio::join!(
-        Sheet::ask(&pages.api, &visitor, "my"),
-        answers::tasks(&pages.api, &visitor.principal, range, TASKS_SHOWN)
-    );
+    let (sheet, latest) =
+        tokio::join!(Sheet::ask(&pages.api, &visitor, "my"), tasks::latest(&pages.api, &visitor));
     let sheet = match sheet {
         Ok(sheet) => sheet,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
     let body = html! {
         (live(view, &visitor))
         (section("credits", lang.say("Credits", "积分"), "", &html! { div class="grid" { @for id in ["my-wallet", "my-spending"] { @if let Some(figure) = figure(id) { (figure) } } } }))
         (section("asked", lang.say("What I was asked", "询问记录"), lang.say("Each supplement prompt and acceleration banner, and what became of it.", "每个补充积分提示与加速横幅及其结果。"), &html! { div class="grid one" { @if let Some(figure) = figure("my-prompts") { (figure) } } }))
-        (section("all", lang.say("All tasks of this time", "该时段的全部任务"), "", &tasks_table(view, "part-all", &tasks)))
+        (section("all", lang.say("All tasks of this time", "该时段的全部任务"), "", &tasks::rows(view, "part-all", &latest)))
     };
     let title = lang.say("My tasks", "我的任务");
     shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))

@@ -22,9 +22,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let lang = view.lang;
     let sheet = match Sheet::ask_with(&pages.api, &visitor, "overview", &OF_PRICES).await {
         Ok(sheet) => sheet,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let body = html! {
         (tiles(view, &sheet))

@@ -25,8 +25,6 @@ const RESULTS_MAX: u64 = 1;
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
     let lang = view.lang;
-    let failed =
-        |problem: &Problem| shell::problem(view, Some((&visitor.principal, visitor.may_choose)), problem);
     let (_, to_us) = view.range_us();
     let asked = futures::join!(
         Sheet::ask(&pages.api, &visitor, "product"),
@@ -35,7 +33,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     );
     let (sheet, launch, accuracy) = match asked {
         (Ok(sheet), Ok(launch), Ok(accuracy)) => (sheet, launch, accuracy),
-        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => return failed(&problem),
+        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => return visitor.refused(&problem),
     };
     let mut notices = sheet.notices(view);
     if launch.is_none() || accuracy.is_none() {

@@ -36,9 +36,7 @@ pub(super) async fn page(
     let lang = view.lang;
     let known = match known(&pages.api, &visitor, &task_id).await {
         Ok(known) => known,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let audits = is_auditor(visitor.principal.role);
     let events = list(&known.timeline, "events");

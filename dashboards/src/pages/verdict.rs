@@ -25,9 +25,7 @@ pub(super) async fn page(
     let found = answers::result(&pages.api, &visitor.principal, result_id).await;
     let (result, offenders) = match found {
         Ok(found) => found,
-        Err(problem) => {
-            return shell::problem(view, Some((&visitor.principal, visitor.may_choose)), &problem);
-        }
+        Err(problem) => return visitor.refused(&problem),
     };
     let title = format!(
         "{}: {}",

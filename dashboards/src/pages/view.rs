@@ -1,6 +1,6 @@
 //! How somebody looks: range, time zone, language and theme. All of it stands in the address, so that every view is a link.
 
-use crate::api::Moment;
+use crate::api::{FIGURE_US_MAX, Moment};
 use crate::problem::{Code, Problem};
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
@@ -90,8 +90,6 @@ pub(crate) const PRESETS: [(&str, i64, &str, &str); 6] = [
     ("30d", 30 * 24 * HOUR_US, "30 d", "30 天"),
     ("90d", 90 * 24 * HOUR_US, "90 d", "90 天"),
 ];
-/// The longest range, as of the API.
-const RANGE_US_MAX: i64 = 366 * 24 * HOUR_US;
 /// What is looked at where nothing is said.
 const PRESET_DEFAULT: usize = 2;
 /// What ends now ends at the next whole multiple of so many microseconds, so that those who look at once ask the same, and
@@ -167,7 +165,7 @@ impl View {
             (None, None) => {}
             (Some(from), to) => {
                 let to = to.unwrap_or(view.now_us);
-                if from >= to || to - from > RANGE_US_MAX {
+                if from >= to || to - from > FIGURE_US_MAX {
                     return Err(wrong("from is before to, by 366 days at most"));
                 }
                 view.span = Span::Between(from, to);
