@@ -12,6 +12,7 @@ pub mod config;
 pub mod dead;
 pub mod event_tail;
 mod fault;
+pub mod gateway;
 mod inbox;
 pub mod ingest;
 mod judge;
