@@ -212,6 +212,9 @@ pub struct Charge {
     pub balance_after_micros: i64,
     /// What is still held for the task.
     pub held_micros: i64,
+    /// When they moved, by the platform's clock, to the microsecond: later movements of a wallet have later times.
+    #[schema(format = "date-time")]
+    pub moved_at: String,
 }
 
 /// Why credits come back.
@@ -270,6 +273,9 @@ pub struct Refund {
     pub balance_after_micros: i64,
     /// What is still held for the task.
     pub held_micros: i64,
+    /// When they moved, by the platform's clock, to the microsecond: later movements of a wallet have later times.
+    #[schema(format = "date-time")]
+    pub moved_at: String,
 }
 
 /// `POST /licenses/check`: may this user run this template?
