@@ -47,7 +47,7 @@ impl Desk {
     /// When it cannot be signed.
     pub fn token(&self, role: Role, subject: &str, lifetime_s: i64) -> (String, String) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let request = TokenRequest { subject: subject.to_owned(), role, lifetime_s };
+        let request = TokenRequest { subject: subject.to_owned(), role, scope: String::new(), lifetime_s };
         self.minter.mint(&request, i64::try_from(now).expect("this century")).expect("a token")
     }
 

@@ -102,7 +102,7 @@ impl Key {
     /// # Panics
     /// When the key cannot sign.
     pub fn token_at(&self, role: Role, subject: &str, at_s: i64, lifetime_s: i64) -> (String, String) {
-        let request = TokenRequest { subject: subject.to_owned(), role, lifetime_s };
+        let request = TokenRequest { subject: subject.to_owned(), role, scope: String::new(), lifetime_s };
         self.minter.mint(&request, at_s).expect("a token")
     }
 }

@@ -38,6 +38,8 @@ pub struct TokenRequest {
     pub subject: String,
     /// Claim `role`.
     pub role: Role,
+    /// Claim `scope`: words with spaces between; none where it is empty.
+    pub scope: String,
     /// Seconds it lives; at most [`LIFETIME_S_MAX`].
     pub lifetime_s: i64,
 }
@@ -90,7 +92,7 @@ impl Minter {
         let token_id = Uuid::now_v7().to_string();
         let claims = json!({
             "iss": self.issuer, "aud": self.audience, "client_id": "tally-token",
-            "sub": request.subject, "role": request.role.name(), "jti": token_id,
+            "sub": request.subject, "role": request.role.name(), "scope": request.scope, "jti": token_id,
             "iat": now_s, "exp": now_s + request.lifetime_s.clamp(1, LIFETIME_S_MAX),
         });
         let token = encode(&header, &claims, &self.key).map_err(KeyError::Unusable)?;

@@ -60,6 +60,8 @@ pub struct Principal {
     pub subject: String,
     /// Claim `role`.
     pub role: Role,
+    /// Claim `scope` (RFC 8693), split: what the token may be used for beside its role. Calls of the gateway need one each.
+    pub scopes: Vec<String>,
     /// Claim `jti`.
     pub token_id: String,
     /// Claim `iat`, seconds since 1970 UTC.

@@ -68,6 +68,7 @@ fn a_good_token_is_its_principal() {
         let expected = Principal {
             subject: "user-7".to_owned(),
             role: Role::Buyer,
+            scopes: Vec::new(),
             token_id: "t-1".to_owned(),
             issued_at_s: NOW_S - 10,
             expires_at_s: NOW_S + 600,
@@ -176,7 +177,8 @@ fn minted_tokens_are_good_and_short() {
     let minter = Minter::new(&issuer.private, "https://issuer.example", "tally").expect("a minter");
     assert_eq!(Keys::parse(&minter.public()).expect("a key").len(), 1);
     for role in Role::ALL {
-        let request = TokenRequest { subject: "s".to_owned(), role, lifetime_s: 86_400 };
+        let request =
+            TokenRequest { subject: "s".to_owned(), role, scope: String::new(), lifetime_s: 86_400 };
         let (token, id) = minter.mint(&request, NOW_S).expect("a token");
         let principal = verify(&token, &issuer.keys).expect("a principal");
         assert_eq!((principal.role, principal.token_id), (role, id));

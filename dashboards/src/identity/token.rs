@@ -31,6 +31,8 @@ pub(super) struct Claims {
     pub(super) sub: String,
     pub(super) jti: String,
     pub(super) role: Role,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) scope: String,
     pub(super) iat: i64,
     pub(super) exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +82,7 @@ pub(super) fn check(token: &str, key: &Key, expected: &Expected, now_s: i64) -> 
         ErrorKind::ExpiredSignature => Wrong::Expired,
         _ => Wrong::Invalid,
     })?;
-    let Claims { sub, jti, role, iat, exp, nbf } = claims.claims;
+    let Claims { sub, jti, role, scope, iat, exp, nbf } = claims.claims;
     let named = [&sub, &jti].into_iter().all(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let life = exp.checked_sub(iat).is_some_and(|life| (1..=LIFETIME_S_MAX).contains(&life));
     let begun = [Some(iat), nbf].into_iter().flatten().all(|from| from <= now_s + CLOCK_AHEAD_S_MAX);
@@ -90,5 +92,6 @@ pub(super) fn check(token: &str, key: &Key, expected: &Expected, now_s: i64) -> 
     if exp <= now_s {
         return Err(Wrong::Expired);
     }
-    Ok(Principal { subject: sub, role, token_id: jti, issued_at_s: iat, expires_at_s: exp })
+    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
+    Ok(Principal { subject: sub, role, scopes, token_id: jti, issued_at_s: iat, expires_at_s: exp })
 }

@@ -82,6 +82,7 @@ mod tests {
         Principal {
             subject: subject.to_owned(),
             role,
+            scopes: Vec::new(),
             token_id: token_id.to_owned(),
             issued_at_s,
             expires_at_s,

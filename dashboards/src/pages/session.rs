@@ -190,7 +190,7 @@ pub(super) fn home(role: Role, address: &str) -> String {
 fn minted(tokens: &PageTokens, role: &str, subject: Option<String>) -> Option<String> {
     let role = role.parse().ok()?;
     let subject = subject.filter(|subject| !subject.is_empty()).unwrap_or_else(|| tokens.subject.clone());
-    let request = TokenRequest { subject, role, lifetime_s: LIFETIME_S_MAX };
+    let request = TokenRequest { subject, role, scope: String::new(), lifetime_s: LIFETIME_S_MAX };
     tokens.minter.mint(&request, now_s()).ok().map(|(token, _)| token)
 }
 

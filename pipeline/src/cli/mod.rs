@@ -12,6 +12,7 @@ mod demo;
 mod feed;
 mod feed_bench;
 mod feed_client;
+mod gateway;
 mod ingest;
 mod migrate;
 mod pipe;
@@ -67,6 +68,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     Serve(Box<serve::ServeArgs>),
+    Gateway(Box<gateway::GatewayArgs>),
     #[command(subcommand)]
     Token(token::TokenCommand),
     Simulate(simulate::SimulateArgs),
@@ -120,6 +122,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
         Command::Serve(args) => Box::pin(serve::run(*args)).await,
+        Command::Gateway(args) => Box::pin(gateway::run(*args)).await,
         Command::Token(command) => token::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => Box::pin(verify::run(args)).await,

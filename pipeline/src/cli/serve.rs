@@ -82,7 +82,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    fn settings(&self) -> anyhow::Result<Settings> {
+    pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let keys = match (&self.jwks, self.token_key.as_slice()) {
             (Some(url), _) => KeySource::Jwks(url.clone()),
             (None, []) => {

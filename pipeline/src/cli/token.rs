@@ -56,6 +56,9 @@ pub(crate) struct MintArgs {
     /// Claim sub: a buyer's user_id, a creator's creator_id, a moderator's actor_id, any name else.
     #[arg(long, value_name = "ID")]
     subject: String,
+    /// What it may be used for at the gateway, such as credits:charge; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    scope: Vec<String>,
     /// How long it lives; 15 minutes at most.
     #[arg(long, value_parser = duration, default_value = "15m", value_name = "DURATION")]
     lifetime: Duration,
@@ -122,7 +125,12 @@ fn mint(args: &MintArgs) -> anyhow::Result<ExitCode> {
         bail!("a token lives {LIFETIME_S_MAX} s at most");
     }
     let minter = minter(&key, issuer, &args.audience)?;
-    let request = TokenRequest { subject: args.subject.clone(), role: args.role, lifetime_s };
+    let request = TokenRequest {
+        subject: args.subject.clone(),
+        role: args.role,
+        scope: args.scope.join(" "),
+        lifetime_s,
+    };
     let (token, token_id) = minter.mint(&request, now_micros()? / 1_000_000)?;
     tracing::info!(token_id, role = %args.role, lifetime_s, "token signed");
     println!("{token}");

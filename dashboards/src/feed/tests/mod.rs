@@ -418,6 +418,7 @@ fn bell(subject: &str, role: Role) -> Arc<Bell> {
     let who = Principal {
         subject: subject.to_owned(),
         role,
+        scopes: Vec::new(),
         token_id: "t".to_owned(),
         issued_at_s: 0,
         expires_at_s: 900,

@@ -61,6 +61,7 @@ fn who(role: Role) -> Principal {
     Principal {
         subject: subject.to_owned(),
         role,
+        scopes: Vec::new(),
         token_id: "t".to_owned(),
         issued_at_s: 0,
         expires_at_s: i64::MAX,

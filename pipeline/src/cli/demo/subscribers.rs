@@ -92,7 +92,12 @@ impl Subscribers {
         let mut subscribers = Subscribers { running: JoinSet::new(), finishing: CancellationToken::new() };
         for (place, (role, subject)) in subjects.iter().enumerate() {
             let one = Subscriber {
-                request: TokenRequest { subject: subject.clone(), role: *role, lifetime_s: TOKEN_S },
+                request: TokenRequest {
+                    subject: subject.clone(),
+                    role: *role,
+                    scope: String::new(),
+                    lifetime_s: TOKEN_S,
+                },
                 minter: minter.clone(),
                 service,
                 signatures: Arc::clone(&signatures),

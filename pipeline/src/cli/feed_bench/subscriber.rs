@@ -156,7 +156,8 @@ impl Subscriber {
             Audience::All => Role::Admin,
             Audience::Own => Role::Buyer,
         };
-        let request = TokenRequest { subject: self.subject.clone(), role, lifetime_s: TOKEN_S };
+        let request =
+            TokenRequest { subject: self.subject.clone(), role, scope: String::new(), lifetime_s: TOKEN_S };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
         let (token, _) = shared.minter.mint(&request, i64::try_from(now.as_secs())?)?;
         Ok(token)

@@ -1,0 +1,173 @@
+//! One call from its key to its answer. Read this file first.
+
+use super::breaker::{Breaker, Gate};
+use super::code::{Code, Problem};
+use super::contract::{Ask, Endpoint};
+use super::event::{self, Actor, Attempt};
+use super::metrics::Metrics;
+use super::moment::now_us;
+use super::run::{Run, wire_key};
+use super::settings::Settings;
+use super::store::{Begin, Begun, End, Known, Store, StoreError, Then};
+use super::upstream::Upstream;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Claim `sub` of the token.
+    pub subject: String,
+    /// As events name it: `SERVICE` or `ADMIN`.
+    pub role: &'static str,
+    /// Claim `scope`, split.
+    pub scopes: Vec<String>,
+}
+
+/// What a caller is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON: the platform's answer as it came, or a problem.
+    pub body: Bytes,
+    /// The answer was given before: nothing was done now.
+    pub replayed: bool,
+    /// Seconds after which to ask again.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Told {
+    /// A problem.
+    pub(super) fn problem(problem: &Problem) -> Told {
+        let body = serde_json::to_vec(problem).unwrap_or_default();
+        let retry_after_s = (problem.retry != super::code::Retry::Never).then_some(1);
+        Told { status: problem.status, body: body.into(), replayed: false, retry_after_s }
+    }
+
+    pub(super) fn code(code: Code) -> Told {
+        Told::problem(&Problem::new(code))
+    }
+}
+
+/// The adapter. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) upstream: Upstream,
+    pub(super) settings: Settings,
+    pub(super) metrics: Metrics,
+    pub(super) breakers: [Breaker; 4],
+    pub(super) places: Arc<Semaphore>,
+}
+
+impl Gateway {
+    /// Answers a call. `key` is the caller's; a call that moves no credits needs none.
+    pub async fn ask(&self, caller: &Caller, key: Option<&str>, ask: Ask, trace_id: Option<String>) -> Told {
+        let began = Instant::now();
+        let endpoint = ask.endpoint();
+        let told = match self.inner.store.is_full() {
+            true => Told::code(Code::OutboxFull), // no call without its event
+            false => self.admitted(caller, key, ask, trace_id).await,
+        };
+        self.inner.metrics.told(endpoint, &told, began.elapsed());
+        told
+    }
+
+    async fn admitted(&self, caller: &Caller, key: Option<&str>, ask: Ask, trace_id: Option<String>) -> Told {
+        let endpoint = ask.endpoint();
+        let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+        let place = Arc::clone(&self.inner.places).try_acquire_owned();
+        let gate = self.breaker(endpoint).gate(Instant::now());
+        let body = Bytes::from(ask.canonical());
+        let begin = Begin {
+            caller: caller.subject.clone(),
+            key: key.clone(),
+            endpoint,
+            digest: digest(endpoint, &body),
+            body: body.to_vec(),
+            trace_id: trace_id.clone(),
+            role: caller.role.to_owned(),
+            now_us: now_us(),
+            may_start: place.is_ok() && !matches!(gate, Gate::Open(_)),
+        };
+        // whoever has the key runs it: this waits, but not longer than a call may
+        let waited =
+            tokio::time::timeout(self.inner.settings.call, self.inner.store.begin(begin.clone())).await;
+        let run = match waited.unwrap_or(Ok(Begun::Unfinished)) {
+            Ok(Begun::Done { status, answer }) => {
+                return Told { status, body: answer.into(), replayed: true, retry_after_s: None };
+            }
+            Ok(Begun::Conflict) => return Told::code(Code::IdempotencyConflict),
+            Ok(Begun::Unfinished) => return Told::code(Code::UpstreamTimeout),
+            Ok(Begun::Left) => {
+                let code = if place.is_err() { Code::Overloaded } else { Code::CircuitOpen };
+                let actor = Actor { id: &caller.subject, role: caller.role, trace_id: trace_id.as_deref() };
+                return self.refuse(&ask, actor, &wire_key(&caller.subject, &key), code).await;
+            }
+            Ok(Begun::Fresh(id)) => Run::fresh(self.clone(), id, begin, ask),
+            Ok(Begun::Open(known)) => Run::resumed(self.clone(), known, ask),
+            Err(error) => return store_failed(&error),
+        };
+        // a task of its own: a caller who goes away does not leave a charge half done
+        let running = tokio::spawn(async move {
+            let _place = place;
+            run.through().await
+        });
+        running.await.unwrap_or_else(|_| Told::code(Code::Internal))
+    }
+
+    /// Follows a request up that nobody runs: one attempt.
+    pub(super) async fn follow_up(&self, known: Known) {
+        match Ask::read(known.endpoint, &known.body) {
+            Ok(ask) => Run::resumed(self.clone(), known, ask).once().await,
+            Err(error) => {
+                // only another version of this program can have written it
+                tracing::error!(id = known.id, %error, "a request in the store cannot be read; it is left alone");
+                let then = Then::Leave { maybe_done: true, next_try_us: Some(i64::MAX) };
+                let end = End { id: known.id, event: None, then, now_us: now_us() };
+                if let Err(error) = self.inner.store.end(end).await {
+                    tracing::error!(%error, "a request could not be left alone");
+                }
+            }
+        }
+    }
+
+    pub(super) fn breaker(&self, endpoint: Endpoint) -> &Breaker {
+        &self.inner.breakers[endpoint as usize]
+    }
+
+    /// Refuses a call without asking the platform; that it came is an event all the same.
+    async fn refuse(&self, ask: &Ask, actor: Actor<'_>, key: &str, code: Code) -> Told {
+        let attempt = Attempt { key, number: 1, ended_us: now_us() };
+        match event::of_attempt(ask, actor, attempt, &event::refused_here(code)) {
+            Ok(event) => {
+                if let Err(error) = self.inner.store.keep(vec![event]).await {
+                    return store_failed(&error);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the event of a refused call is lost"),
+        }
+        Told::code(code)
+    }
+}
+
+/// What a request is, for its key: the path and the body in its one form.
+fn digest(endpoint: Endpoint, body: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(endpoint.path()).chain_update([0]).chain_update(body).finalize().into()
+}
+
+/// The store does not take it: nothing was sent that is not written.
+pub(super) fn store_failed(error: &StoreError) -> Told {
+    tracing::error!(%error, "a call could not be written down");
+    Told::code(Code::OutboxFull)
+}

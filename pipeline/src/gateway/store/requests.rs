@@ -1,0 +1,203 @@
+//! Requests under their keys: each is run by one task at a time, and what became of it is known for good or followed up.
+
+use super::Kept;
+use crate::gateway::contract::Endpoint;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// A request that comes in.
+#[derive(Clone, Debug)]
+pub(in crate::gateway) struct Begin {
+    /// Whose key it is.
+    pub(in crate::gateway) caller: String,
+    pub(in crate::gateway) key: String,
+    pub(in crate::gateway) endpoint: Endpoint,
+    /// SHA-256 of the path and the body in its one form.
+    pub(in crate::gateway) digest: [u8; 32],
+    pub(in crate::gateway) body: Vec<u8>,
+    pub(in crate::gateway) trace_id: Option<String>,
+    pub(in crate::gateway) role: String,
+    pub(in crate::gateway) now_us: i64,
+    /// Without it a request that is not known, or not done, is left alone.
+    pub(in crate::gateway) may_start: bool,
+}
+
+/// What is known of a request that is not done.
+#[derive(Clone, Debug)]
+pub(in crate::gateway) struct Known {
+    pub(in crate::gateway) id: i64,
+    pub(in crate::gateway) caller: String,
+    pub(in crate::gateway) key: String,
+    pub(in crate::gateway) endpoint: Endpoint,
+    pub(in crate::gateway) body: Vec<u8>,
+    pub(in crate::gateway) trace_id: Option<String>,
+    pub(in crate::gateway) role: String,
+    /// Attempts begun so far.
+    pub(in crate::gateway) attempts: i64,
+    /// The last attempt is not ended: its process was.
+    pub(in crate::gateway) open_since_us: Option<i64>,
+    /// An attempt may have reached the platform.
+    pub(in crate::gateway) maybe_done: bool,
+    pub(in crate::gateway) created_us: i64,
+}
+
+/// What becomes of a request that comes in.
+#[derive(Debug)]
+pub(in crate::gateway) enum Begun {
+    /// It is new, its first attempt is written down, and whoever asked runs it.
+    Fresh(i64),
+    /// It was begun before and is not done; whoever asked runs it.
+    Open(Known),
+    /// It is done: its answer.
+    Done { status: u16, answer: Vec<u8> },
+    /// The key was used for another request.
+    Conflict,
+    /// It was not started, since it may not.
+    Left,
+    /// Whoever ran it stopped without an answer.
+    Unfinished,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(in crate::gateway) struct End {
+    pub(in crate::gateway) id: i64,
+    pub(in crate::gateway) event: Option<Kept>,
+    pub(in crate::gateway) then: Then,
+    pub(in crate::gateway) now_us: i64,
+}
+
+/// How the request goes on.
+#[derive(Debug)]
+pub(in crate::gateway) enum Then {
+    /// It is done for good.
+    Answer { status: u16, answer: Vec<u8>, remember: bool },
+    /// Whoever runs it tries again; `maybe_done`: the attempt may have reached the platform.
+    Retry { maybe_done: bool },
+    /// Nobody runs it any more; it is followed up from then on, or where there is no time only if its caller asks again.
+    Leave { maybe_done: bool, next_try_us: Option<i64> },
+}
+
+/// What the row of a key says.
+pub(super) enum Found {
+    None,
+    Known(Box<Known>),
+    Done { status: u16, answer: Vec<u8> },
+    Conflict,
+}
+
+const COLUMNS: &str =
+    "id, caller, key, endpoint, body, trace_id, role, attempts, open_since_us, maybe_done, created_us";
+
+fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
+    let endpoint: String = row.get(3)?;
+    Ok(Known {
+        id: row.get(0)?,
+        caller: row.get(1)?,
+        key: row.get(2)?,
+        endpoint: Endpoint::of_symbol(&endpoint).ok_or(rusqlite::Error::InvalidQuery)?,
+        body: row.get(4)?,
+        trace_id: row.get(5)?,
+        role: row.get(6)?,
+        attempts: row.get(7)?,
+        open_since_us: row.get(8)?,
+        maybe_done: row.get(9)?,
+        created_us: row.get(10)?,
+    })
+}
+
+pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<Found> {
+    let sql = format!("SELECT {COLUMNS}, digest, status, answer FROM requests WHERE caller = ? AND key = ?");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_row(params![begin.caller, begin.key], |row| {
+        let (digest, status): (Vec<u8>, Option<u16>) = (row.get(11)?, row.get(12)?);
+        if digest != begin.digest {
+            return Ok(Found::Conflict);
+        }
+        Ok(match status {
+            Some(status) => Found::Done { status, answer: row.get(13)? },
+            None => Found::Known(Box::new(known(row)?)),
+        })
+    });
+    Ok(found.optional()?.unwrap_or(Found::None))
+}
+
+/// Writes the request with its first attempt under way.
+pub(super) fn insert(connection: &Connection, begin: &Begin) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO requests (caller, key, endpoint, digest, body, trace_id, role, attempts, open_since_us, created_us) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
+    connection.prepare_cached(sql)?.insert(params![
+        begin.caller,
+        begin.key,
+        begin.endpoint.symbol(),
+        begin.digest,
+        begin.body,
+        begin.trace_id,
+        begin.role,
+        begin.now_us,
+        begin.now_us,
+    ])
+}
+
+pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<i64> {
+    let sql = "UPDATE requests SET attempts = attempts + 1, open_since_us = ?, next_try_us = NULL, done_us = NULL \
+               WHERE id = ? RETURNING attempts";
+    connection.prepare_cached(sql)?.query_row(params![now_us, id], |row| row.get(0))
+}
+
+pub(super) fn end(connection: &Connection, end: &End) -> rusqlite::Result<()> {
+    match &end.then {
+        Then::Answer { remember: false, .. } => {
+            connection.prepare_cached("DELETE FROM requests WHERE id = ?")?.execute([end.id])?;
+        }
+        Then::Answer { status, answer, remember: true } => {
+            let sql = "UPDATE requests SET status = ?, answer = ?, done_us = ?, open_since_us = NULL, next_try_us = NULL WHERE id = ?";
+            connection.prepare_cached(sql)?.execute(params![status, answer, end.now_us, end.id])?;
+        }
+        Then::Retry { maybe_done } => {
+            let sql =
+                "UPDATE requests SET open_since_us = NULL, maybe_done = max(maybe_done, ?) WHERE id = ?";
+            connection.prepare_cached(sql)?.execute(params![maybe_done, end.id])?;
+        }
+        Then::Leave { maybe_done, next_try_us } => {
+            let over = next_try_us.is_none().then_some(end.now_us);
+            let sql = "UPDATE requests SET open_since_us = NULL, maybe_done = max(maybe_done, ?), next_try_us = ?, done_us = ? \
+                       WHERE id = ?";
+            connection.prepare_cached(sql)?.execute(params![maybe_done, next_try_us, over, end.id])?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever ran it was dropped in the middle: it is followed up at once, unless there is nothing to find out.
+pub(super) fn abandon(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    let sql = format!("UPDATE requests SET next_try_us = 0 WHERE id = ? AND {UNKNOWN}");
+    connection.prepare_cached(&sql)?.execute([id]).map(|_| ())
+}
+
+/// Requests whose time has come, the oldest first.
+pub(super) fn due(connection: &Connection, now_us: i64, max: usize) -> rusqlite::Result<Vec<Known>> {
+    let sql = format!("SELECT {COLUMNS} FROM requests WHERE next_try_us <= ? ORDER BY next_try_us LIMIT ?");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params![now_us, i64::try_from(max).unwrap_or(i64::MAX)], known)?.collect()
+}
+
+/// An attempt was under way, or may have reached the platform, or the row of a call that is not remembered was left behind.
+const UNKNOWN: &str = "status IS NULL AND (open_since_us IS NOT NULL OR maybe_done \
+                       OR endpoint NOT IN ('CREDITS_CHARGE', 'CREDITS_REFUND'))";
+
+/// After a start nobody runs anything: what was under way when the process died is followed up at once.
+pub(super) fn orphan(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute(&format!("UPDATE requests SET next_try_us = 0 WHERE {UNKNOWN}"), [])
+}
+
+/// How many are to be followed up.
+pub(super) fn unresolved(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM requests WHERE next_try_us IS NOT NULL";
+    let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) fn sweep(connection: &Connection, before_us: i64) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE done_us < ? ORDER BY done_us LIMIT 1000)";
+    connection.prepare_cached(sql)?.execute([before_us])
+}

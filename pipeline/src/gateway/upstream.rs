@@ -1,0 +1,223 @@
+//! One attempt at the platform: what was sent, what came back, and what that means.
+
+use super::answer::Answer;
+use super::code::{Code, Problem};
+use super::contract::Ask;
+use super::credential::Credential;
+use super::platform::{ATTEMPT_HEADER, KEY_HEADER};
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+use secrecy::ExposeSecret;
+use std::time::{Duration, Instant};
+use url::Url;
+
+/// Bytes of an answer; a longer one is none of the contract's.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// A connection that is not made by then is given up, whatever the attempt's deadline.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Connections that are kept open for the next attempts.
+const IDLE_MAX: usize = 256;
+
+/// How an attempt ended, as METRICS 3 counts it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    Ok,
+    Rejected,
+    Error,
+    Timeout,
+}
+
+impl Outcome {
+    pub(super) const fn symbol(self) -> &'static str {
+        match self {
+            Outcome::Ok => "OK",
+            Outcome::Rejected => "REJECTED",
+            Outcome::Error => "ERROR",
+            Outcome::Timeout => "TIMEOUT",
+        }
+    }
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Attempted {
+    pub(super) outcome: Outcome,
+    /// Of the answer, where there was one.
+    pub(super) status: Option<u16>,
+    pub(super) code: Option<Code>,
+    pub(super) latency: Duration,
+    /// After which time the platform wants to be asked again.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) heard: Heard,
+}
+
+/// What it means for the request.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    /// It was done: the answer, and its bytes as they came.
+    Done(Answer, Bytes),
+    /// It was refused for good, and nothing was moved.
+    Refused(Code),
+    /// It was not done: nothing reached the platform, or it said that it did nothing.
+    NotDone,
+    /// It may have been done.
+    Unknown,
+}
+
+/// The platform as the gateway reaches it.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    client: Client,
+    base: Url,
+    credential: Credential,
+}
+
+/// What goes with a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct With<'a> {
+    pub(super) key: &'a str,
+    pub(super) attempt: i64,
+    pub(super) trace_id: Option<&'a str>,
+    pub(super) deadline: Duration,
+}
+
+/// What came back, unread.
+pub(super) enum Raw {
+    Answer {
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: Option<Bytes>,
+    },
+    /// No connection: nothing was sent.
+    NotSent,
+    /// It was sent, or may have been, and the connection broke.
+    Broken,
+    Late,
+}
+
+impl Upstream {
+    /// For a platform at `base`; nothing is sent.
+    pub(super) fn new(base: Url, credential: Credential) -> reqwest::Result<Upstream> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(Upstream { client, base, credential })
+    }
+
+    /// Makes one attempt.
+    pub(super) async fn attempt(&self, ask: &Ask, body: Bytes, with: With<'_>) -> Attempted {
+        let began = Instant::now();
+        let raw = self.post(ask.endpoint().path(), body, with).await;
+        let mut attempted = judge(ask, raw);
+        attempted.latency = began.elapsed();
+        attempted
+    }
+
+    /// Sends a body to a path of the platform, once, and reads what comes back.
+    pub(super) async fn post(&self, path: &str, body: Bytes, with: With<'_>) -> Raw {
+        let Ok(url) = self.base.join(path.trim_start_matches('/')) else { return Raw::NotSent };
+        let token = self.credential.current();
+        let mut request = self
+            .client
+            .post(url)
+            .bearer_auth(token.expose_secret())
+            .header(CONTENT_TYPE, "application/json")
+            .header(KEY_HEADER, with.key)
+            .header(ATTEMPT_HEADER, with.attempt);
+        if let Some(trace) = with.trace_id {
+            request = request.header("traceparent", format!("00-{trace}-{:016x}-01", span(with)));
+        }
+        let exchange = async {
+            let response = request.body(body).send().await?;
+            let status = response.status();
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            Ok::<_, reqwest::Error>(Raw::Answer { status, retry_after, body: whole(response).await? })
+        };
+        let raw = match tokio::time::timeout(with.deadline, exchange).await {
+            Err(_) => Raw::Late,
+            Ok(Ok(raw)) => raw,
+            Ok(Err(error)) if error.is_connect() => Raw::NotSent,
+            Ok(Err(_)) => Raw::Broken,
+        };
+        if let Raw::Answer { status: StatusCode::UNAUTHORIZED, .. } = raw {
+            self.credential.refused();
+        }
+        raw
+    }
+}
+
+/// Reads a body up to its bound; `None` where it is longer.
+async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Bytes>> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body.freeze()))
+}
+
+/// A span id for one attempt, the same whenever it is asked for.
+fn span(with: With<'_>) -> u64 {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::new().chain_update(with.key).chain_update(with.attempt.to_be_bytes()).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first).max(1)
+}
+
+/// What an exchange means. Only what is certain is called done, refused or not done.
+pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
+    let attempted = |outcome, status: Option<StatusCode>, code, heard| Attempted {
+        outcome,
+        status: status.map(|status| status.as_u16()),
+        code,
+        latency: Duration::ZERO,
+        retry_after: None,
+        heard,
+    };
+    let error = |status, code, heard| attempted(Outcome::Error, status, Some(code), heard);
+    let (status, retry_after, body) = match raw {
+        Raw::NotSent => return error(None, Code::UpstreamUnavailable, Heard::NotDone),
+        Raw::Broken => return error(None, Code::UpstreamUnavailable, Heard::Unknown),
+        Raw::Late => return attempted(Outcome::Timeout, None, Some(Code::UpstreamTimeout), Heard::Unknown),
+        Raw::Answer { status, retry_after, body } => (status, retry_after, body),
+    };
+    let mut judged = match status {
+        StatusCode::OK => {
+            let read = body.and_then(|body| Answer::read(ask, &body).map(|answer| (answer, body)));
+            match read {
+                Some((answer, body)) => attempted(Outcome::Ok, Some(status), None, Heard::Done(answer, body)),
+                None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
+            }
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            attempted(Outcome::Rejected, Some(status), Some(Code::RateLimited), Heard::NotDone)
+        }
+        // our token: nothing was done, and it is the gateway's fault, not the caller's
+        StatusCode::UNAUTHORIZED => error(Some(status), Code::UpstreamUnavailable, Heard::NotDone),
+        StatusCode::REQUEST_TIMEOUT => error(Some(status), Code::UpstreamTimeout, Heard::Unknown),
+        status if status.is_client_error() => {
+            let code = refusal(body.as_deref().unwrap_or_default());
+            attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code))
+        }
+        status if status.is_server_error() => error(Some(status), Code::UpstreamUnavailable, Heard::Unknown),
+        status => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
+    };
+    judged.retry_after = retry_after;
+    judged
+}
+
+/// The code of a refusal, where it is one that the contract knows.
+fn refusal(body: &[u8]) -> Code {
+    let problem: Option<Problem> = serde_json::from_slice(body).ok();
+    problem.map(|problem| problem.code).filter(|code| code.is_refusal()).unwrap_or(Code::PlatformRefused)
+}
