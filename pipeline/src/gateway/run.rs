@@ -94,7 +94,7 @@ impl Run {
         let deadline = Instant::now() + settings.call;
         for tries in 1.. {
             if let Err(error) = self.begin().await {
-                return store_failed(&error);
+                return self.untold(&error);
             }
             let rest = deadline.saturating_duration_since(Instant::now());
             let attempted = self.attempt(settings.attempt.min(rest)).await;
@@ -105,10 +105,18 @@ impl Run {
             match self.ended(attempted, tries < settings.attempts_max && in_time && !open).await {
                 Ok(Step::Over(told)) => return told,
                 Ok(Step::Again) => tokio::time::sleep(pause).await,
-                Err(error) => return store_failed(&error),
+                Err(error) => return self.untold(&error),
             }
         }
         Told::code(Code::Internal) // attempts are bounded: it never comes here
+    }
+
+    /// The store does not take what is to be written: what was sent before is followed up once it does.
+    fn untold(&self, error: &StoreError) -> Told {
+        match self.maybe_done || self.attempts > 1 {
+            true => Told::code(Code::Internal),
+            false => store_failed(error),
+        }
     }
 
     /// One attempt more at a charge or refund of which nobody knows what became; a call that moves nothing is forgotten.
@@ -159,7 +167,7 @@ impl Run {
         self.event(&attempted)
     }
 
-    async fn attempt(&self, deadline: Duration) -> Attempted {
+    async fn attempt(&mut self, deadline: Duration) -> Attempted {
         let with =
             With { key: &self.key, attempt: self.attempts, trace_id: self.trace_id.as_deref(), deadline };
         let inner = &self.gateway.inner;
@@ -168,13 +176,13 @@ impl Run {
         let failed = matches!(attempted.outcome, Outcome::Error | Outcome::Timeout);
         self.gateway.breaker(endpoint).record(failed, Instant::now());
         inner.metrics.attempted(endpoint, &attempted);
+        self.maybe_done |= matches!(attempted.heard, Heard::Unknown | Heard::Done(..));
         attempted
     }
 
     /// Writes down what an attempt led to.
     async fn ended(&mut self, attempted: Attempted, may_retry: bool) -> Result<Step, StoreError> {
         let event = self.event(&attempted);
-        self.maybe_done |= matches!(attempted.heard, Heard::Unknown);
         let remember = self.ask.endpoint().moves_money();
         let code = attempted.code.unwrap_or(Code::Internal);
         let (told, then) = match attempted.heard {

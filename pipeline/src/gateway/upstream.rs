@@ -221,3 +221,105 @@ fn refusal(body: &[u8]) -> Code {
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     problem.map(|problem| problem.code).filter(|code| code.is_refusal()).unwrap_or(Code::PlatformRefused)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Heard, Outcome, Raw, judge};
+    use crate::gateway::code::{Code, Problem};
+    use crate::gateway::contract::{Ask, Endpoint};
+    use bytes::Bytes;
+    use reqwest::StatusCode;
+    use serde_json::{Value, json};
+
+    fn ask() -> Ask {
+        let body = json!({
+            "about": {"wallet_id": "w-1", "task_id": "t-1", "policy_tag": "BILLING"},
+            "purpose": "CHARGE", "amount_micros": 5,
+        });
+        Ask::read(Endpoint::CreditsCharge, body.to_string().as_bytes()).expect("a charge")
+    }
+
+    fn charge() -> Value {
+        json!({
+            "charge_id": "c-1", "wallet_id": "w-1", "purpose": "CHARGE", "amount_micros": 5,
+            "balance_after_micros": 7, "held_micros": 0, "moved_at": "2026-01-01T00:00:00.000001Z",
+        })
+    }
+
+    fn answer(status: StatusCode, body: impl Into<Bytes>) -> Raw {
+        Raw::Answer { status, retry_after: None, body: Some(body.into()) }
+    }
+
+    /// Scenario: the answer to a charge, and answers that look like one: another wallet, amount or purpose, a field less, no JSON, too
+    /// long, another 2xx.
+    /// Guarantees: only the first is called done; of each other one nobody knows whether credits moved.
+    #[test]
+    fn only_an_answer_to_what_was_asked_is_done() {
+        let done = judge(&ask(), answer(StatusCode::OK, charge().to_string()));
+        assert!(matches!(done.heard, Heard::Done(..)) && done.outcome == Outcome::Ok);
+        let mut wrong = Vec::new();
+        for (field, value) in [
+            ("wallet_id", json!("w-2")),
+            ("amount_micros", json!(6)),
+            ("purpose", json!("HOLD")),
+            ("moved_at", json!("yesterday")),
+            ("charge_id", json!("")),
+        ] {
+            let mut body = charge();
+            body[field] = value;
+            wrong.push(answer(StatusCode::OK, body.to_string()));
+        }
+        let mut less = charge();
+        less.as_object_mut().expect("an object").remove("held_micros");
+        wrong.push(answer(StatusCode::OK, less.to_string()));
+        wrong.push(answer(StatusCode::OK, "<html>"));
+        wrong.push(Raw::Answer { status: StatusCode::OK, retry_after: None, body: None });
+        wrong.push(answer(StatusCode::ACCEPTED, charge().to_string()));
+        for raw in wrong {
+            let judged = judge(&ask(), raw);
+            assert!(matches!(judged.heard, Heard::Unknown), "{judged:?}");
+            assert_eq!((judged.outcome, judged.code), (Outcome::Error, Some(Code::UpstreamInvalid)));
+        }
+    }
+
+    /// Scenario: every other way in which an attempt can end.
+    /// Guarantees: what nobody knows is never called refused or not done.
+    #[test]
+    fn what_is_not_certain_is_unknown() {
+        let refused = |code| serde_json::to_vec(&Problem::new(code)).expect("a problem");
+        let cases = [
+            (Raw::NotSent, Outcome::Error, Code::UpstreamUnavailable, "not done"),
+            (Raw::Broken, Outcome::Error, Code::UpstreamUnavailable, "unknown"),
+            (Raw::Late, Outcome::Timeout, Code::UpstreamTimeout, "unknown"),
+            (answer(StatusCode::BAD_GATEWAY, ""), Outcome::Error, Code::UpstreamUnavailable, "unknown"),
+            (answer(StatusCode::REQUEST_TIMEOUT, ""), Outcome::Error, Code::UpstreamTimeout, "unknown"),
+            (answer(StatusCode::TOO_MANY_REQUESTS, ""), Outcome::Rejected, Code::RateLimited, "not done"),
+            (answer(StatusCode::UNAUTHORIZED, ""), Outcome::Error, Code::UpstreamUnavailable, "not done"),
+            (answer(StatusCode::FOUND, ""), Outcome::Error, Code::UpstreamInvalid, "unknown"),
+            (answer(StatusCode::NOT_FOUND, "?"), Outcome::Rejected, Code::PlatformRefused, "refused"),
+            (
+                answer(StatusCode::PAYMENT_REQUIRED, refused(Code::InsufficientBalance)),
+                Outcome::Rejected,
+                Code::InsufficientBalance,
+                "refused",
+            ),
+            // a code of the gateway's own means nothing from the platform
+            (
+                answer(StatusCode::CONFLICT, refused(Code::CircuitOpen)),
+                Outcome::Rejected,
+                Code::PlatformRefused,
+                "refused",
+            ),
+        ];
+        for (raw, outcome, code, meaning) in cases {
+            let judged = judge(&ask(), raw);
+            let heard = match judged.heard {
+                Heard::Done(..) => "done",
+                Heard::Refused(_) => "refused",
+                Heard::NotDone => "not done",
+                Heard::Unknown => "unknown",
+            };
+            assert_eq!((judged.outcome, judged.code, heard), (outcome, Some(code), meaning));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The writing thread: takes what waits, does it in one transaction, commits, and only then replies.
 
 use super::requests::{self, Begin, Begun, Found, Then};
-use super::{Gauges, Kept, Op, OpenError, Reply, StoreError, checkpoint, flows, outbox};
+use super::{Gauges, Kept, Op, OpenError, Reply, checkpoint, flows, outbox};
 use crate::gateway::moment::now_us;
 use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};
@@ -17,8 +17,8 @@ const OPERATIONS_MAX: usize = 512;
 /// writer the log can begin anew.
 const LOG_BYTES_MAX: u64 = 128 << 20;
 
-/// Sends replies, after the commit or, with the error, instead of it.
-type After = Box<dyn FnOnce(Result<(), &StoreError>) + Send>;
+/// Sends a reply once all is committed. Dropped without it, whoever asked hears that it was not taken.
+type After = Box<dyn FnOnce() + Send>;
 
 struct Writer {
     connection: Connection,
@@ -33,6 +33,8 @@ struct Writer {
     /// Requests that were taken up, and let go, by operations that are not committed.
     claimed: Vec<i64>,
     freed: Vec<i64>,
+    /// Requests that were let go of by a commit that failed: with the next one they are.
+    unreleased: Vec<i64>,
     gauges: Arc<Gauges>,
 }
 
@@ -54,6 +56,7 @@ pub(super) fn start(
         seq,
         claimed: Vec::new(),
         freed: Vec::new(),
+        unreleased: Vec::new(),
         gauges,
     };
     writer.count().map_err(sqlite)?;
@@ -79,31 +82,33 @@ impl Writer {
         let (seq, depth) = (self.seq, self.depth);
         let mut replies: Vec<After> = Vec::with_capacity(batch.len());
         let mut done = self.connection.execute_batch("BEGIN IMMEDIATE");
-        for op in batch {
-            match done {
-                Ok(()) => done = self.apply(op, &mut replies),
-                Err(_) => replies.push(refused(op)),
+        let again: Vec<Op> = self.unreleased.drain(..).map(Op::Release).collect();
+        let mut released = Vec::new();
+        for op in again.into_iter().chain(batch) {
+            if let Op::Release(id) = op {
+                released.push(id);
             }
+            done = done.and_then(|()| self.apply(op, &mut replies));
         }
-        let counted = done.and_then(|()| self.count());
-        let done = counted.and_then(|()| self.connection.execute_batch("COMMIT"));
-        let done = done.map_err(|error| {
+        let done = done.and_then(|()| self.count());
+        let done = done.and_then(|()| self.connection.execute_batch("COMMIT"));
+        if let Err(error) = done {
+            tracing::error!(%error, operations, "a commit of the gateway's store failed");
             (self.seq, self.depth) = (seq, depth);
-            self.running.extend(self.freed.drain(..)); // whoever ran them hears of the error, and lets go once more
+            self.running.extend(self.freed.drain(..)); // whoever ran them hears of it, and lets go once more
             for id in self.claimed.drain(..) {
                 self.running.remove(&id);
             }
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK"); // what fails here has rolled back by itself
             }
-            let error = StoreError::from(error);
-            tracing::error!(%error, operations, "a commit of the gateway's store failed");
-            error
-        });
+            self.unreleased = released;
+            replies.clear();
+        }
         self.claimed.clear();
         self.freed.clear();
         for reply in replies {
-            reply(done.as_ref().map(|()| ()));
+            reply();
         }
         self.gauges.operations.fetch_add(operations, Ordering::Relaxed);
         self.gauges.commits.fetch_add(1, Ordering::Relaxed);
@@ -251,32 +256,78 @@ impl Writer {
     }
 }
 
-/// Sends a value once it is committed, or why it is not.
+/// Sends a value once it is committed.
 fn after<T: Send + 'static>(reply: Reply<T>, value: T) -> After {
-    Box::new(move |done| {
-        let _ = reply.send(done.map(|()| value).map_err(Clone::clone)); // whoever asked may have gone
+    Box::new(move || {
+        let _ = reply.send(value); // whoever asked may have gone
     })
 }
 
-/// The reply to an operation of a transaction that has failed already.
-fn refused(op: Op) -> After {
-    fn tell<T: Send + 'static>(reply: Reply<T>) -> After {
-        Box::new(move |done| {
-            let error = done.err().cloned().unwrap_or(StoreError::Closed);
-            let _ = reply.send(Err(error)); // whoever asked may have gone
-        })
-    }
-    match op {
-        Op::Begin(_, reply) => tell(reply),
-        Op::Again { reply, .. } => tell(reply),
-        Op::End(_, reply) | Op::Keep(_, reply) | Op::Acknowledged(_, reply) => tell(reply),
-        Op::Release(_) => Box::new(|_| {}),
-        Op::Due { reply, .. } => tell(reply),
-        Op::Take { reply, .. } => tell(reply),
-        Op::Sweep { reply, .. } => tell(reply),
-        Op::FlowGet { reply, .. } => tell(reply),
-        Op::FlowPut(_, _, reply) => tell(reply),
-        Op::FlowsDue { reply, .. } => tell(reply),
-        Op::FlowStates { reply } => tell(reply),
+#[cfg(test)]
+mod tests {
+    use super::super::{Durability, StoreConfig, open};
+    use super::*;
+    use crate::gateway::contract::Endpoint;
+    use tokio::sync::oneshot;
+
+    /// Scenario: the disk is full while a call is written down, and while whoever runs another lets go of it; then there is room again.
+    /// Guarantees: the call hears of it, nothing of it stays, its key can be used, and the other is let go of.
+    #[test]
+    fn a_commit_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = StoreConfig {
+            folder: folder.path().to_owned(),
+            durability: Durability::Process,
+            outbox_events_max: 10,
+            keys_kept_us: 1,
+        };
+        let opened = open::open(&config).expect("opened");
+        let mut writer = Writer {
+            connection: opened.connection,
+            path: opened.path,
+            running: HashSet::new(),
+            waiting: HashMap::new(),
+            seq: 1,
+            depth: 0,
+            claimed: Vec::new(),
+            freed: Vec::new(),
+            unreleased: Vec::new(),
+            gauges: Arc::default(),
+        };
+        let begin = |writer: &mut Writer| {
+            let (reply, mut answer) = oneshot::channel();
+            let begin = Begin {
+                caller: "svc".to_owned(),
+                key: "k".to_owned(),
+                endpoint: Endpoint::CreditsCharge,
+                digest: [0; 32],
+                body: vec![b'x'; 100_000],
+                trace_id: None,
+                role: "SERVICE".to_owned(),
+                now_us: 1,
+                may_start: true,
+            };
+            writer.commit(vec![Op::Begin(begin, reply)]);
+            answer.try_recv()
+        };
+        let pages: i64 =
+            writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("pages");
+        let bound = |writer: &Writer, pages: i64| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            writer.connection.query_row(&sql, [], |_| Ok(())).expect("bounded");
+        };
+        bound(&writer, pages);
+        assert!(begin(&mut writer).is_err(), "whoever asks hears that it was not taken");
+        assert!(writer.running.is_empty() && writer.depth == 0);
+        writer.running.insert(77);
+        writer.connection.execute_batch("PRAGMA query_only = 1").expect("read only");
+        writer.commit(vec![Op::Release(77), Op::Keep(Vec::new(), oneshot::channel().0)]);
+        writer.connection.execute_batch("PRAGMA query_only = 0").expect("writable");
+        bound(&writer, 1 << 20);
+        assert!(matches!(begin(&mut writer), Ok(Begun::Fresh(_))));
+        assert!(
+            !writer.running.contains(&77),
+            "what was let go of in vain is let go of with the next commit"
+        );
     }
 }

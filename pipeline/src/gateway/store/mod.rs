@@ -47,24 +47,12 @@ pub struct StoreConfig {
     pub keys_kept_us: i64,
 }
 
-/// Why something is not known or not written.
-#[derive(Clone, Debug, Error)]
-pub enum StoreError {
-    /// SQLite: the disk is full, say, or gone.
-    #[error("the gateway's store: {0}")]
-    Sqlite(String),
-    /// The writing thread has ended: the process is about to.
-    #[error("the gateway's store is closed")]
-    Closed,
-}
+/// Something was not written, and so is not known: the disk is full or gone, or the process is about to end.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("the gateway's store did not take it; the line of the log before this one says why")]
+pub struct StoreError;
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite(error.to_string())
-    }
-}
-
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type Reply<T> = oneshot::Sender<T>;
 
 /// What is asked of the writing thread.
 enum Op {
@@ -150,8 +138,8 @@ impl Store {
 
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.ops.send(op(reply)).await.map_err(|_| StoreError)?;
+        answer.await.map_err(|_| StoreError)
     }
 
     /// Writes down a request and its first attempt, or finds what became of it. A request that somebody runs is waited for.
