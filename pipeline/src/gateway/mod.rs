@@ -10,4 +10,6 @@
 
 pub mod code;
 pub mod contract;
+pub mod mock;
+pub mod openapi;
 pub mod platform;
