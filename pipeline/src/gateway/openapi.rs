@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tally_schemas::policy_tags;
+use utoipa::ToSchema;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
 };
@@ -23,7 +24,6 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, Info, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Type,
 };
-use utoipa::{PartialSchema, ToSchema};
 
 /// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
@@ -48,10 +48,9 @@ pub fn gateway_document() -> OpenApi {
          cause and remedy."
             .to_owned(),
     );
-    let scheme = Http::builder()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("JWT")
-        .description(Some("RFC 9068 access token of a service, whose scope claim holds the scope of the path."));
+    let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
+        "RFC 9068 access token of a service, whose scope claim holds the scope of the path.",
+    ));
     let more = [
         Code::ScopeMissing,
         Code::PlatformRefused,
@@ -209,7 +208,8 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     let good = ContentBuilder::new().schema(Some(Ref::from_schema_name(call.response))).build();
     let good = ResponseBuilder::new().description("It is done").content("application/json", good);
     let id = call.path.trim_start_matches('/').replace('/', "_");
-    let body = RequestBodyBuilder::new().content("application/json", body.build()).required(Some(Required::True));
+    let body =
+        RequestBodyBuilder::new().content("application/json", body.build()).required(Some(Required::True));
     let mut operation = OperationBuilder::new()
         .operation_id(Some(id))
         .summary(Some(call.summary))
@@ -271,12 +271,13 @@ fn problems(operation: &mut Operation, codes: &[Code]) {
     for (status, codes) in statuses {
         let titles: Vec<String> =
             codes.iter().map(|code| format!("`{}`: {}", code.name(), code.title())).collect();
-        let names = ObjectBuilder::new().enum_values(codes.iter().map(|code| code.name()));
+        let names = ObjectBuilder::new().enum_values(Some(codes.iter().map(|code| code.name())));
         let named = ObjectBuilder::new().property("code", names.schema_type(Type::String).build());
         let schema = AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(named.build());
         let content = ContentBuilder::new().schema(Some(Schema::AllOf(schema.build()))).build();
-        let mut response =
-            ResponseBuilder::new().description(titles.join("; ")).content("application/problem+json", content);
+        let mut response = ResponseBuilder::new()
+            .description(titles.join("; "))
+            .content("application/problem+json", content);
         if codes.iter().any(|code| code.retry() == Retry::Later) {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
             let header =
@@ -326,6 +327,71 @@ fn bound_texts(schema: &mut RefOr<Schema>) {
         } else if name.ends_with("_id") {
             property.min_length = Some(1);
             property.max_length = Some(ID_BYTES_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{errors_document, gateway_document, platform_document};
+    use crate::gateway::code::Code;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use utoipa::openapi::{OpenApi, RefOr};
+
+    /// Scenario: the code changes and a document is forgotten.
+    /// Guarantees: the committed documents are what the code says.
+    #[test]
+    fn the_documents_stand_as_the_code_says() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let json = |document: OpenApi| document.to_pretty_json().expect("a document is JSON") + "\n";
+        for (name, text) in [
+            ("gateway.openapi.json", json(gateway_document())),
+            ("platform.openapi.json", json(platform_document())),
+            ("errors.md", errors_document()),
+        ] {
+            let path = folder.join(name);
+            if std::env::var_os("TALLY_WRITE_DOCS").is_some() {
+                std::fs::create_dir_all(&folder).expect("the folder can be made");
+                std::fs::write(&path, &text).expect("a document can be written");
+            }
+            let stands = std::fs::read_to_string(&path).expect("a document can be read");
+            assert!(
+                stands == text,
+                "{name} is not what the code says: run this test with TALLY_WRITE_DOCS=1"
+            );
+        }
+    }
+
+    /// Scenario: a code is added, and no call of the document has it.
+    /// Guarantees: callers find every code that they can get in the document; every reference leads somewhere; what moves money
+    /// needs a key.
+    #[test]
+    fn the_documents_are_whole() {
+        let gateway = gateway_document();
+        let text = gateway.to_json().expect("a document is JSON");
+        // these two are answered where there is no call, or to another method; and flows have documents of their own
+        let elsewhere = [Code::NotFound, Code::MethodNotAllowed, Code::FlowConflict];
+        for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
+            assert!(text.contains(&format!("`{}`", code.name())), "{} stands at no call", code.name());
+        }
+        for document in [gateway, platform_document()] {
+            let text = document.to_json().expect("a document is JSON");
+            let known: BTreeSet<&String> =
+                document.components.iter().flat_map(|all| all.schemas.keys()).collect();
+            for reference in text.split("\"#/components/schemas/").skip(1) {
+                let name = reference.split('"').next().unwrap_or_default().to_owned();
+                assert!(known.contains(&name), "{name} is no schema of {}", document.info.title);
+            }
+            for (path, item) in &document.paths.paths {
+                let operation = item.post.as_ref().expect("calls are POST");
+                let has_key = operation.parameters.iter().flatten().any(|parameter| match parameter {
+                    RefOr::T(parameter) => parameter.name == "Idempotency-Key",
+                    RefOr::Ref(_) => false,
+                });
+                let reads = ["/credits/estimate", "/licenses/check"].contains(&path.as_str());
+                assert_eq!(has_key, !reads, "{path}");
+            }
         }
     }
 }

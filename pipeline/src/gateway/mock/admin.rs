@@ -53,8 +53,8 @@ pub(super) fn router() -> Router<Arc<Platform>> {
 
 async fn wallets(State(platform): State<Arc<Platform>>, body: Bytes) -> Response {
     let grant = |new: Vec<NewWallet>| {
-        let mut books = platform.books();
-        new.iter().try_for_each(|wallet| books.ledger.grant(wallet))
+        let (now_us, mut books) = ((platform.now_us)(), platform.books());
+        new.iter().try_for_each(|wallet| books.ledger.grant(wallet, now_us))
     };
     done(read(&body).and_then(grant))
 }

@@ -127,7 +127,7 @@ impl Wanted {
         match self {
             Wanted::Ask(Ask::Estimate(ask)) => Answer::of(ledger.estimate(ask, now_us, life_us)),
             Wanted::Ask(Ask::Charge(ask)) => Answer::of(ledger.charge(key, ask, now_us)),
-            Wanted::Ask(Ask::Refund(ask)) => Answer::of(ledger.refund(key, ask)),
+            Wanted::Ask(Ask::Refund(ask)) => Answer::of(ledger.refund(key, ask, now_us)),
             Wanted::Ask(Ask::Check(ask)) => Answer::of(ledger.tasks.check(ask, now_us)),
             Wanted::Transition(ask) => Answer::of(ledger.transition(ask)),
             Wanted::Revoke(ask) => Answer::of(ledger.revoke(ask)),
@@ -164,7 +164,8 @@ impl Answer {
         let cut = || self.body.slice(..self.body.len() / 2); // no JSON any more
         let body = match serde_json::from_slice::<Value>(&self.body) {
             Ok(Value::Object(mut fields)) if way % 4 > 0 => {
-                let subject = ["wallet_id", "license_id", "task_id"].into_iter().find(|id| fields.contains_key(*id));
+                let subject =
+                    ["wallet_id", "license_id", "task_id"].into_iter().find(|id| fields.contains_key(*id));
                 let subject = subject.unwrap_or_default();
                 match (way % 4, fields.get("amount_micros").and_then(Value::as_i64)) {
                     (1, _) => drop(fields.remove(subject)),
@@ -183,7 +184,8 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let is_good = self.status.is_success();
         let kind = if is_good { "application/json" } else { "application/problem+json" };
-        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], Body::from(self.body)).into_response();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, kind)], Body::from(self.body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -213,16 +213,20 @@ mod tests {
     /// otherwise for another seed or attempt.
     #[test]
     fn draws_have_their_shares_and_are_the_same_again() {
-        let faults = Faults { error: 50, reset_after: 100, wrong_body: 20, duplicate: 300, ..Faults::default() };
+        let faults =
+            Faults { error: 50, reset_after: 100, wrong_body: 20, duplicate: 300, ..Faults::default() };
         let script = Script { seed: 7, all: faults, ..Script::default() };
         let draws = |script: &Script, attempt: &str| {
             let one = |n: u32| script.draw(CHARGE, format!("key-{n}").as_bytes(), attempt);
             (0..20_000).map(one).collect::<Vec<_>>()
         };
         let drawn = draws(&script, "1");
-        for (fault, share) in
-            [(Fault::Error, 0.05), (Fault::ResetAfter, 0.1), (Fault::WrongBody, 0.02), (Fault::HangAfter, 0.0)]
-        {
+        for (fault, share) in [
+            (Fault::Error, 0.05_f64),
+            (Fault::ResetAfter, 0.1),
+            (Fault::WrongBody, 0.02),
+            (Fault::HangAfter, 0.0),
+        ] {
             let count = drawn.iter().filter(|drawn| drawn.fault == Some(fault)).count();
             let (expected, spread) = (20_000.0 * share, (20_000.0 * share * (1.0 - share)).sqrt());
             let off = (f64::from(u32::try_from(count).expect("few")) - expected).abs();

@@ -71,6 +71,8 @@ pub struct Movement {
     pub balance_after_micros: i64,
     /// What is held for the task after it, micros.
     pub held_after_micros: i64,
+    /// When, as the answer says: later movements of a wallet have later times.
+    pub moved_at: String,
 }
 
 /// The movements of one kind in one wallet.
@@ -93,6 +95,9 @@ pub struct Wallet {
     pub frozen: bool,
     /// Its movements by kind.
     pub sums: BTreeMap<Kind, Sum>,
+    /// When credits moved last, micros since 1970.
+    #[serde(skip)]
+    moved_us: i64,
     /// What is held and was charged, by task.
     #[serde(skip)]
     tasks: HashMap<String, Account>,
@@ -149,16 +154,19 @@ impl Ledger {
     ///
     /// # Errors
     /// `invalid_request` where the amount is negative or all grants of the wallet would exceed 10^15 micros.
-    pub fn grant(&mut self, new: &NewWallet) -> Result<(), Problem> {
+    pub fn grant(&mut self, new: &NewWallet, now_us: i64) -> Result<(), Problem> {
         let granted = self.wallets.get(&new.wallet_id).map_or(0, |wallet| wallet.sum(Kind::Grant));
         if new.balance_micros < 0 || granted > AMOUNT_MICROS_MAX - new.balance_micros.min(AMOUNT_MICROS_MAX) {
-            return Err(Problem::because(Code::InvalidRequest, "balance_micros: grants are 0 to 10^15 in sum"));
+            return Err(Problem::because(
+                Code::InvalidRequest,
+                "balance_micros: grants are 0 to 10^15 in sum",
+            ));
         }
         let wallet = self.wallets.entry(new.wallet_id.clone()).or_default();
         wallet.frozen = new.frozen;
         wallet.balance_micros += new.balance_micros;
         let about = About { wallet_id: new.wallet_id.clone(), ..About::default() };
-        self.record(&about, None, (None, Kind::Grant, new.balance_micros));
+        self.record(&about, (None, None), (Kind::Grant, new.balance_micros), now_us);
         Ok(())
     }
 
@@ -167,16 +175,28 @@ impl Ledger {
     ///
     /// # Errors
     /// `wallet_unknown`.
-    pub fn estimate(&mut self, ask: &EstimateRequest, now_us: i64, life_us: i64) -> Result<Estimate, Problem> {
+    pub fn estimate(
+        &mut self,
+        ask: &EstimateRequest,
+        now_us: i64,
+        life_us: i64,
+    ) -> Result<Estimate, Problem> {
         let wallet_id = ask.about.wallet_id.clone();
         self.wallet(&wallet_id)?;
         // At most 10^9 units: far from the end of an i64.
-        let normal = i64::try_from(ask.compute_units).unwrap_or(AMOUNT_MICROS_MAX / UNIT_MICROS) * UNIT_MICROS;
+        let normal =
+            i64::try_from(ask.compute_units).unwrap_or(AMOUNT_MICROS_MAX / UNIT_MICROS) * UNIT_MICROS;
         let amount_micros = if ask.queue == Queue::Accelerated { normal * 3 / 2 } else { normal };
         let estimate_id = format!("estimate-{}", self.estimates.len() + 1);
         let expires_us = now_us + life_us;
         self.estimates.insert(estimate_id.clone(), Made { wallet_id: wallet_id.clone(), expires_us });
-        Ok(Estimate { estimate_id, wallet_id, amount_micros, queue: ask.queue, expires_at: rfc3339(expires_us) })
+        Ok(Estimate {
+            estimate_id,
+            wallet_id,
+            amount_micros,
+            queue: ask.queue,
+            expires_at: rfc3339(expires_us),
+        })
     }
 
     /// Holds or takes credits. A hold takes free credits and a charge what is held for its task first, then free credits; a
@@ -224,10 +244,16 @@ impl Ledger {
             self.tasks.use_quota(about.license_id.as_deref(), amount);
         }
         let charge_id = format!("charge-{}", self.movements.len() + 1);
-        let (balance_after_micros, held_micros) =
-            self.record(about, Some(key), (Some(charge_id.clone()), kind, amount));
-        let (wallet_id, purpose) = (about.wallet_id.clone(), ask.purpose);
-        Ok(Charge { charge_id, wallet_id, purpose, amount_micros: amount, balance_after_micros, held_micros })
+        let moved = self.record(about, (Some(&charge_id), Some(key)), (kind, amount), now_us);
+        Ok(Charge {
+            charge_id,
+            wallet_id: about.wallet_id.clone(),
+            purpose: ask.purpose,
+            amount_micros: amount,
+            balance_after_micros: moved.balance_after_micros,
+            held_micros: moved.held_after_micros,
+            moved_at: moved.moved_at,
+        })
     }
 
     /// Gives credits back, or lets a hold go; out of a frozen wallet too. Without a task, what was charged in the wallet is the
@@ -235,7 +261,7 @@ impl Ledger {
     ///
     /// # Errors
     /// `wallet_unknown`, `refund_exceeds_charge`.
-    pub fn refund(&mut self, key: &str, ask: &RefundRequest) -> Result<Refund, Problem> {
+    pub fn refund(&mut self, key: &str, ask: &RefundRequest, now_us: i64) -> Result<Refund, Problem> {
         let (about, amount) = (&ask.about, ask.amount_micros);
         let wallet = self.wallet(&about.wallet_id)?;
         let account = wallet.account(about.task_id.as_deref());
@@ -266,10 +292,16 @@ impl Ledger {
             self.tasks.use_quota(about.license_id.as_deref(), -amount);
         }
         let refund_id = format!("refund-{}", self.movements.len() + 1);
-        let (balance_after_micros, held_micros) =
-            self.record(about, Some(key), (Some(refund_id.clone()), kind, amount));
-        let wallet_id = about.wallet_id.clone();
-        Ok(Refund { refund_id, wallet_id, of: ask.of, amount_micros: amount, balance_after_micros, held_micros })
+        let moved = self.record(about, (Some(&refund_id), Some(key)), (kind, amount), now_us);
+        Ok(Refund {
+            refund_id,
+            wallet_id: about.wallet_id.clone(),
+            of: ask.of,
+            amount_micros: amount,
+            balance_after_micros: moved.balance_after_micros,
+            held_micros: moved.held_after_micros,
+            moved_at: moved.moved_at,
+        })
     }
 
     /// Every wallet.
@@ -299,31 +331,33 @@ impl Ledger {
         }
     }
 
-    /// Writes a movement down; returns the balance after it and what is held for the task.
+    /// Writes a movement down, with its id and key, its kind and amount.
     fn record(
         &mut self,
         about: &About,
-        key: Option<&str>,
-        (id, kind, amount_micros): (Option<String>, Kind, i64),
-    ) -> (i64, i64) {
-        let Some(wallet) = self.wallets.get_mut(&about.wallet_id) else { return (0, 0) };
+        (id, key): (Option<&str>, Option<&str>),
+        (kind, amount_micros): (Kind, i64),
+        now_us: i64,
+    ) -> Movement {
+        let wallet = self.wallets.entry(about.wallet_id.clone()).or_default();
         let sum = wallet.sums.entry(kind).or_default();
         sum.movements += 1;
         sum.micros += amount_micros;
-        let held_after_micros = wallet.account(about.task_id.as_deref()).held;
-        let balance_after_micros = wallet.balance_micros;
-        self.movements.push(Movement {
+        wallet.moved_us = now_us.max(wallet.moved_us + 1); // however coarse the clock, and where it goes back
+        let movement = Movement {
             number: self.movements.len() as u64 + 1,
-            id,
+            id: id.map(str::to_owned),
             key: key.map(str::to_owned),
             wallet_id: about.wallet_id.clone(),
             task_id: about.task_id.clone(),
             kind,
             amount_micros,
-            balance_after_micros,
-            held_after_micros,
-        });
-        (balance_after_micros, held_after_micros)
+            balance_after_micros: wallet.balance_micros,
+            held_after_micros: wallet.account(about.task_id.as_deref()).held,
+            moved_at: rfc3339(wallet.moved_us),
+        };
+        self.movements.push(movement.clone());
+        movement
     }
 }
 

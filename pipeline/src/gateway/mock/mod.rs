@@ -124,7 +124,8 @@ impl Platform {
         config.script.check()?;
         let mut books = Books::default();
         for wallet in &config.wallets {
-            books.ledger.grant(wallet).map_err(|_| MockError::Wallet(wallet.wallet_id.clone()))?;
+            let granted = books.ledger.grant(wallet, (config.now_us)());
+            granted.map_err(|_| MockError::Wallet(wallet.wallet_id.clone()))?;
         }
         let door = Door::default();
         if let Some(tokens) = &config.tokens {
@@ -191,7 +192,8 @@ fn router(platform: Arc<Platform>) -> Router {
 async fn accept(listener: TcpListener, app: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
-        let accepted = tokio::select! { () = stop.cancelled() => break, accepted = listener.accept() => accepted };
+        let accepted =
+            tokio::select! { () = stop.cancelled() => break, accepted = listener.accept() => accepted };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
             continue;

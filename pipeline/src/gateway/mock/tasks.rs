@@ -104,7 +104,9 @@ impl Task {
             TaskStep::Submitted if self.state_version > 0 => Some("the task is submitted already"),
             TaskStep::Resumed if !self.paused => Some("the task is not paused"),
             TaskStep::SupplementSettled if !self.asks_supplement => Some("no supplement is asked for"),
-            TaskStep::Accelerated if self.queue == Queue::Accelerated => Some("the task is accelerated already"),
+            TaskStep::Accelerated if self.queue == Queue::Accelerated => {
+                Some("the task is accelerated already")
+            }
             _ => None,
         }
     }
