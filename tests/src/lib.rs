@@ -7,6 +7,7 @@
 //! | [`ObjectStore`] | an S3-compatible object store, moto's server |
 //! | [`Registry`] | Apicurio Registry, by its Confluent-compatible API |
 //! | [`Tally`] | the binary under test |
+//! | [`MockPlatform`] | `tally mock-platform`: the services behind the gateway, with what goes wrong |
 //! | [`Stage`] | topics, group and database of one test, and `tally` pointed at them |
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
 //! | [`Prometheus`] | Prometheus over the rules that operators get |
@@ -32,6 +33,7 @@ pub mod feed;
 pub mod guard;
 pub mod kafka;
 pub mod kcat;
+mod mock_platform;
 mod need;
 mod object_store;
 mod place;
@@ -50,6 +52,7 @@ pub use browser::Browser;
 pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use kafka::{Kafka, Secured};
+pub use mock_platform::MockPlatform;
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};

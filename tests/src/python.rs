@@ -1,7 +1,7 @@
 //! Scripts of `tests/python`, run by the interpreter of `.cache/venv`: independent clients.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,6 +46,16 @@ pub fn run(script: &str, arguments: &[&str], input: &str) -> Ended {
         command.arg(path);
     }
     Process::spawn(script, command, folder.path()).expect_success(RUN)
+}
+
+/// Runs schemathesis, which knows nothing but the document of that path, against the service at that address: no 5xx, and no
+/// status, media type, header or shape that the document does not have. Returns what it said.
+///
+/// # Panics
+/// When it found something; with what.
+pub fn schemathesis(url: &str, document: &Path, token: &str) -> String {
+    let document = document.to_str().expect("paths in tests are text");
+    run("explore_api.py", &[document, token, ".", url], "").stdout
 }
 
 /// Where a record went, by the broker's word.

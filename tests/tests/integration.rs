@@ -22,6 +22,7 @@ mod integration {
     mod feed;
     mod feed_page;
     mod gaps;
+    mod gateway;
     mod heads;
     mod house;
     mod identity;

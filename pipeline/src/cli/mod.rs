@@ -15,6 +15,7 @@ mod feed_client;
 mod gateway;
 mod ingest;
 mod migrate;
+mod mock_platform;
 mod pipe;
 mod progress;
 mod prove;
@@ -60,6 +61,7 @@ enum Command {
     Ingest(ingest::IngestArgs),
     Publish(publish::PublishArgs),
     Migrate(migrate::MigrateArgs),
+    MockPlatform(mock_platform::MockPlatformArgs),
     Replay(replay::ReplayArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -117,6 +119,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::MockPlatform(args) => mock_platform::run(args).await,
         Command::Audit(command) => Box::pin(audit::run(command)).await, // it holds much between its awaits
         Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,

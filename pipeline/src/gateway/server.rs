@@ -10,12 +10,12 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -74,6 +74,7 @@ pub(super) fn router(gateway: Gateway, callers: Arc<dyn Callers>) -> Router {
         .route(Endpoint::CreditsCharge.path(), post(charge))
         .route(Endpoint::CreditsRefund.path(), post(refund))
         .route(Endpoint::LicensesCheck.path(), post(check))
+        .route("/openapi.json", get(document))
         .method_not_allowed_fallback(async || problem(Code::MethodNotAllowed))
         .fallback(async || problem(Code::NotFound))
         .with_state(Door { gateway, callers })
@@ -93,6 +94,13 @@ async fn refund(State(door): State<Door>, request: Request) -> Response {
 
 async fn check(State(door): State<Door>, request: Request) -> Response {
     call(door, Endpoint::LicensesCheck, request).await
+}
+
+async fn document() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        super::openapi::gateway_document().to_json().unwrap_or_default() // a test holds that it is JSON
+    });
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
 async fn call(door: Door, endpoint: Endpoint, request: Request) -> Response {

@@ -1,0 +1,3 @@
+//! The gateway and the platform behind it.
+
+mod mock;
