@@ -30,6 +30,7 @@ mod certificates;
 mod clickhouse;
 pub mod examples;
 pub mod feed;
+pub mod gateway;
 pub mod guard;
 pub mod kafka;
 pub mod kcat;

@@ -121,6 +121,11 @@ impl<'a> Stage<'a> {
         Tally::spawn(&arguments, &[])
     }
 
+    /// Starts a command that needs the database alone.
+    pub fn tally_at_clickhouse(&self, command: &[&str]) -> Tally {
+        Tally::spawn(&[command, &self.at_clickhouse()].concat(), &[])
+    }
+
     /// Starts `tally ingest` as a service, in the stage's group.
     pub fn ingest(&self, more: &[&str]) -> Tally {
         let group = ["--group", self.prefix.as_str(), "--listen", "127.0.0.1:0"];
