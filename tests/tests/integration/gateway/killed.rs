@@ -214,6 +214,7 @@ fn run(calls: u64, kills: u64, seed: u64) {
     });
     gateway.settled(END);
     gateway.stop();
+    let to = now();
     stage.catch_up(&[]);
     let statement = platform.statement();
     println!(
@@ -221,7 +222,7 @@ fn run(calls: u64, kills: u64, seed: u64) {
         statement.receipts.len()
     );
     compare(&stage, &statement);
-    stability(&stage, &statement, &from);
+    stability(&stage, &statement, (&from, &to));
 }
 
 fn compare(stage: &Stage<'_>, statement: &Statement) {
@@ -283,10 +284,9 @@ fn attempts(stage: &Stage<'_>) -> Vec<Attempted> {
 
 /// The audit's error rate of each interface is the one that was injected: of the attempts that the platform received the script's
 /// faults, and of the others those that a kill ended.
-fn stability(stage: &Stage<'_>, statement: &Statement, from: &str) {
-    let to = now();
+fn stability(stage: &Stage<'_>, statement: &Statement, (from, to): (&str, &str)) {
     let window =
-        ["audit", "stability", "--from", from, "--to", &to, "--grace-minutes", "0", "--format", "json"];
+        ["audit", "stability", "--from", from, "--to", to, "--grace-minutes", "0", "--format", "json"];
     let told = stage.tally_at_clickhouse(&window).end_within(END);
     let report: Value =
         serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", told.stdout));
@@ -314,25 +314,20 @@ fn stability(stage: &Stage<'_>, statement: &Statement, from: &str) {
             (injected..=injected + ours).contains(&errors),
             "{path}: {errors} errors, {injected} injected, {ours} ours"
         );
-        let measure = measure(&report, endpoint);
+        let measure = measure(&report, path);
         let counted = u64::try_from(of.len() - limited).expect("a count");
         assert_eq!(measure, (u64::try_from(errors).expect("a count"), counted), "{path} in {report:#}");
     }
 }
 
 /// Numerator and denominator of an interface's error rate in the audit's report.
-fn measure(report: &Value, endpoint: &str) -> (u64, u64) {
-    let found = report["jobs"][0]["measures"].as_array().or_else(|| report["measures"].as_array());
-    let found = found.unwrap_or_else(|| panic!("no measures in {report:#}"));
-    let named = |measure: &&Value| measure.to_string().contains(endpoint);
-    let measure = found.iter().find(named).unwrap_or_else(|| panic!("no {endpoint} in {report:#}"));
-    let number = |name: &str| {
-        let value = &measure[name];
-        value
-            .as_u64()
-            .or_else(|| value.as_str()?.parse().ok())
-            .unwrap_or_else(|| panic!("{name} in {measure:#}"))
-    };
+fn measure(report: &Value, path: &str) -> (u64, u64) {
+    let result = &report["results"][0];
+    assert_eq!(result["cross_check"]["agrees"], true, "{report:#}");
+    let measures = result["measures"].as_array().unwrap_or_else(|| panic!("no measures in {report:#}"));
+    let measure = measures.iter().find(|m| m["group"] == path && m["name"] == "failed attempts");
+    let measure = measure.unwrap_or_else(|| panic!("no {path} in {report:#}"));
+    let number = |name: &str| measure[name].as_u64().unwrap_or_else(|| panic!("{name} in {measure:#}"));
     (number("numerator"), number("denominator"))
 }
 
