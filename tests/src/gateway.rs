@@ -48,10 +48,13 @@ impl Gateway {
         let (file, store) = (text(&token), text(&folder.path().join("store")));
         let own =
             ["gateway", "--listen", &listen, "--ops-listen", "127.0.0.1:0", "--platform", &platform.url];
-        let kept = ["--platform-token-file", &file, "--folder", &store, "--durability", "process"];
+        let kept = ["--platform-token-file", &file, "--folder", &store];
+        let process: &[&str] =
+            if more.contains(&"--durability") { &[] } else { &["--durability", "process"] };
         let flags = key.flags();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let all = [&own[..], &kept, &stage.at_kafka(), &stage.at_clickhouse(), &flags, more].concat();
+        let all =
+            [&own[..], &kept, process, &stage.at_kafka(), &stage.at_clickhouse(), &flags, more].concat();
         let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
         let (tally, ops) = begin(&arguments);
         let url = format!("http://{listen}");
