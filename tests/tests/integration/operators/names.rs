@@ -10,10 +10,11 @@ use tally_tests::prometheus::yaml_files;
 use tally_tests::{Prometheus, repository};
 
 /// The files that name metrics; each is the only one of its part.
-const NAMED_IN: [&str; 4] = [
+const NAMED_IN: [&str; 5] = [
     "dashboards/src/feed/metrics.rs",
     "dashboards/src/serve/metrics.rs",
     "pipeline/src/cli/audit/verdicts.rs",
+    "pipeline/src/gateway/metrics.rs",
     "pipeline/src/metrics.rs",
 ];
 /// Folders in which no other file may make one.
