@@ -134,7 +134,7 @@ impl Gateway {
                 // only another version of this program can have written it
                 tracing::error!(id = known.id, %error, "a request in the store cannot be read; it is left alone");
                 let then = Then::Leave { maybe_done: true, next_try_us: Some(i64::MAX) };
-                let end = End { id: known.id, event: None, then, now_us: now_us() };
+                let end = End { id: known.id, events: Vec::new(), then, now_us: now_us() };
                 if let Err(error) = self.inner.store.end(end).await {
                     tracing::error!(%error, "a request could not be left alone");
                 }
@@ -150,12 +150,15 @@ impl Gateway {
     async fn refuse(&self, ask: &Ask, actor: Actor<'_>, key: &str, code: Code) -> Told {
         let attempt = Attempt { key, number: 1, ended_us: now_us() };
         match event::of_attempt(ask, actor, attempt, &event::refused_here(code)) {
-            Ok(event) => {
-                if let Err(error) = self.inner.store.keep(vec![event]).await {
+            Ok(events) => {
+                if let Err(error) = self.inner.store.keep(events).await {
                     return store_failed(&error);
                 }
             }
-            Err(error) => tracing::error!(%error, "the event of a refused call is lost"),
+            Err(error) => {
+                self.inner.metrics.event_lost();
+                tracing::error!(%error, "the event of a refused call is lost");
+            }
         }
         Told::code(code)
     }

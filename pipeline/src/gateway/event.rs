@@ -16,6 +16,9 @@ use uuid::Uuid;
 /// Field `source` of every event of the gateway.
 pub(super) const SOURCE: &str = "gateway";
 
+/// The names of movements are made from the platform's ids within this namespace (UUIDv5).
+const MOVEMENTS: Uuid = Uuid::from_u128(0x7a11_1e55_0b0e_5a3d_9c1f_4d6f_7665_6d74);
+
 /// An event that its own contract refuses: a bug of ours, told with the field.
 #[derive(Debug, Error)]
 #[error("an event of the gateway is not what its contract says: {0}")]
@@ -38,7 +41,11 @@ pub(super) struct Attempt<'a> {
     pub(super) ended_us: i64,
 }
 
-/// The event of an attempt: what it did if it did something, else that it was made.
+/// The events of an attempt: the movement of credits that it led to, if one, and the attempt itself.
+///
+/// A movement is named by the platform's own id of it, and its event says only what the platform says and what was asked: however
+/// often it is heard of, by this gateway after a crash or by another one that its caller turned to, it is the same event, byte for
+/// byte, and counts once. The attempts that led to it are events of their own.
 ///
 /// # Errors
 /// See [`EventError`].
@@ -47,13 +54,16 @@ pub(super) fn of_attempt(
     actor: Actor<'_>,
     attempt: Attempt<'_>,
     attempted: &Attempted,
-) -> Result<Kept, EventError> {
+) -> Result<Vec<Kept>, EventError> {
+    let mut events = Vec::with_capacity(2);
+    if let Heard::Done(answer, _) = &attempted.heard {
+        events.extend(movement(ask, actor, attempt.key, answer).transpose()?);
+    }
     let topic = match ask {
         Ask::Check(_) => Topic::License,
         Ask::Estimate(_) | Ask::Charge(_) | Ask::Refund(_) => Topic::Credit,
     };
     let mut fields = about(ask.about(), actor, topic);
-    let mut occurred_us = attempt.ended_us;
     let mut set = |name: &str, value: Json| fields.insert(name.to_owned(), value);
     let kind = kind(ask, attempted);
     if topic == Topic::Credit {
@@ -65,26 +75,16 @@ pub(super) fn of_attempt(
             set("queue", ask.queue.map_or(Json::Null, word));
             set("estimate_id", ask.estimate_id.clone().into());
         }
-        Ask::Refund(ask) if kind == "REFUNDED" => _ = set("refund_reason", word(ask.reason)),
         Ask::Check(_) if kind == "CHECKED" => _ = set("check_result", check_result(attempted.code).into()),
         Ask::Refund(_) | Ask::Check(_) => {}
     }
-    if let Heard::Done(answer, _) = &attempted.heard {
-        match answer {
-            Answer::Estimate(answer) => _ = set("estimate_id", answer.estimate_id.clone().into()),
-            Answer::Charge(answer) => {
-                set("balance_after_micros", answer.balance_after_micros.into());
-                occurred_us = micros(&answer.moved_at).unwrap_or(occurred_us);
-            }
-            Answer::Refund(answer) => {
-                set("balance_after_micros", answer.balance_after_micros.into());
-                occurred_us = micros(&answer.moved_at).unwrap_or(occurred_us);
-            }
-            Answer::Check(answer) => {
-                set("quota_remaining_micros", answer.quota_remaining_micros.into());
-                set("expires_at", answer.expires_at.clone().into());
-            }
+    match &attempted.heard {
+        Heard::Done(Answer::Estimate(answer), _) => _ = set("estimate_id", answer.estimate_id.clone().into()),
+        Heard::Done(Answer::Check(answer), _) => {
+            set("quota_remaining_micros", answer.quota_remaining_micros.into());
+            set("expires_at", answer.expires_at.clone().into());
         }
+        _ => {}
     }
     set("kind", kind.into());
     set("endpoint", ask.endpoint().symbol().into());
@@ -94,23 +94,53 @@ pub(super) fn of_attempt(
     set("latency_ms", i64::try_from(attempted.latency.as_millis()).unwrap_or(i64::MAX).into());
     set("attempt", attempt.number.into());
     set("idempotency_key", attempt.key.into());
-    set("occurred_at", occurred_us.into());
-    encode(topic, fields)
+    set("occurred_at", attempt.ended_us.into());
+    events.push(encode(topic, fields)?);
+    Ok(events)
+}
+
+/// The event of a movement of credits; none of an answer that moved nothing.
+fn movement(ask: &Ask, actor: Actor<'_>, key: &str, answer: &Answer) -> Option<Result<Kept, EventError>> {
+    // the trace is that of one attempt, and the same movement may be heard of in another
+    let mut fields = about(ask.about(), Actor { trace_id: None, ..actor }, Topic::Credit);
+    let mut set = |name: &str, value: Json| fields.insert(name.to_owned(), value);
+    let (id, balance, moved_at) = match (ask, answer) {
+        (Ask::Charge(ask), Answer::Charge(answer)) => {
+            let kind = match ask.purpose {
+                ChargePurpose::Hold => "HELD",
+                ChargePurpose::Charge | ChargePurpose::Acceleration => "CHARGED",
+                ChargePurpose::Supplement => "SUPPLEMENT_CHARGED",
+            };
+            set("kind", kind.into());
+            set("amount_micros", ask.amount_micros.into());
+            set("queue", ask.queue.map_or(Json::Null, word));
+            set("estimate_id", ask.estimate_id.clone().into());
+            (&answer.charge_id, answer.balance_after_micros, &answer.moved_at)
+        }
+        (Ask::Refund(ask), Answer::Refund(answer)) => {
+            match ask.of {
+                RefundOf::Charge => {
+                    set("kind", "REFUNDED".into());
+                    set("refund_reason", word(ask.reason));
+                }
+                RefundOf::Hold => _ = set("kind", "ROLLED_BACK".into()),
+            }
+            set("amount_micros", ask.amount_micros.into());
+            (&answer.refund_id, answer.balance_after_micros, &answer.moved_at)
+        }
+        _ => return None,
+    };
+    set("event_id", Uuid::new_v5(&MOVEMENTS, id.as_bytes()).to_string().into());
+    set("balance_after_micros", balance.into());
+    set("idempotency_key", key.into());
+    set("occurred_at", micros(moved_at).unwrap_or_default().into()); // it was read before
+    Some(encode(Topic::Credit, fields))
 }
 
 fn kind(ask: &Ask, attempted: &Attempted) -> &'static str {
     match (ask, &attempted.heard) {
         (Ask::Estimate(_), Heard::Done(..)) => "ESTIMATED",
-        (Ask::Charge(ask), Heard::Done(..)) => match ask.purpose {
-            ChargePurpose::Hold => "HELD",
-            ChargePurpose::Charge | ChargePurpose::Acceleration => "CHARGED",
-            ChargePurpose::Supplement => "SUPPLEMENT_CHARGED",
-        },
         (Ask::Charge(ask), Heard::Refused(_)) if ask.purpose == ChargePurpose::Hold => "HOLD_FAILED",
-        (Ask::Refund(ask), Heard::Done(..)) => match ask.of {
-            RefundOf::Charge => "REFUNDED",
-            RefundOf::Hold => "ROLLED_BACK",
-        },
         (Ask::Check(_), Heard::Done(..)) => "CHECKED",
         // that the platform knows no such licence is no result of a check
         (Ask::Check(_), Heard::Refused(code)) if check_result(Some(*code)) != "ALLOWED" => "CHECKED",
@@ -118,12 +148,11 @@ fn kind(ask: &Ask, attempted: &Attempted) -> &'static str {
     }
 }
 
-/// Credits that moved, were held or were estimated; of a hold that failed those that were asked for; else none.
+/// Credits that were estimated; of a hold that failed those that were asked for. What moved stands in the movement's event.
 fn amount(ask: &Ask, kind: &str, attempted: &Attempted) -> i64 {
     match (ask, &attempted.heard) {
         (_, Heard::Done(Answer::Estimate(answer), _)) => answer.amount_micros,
-        (Ask::Charge(ask), _) if kind != "ATTEMPTED" => ask.amount_micros,
-        (Ask::Refund(ask), _) if kind != "ATTEMPTED" => ask.amount_micros,
+        (Ask::Charge(ask), _) if kind == "HOLD_FAILED" => ask.amount_micros,
         _ => 0,
     }
 }

@@ -134,9 +134,9 @@ impl Run {
     }
 
     async fn forget(&mut self) -> Result<(), StoreError> {
-        let event = self.interruption();
+        let events = self.interruption();
         let then = Then::Answer { status: 0, answer: Vec::new(), remember: false };
-        self.end(event, then).await
+        self.end(events, then).await
     }
 
     /// Writes down that an attempt begins, unless it was written down with the request.
@@ -144,16 +144,17 @@ impl Run {
         if std::mem::take(&mut self.begun) {
             return Ok(());
         }
-        if let Some(event) = self.interruption() {
-            self.end(Some(event), Then::Retry { maybe_done: true }).await?;
+        let interruption = self.interruption();
+        if !interruption.is_empty() {
+            self.end(interruption, Then::Retry { maybe_done: true }).await?;
         }
         self.attempts = self.gateway.inner.store.again(self.id, now_us()).await?;
         Ok(())
     }
 
     /// The event of an attempt that was under way when its process ended.
-    fn interruption(&mut self) -> Option<Kept> {
-        let since_us = self.interrupted_since_us.take()?;
+    fn interruption(&mut self) -> Vec<Kept> {
+        let Some(since_us) = self.interrupted_since_us.take() else { return Vec::new() };
         let longest = self.gateway.inner.settings.attempt;
         let lasted = u64::try_from(now_us().saturating_sub(since_us)).unwrap_or(0);
         let attempted = Attempted {
@@ -164,7 +165,7 @@ impl Run {
             retry_after: None,
             heard: Heard::Unknown,
         };
-        self.event(&attempted)
+        self.events(&attempted)
     }
 
     async fn attempt(&mut self, deadline: Duration) -> Attempted {
@@ -182,7 +183,7 @@ impl Run {
 
     /// Writes down what an attempt led to.
     async fn ended(&mut self, attempted: Attempted, may_retry: bool) -> Result<Step, StoreError> {
-        let event = self.event(&attempted);
+        let events = self.events(&attempted);
         let remember = self.ask.endpoint().moves_money();
         let code = attempted.code.unwrap_or(Code::Internal);
         let (told, then) = match attempted.heard {
@@ -197,7 +198,7 @@ impl Run {
                 (told, then)
             }
             Heard::NotDone | Heard::Unknown if may_retry => {
-                self.end(event, Then::Retry { maybe_done: self.maybe_done }).await?;
+                self.end(events, Then::Retry { maybe_done: self.maybe_done }).await?;
                 return Ok(Step::Again);
             }
             Heard::NotDone | Heard::Unknown => {
@@ -207,7 +208,7 @@ impl Run {
                 (told, self.left(remember))
             }
         };
-        self.end(event, then).await?;
+        self.end(events, then).await?;
         Ok(Step::Over(told))
     }
 
@@ -224,25 +225,22 @@ impl Run {
         Then::Leave { maybe_done: self.maybe_done, next_try_us: self.maybe_done.then_some(next_try_us) }
     }
 
-    async fn end(&mut self, event: Option<Kept>, then: Then) -> Result<(), StoreError> {
+    async fn end(&mut self, events: Vec<Kept>, then: Then) -> Result<(), StoreError> {
         let over = !matches!(then, Then::Retry { .. });
-        let end = End { id: self.id, event, then, now_us: now_us() };
+        let end = End { id: self.id, events, then, now_us: now_us() };
         self.gateway.inner.store.end(end).await?;
         self.over = over;
         Ok(())
     }
 
-    fn event(&self, attempted: &Attempted) -> Option<Kept> {
+    fn events(&self, attempted: &Attempted) -> Vec<Kept> {
         let actor = Actor { id: &self.caller, role: &self.role, trace_id: self.trace_id.as_deref() };
         let attempt = Attempt { key: &self.key, number: self.attempts, ended_us: now_us() };
-        match event::of_attempt(&self.ask, actor, attempt, attempted) {
-            Ok(event) => Some(event),
-            Err(error) => {
-                self.gateway.inner.metrics.event_lost();
-                tracing::error!(%error, "the event of an attempt is lost");
-                None
-            }
-        }
+        event::of_attempt(&self.ask, actor, attempt, attempted).unwrap_or_else(|error| {
+            self.gateway.inner.metrics.event_lost();
+            tracing::error!(%error, "the event of an attempt is lost");
+            Vec::new()
+        })
     }
 }
 

@@ -146,7 +146,7 @@ impl Writer {
                 replies.push(after(reply, requests::again(connection, id, now_us)?));
             }
             Op::End(end, reply) => {
-                self.keep(end.event.as_slice(), end.now_us)?;
+                self.keep(&end.events, end.now_us)?;
                 requests::end(&self.connection, &end)?;
                 self.ended(end.id, end.then, replies);
                 replies.push(after(reply, ()));

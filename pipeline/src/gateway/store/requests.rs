@@ -61,7 +61,7 @@ pub(in crate::gateway) enum Begun {
 #[derive(Debug)]
 pub(in crate::gateway) struct End {
     pub(in crate::gateway) id: i64,
-    pub(in crate::gateway) event: Option<Kept>,
+    pub(in crate::gateway) events: Vec<Kept>,
     pub(in crate::gateway) then: Then,
     pub(in crate::gateway) now_us: i64,
 }
@@ -190,9 +190,9 @@ pub(super) fn orphan(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute(&format!("UPDATE requests SET next_try_us = 0 WHERE {UNKNOWN}"), [])
 }
 
-/// How many are to be followed up.
+/// How many may have been done and have no answer, whether an attempt is under way or not.
 pub(super) fn unresolved(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT count(*) FROM requests WHERE next_try_us IS NOT NULL";
+    let sql = "SELECT count(*) FROM requests WHERE status IS NULL AND maybe_done";
     let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

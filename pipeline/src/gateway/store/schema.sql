@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE UNIQUE INDEX IF NOT EXISTS requests_by_key ON requests (caller, key);
 CREATE INDEX IF NOT EXISTS requests_to_follow ON requests (next_try_us) WHERE next_try_us IS NOT NULL;
 CREATE INDEX IF NOT EXISTS requests_unfinished ON requests (id) WHERE status IS NULL;
+CREATE INDEX IF NOT EXISTS requests_unresolved ON requests (id) WHERE status IS NULL AND maybe_done;
 CREATE INDEX IF NOT EXISTS requests_done ON requests (done_us) WHERE done_us IS NOT NULL;
 
 -- Events on their way to Kafka, in the order in which they happened.

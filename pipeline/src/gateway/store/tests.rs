@@ -46,7 +46,7 @@ fn event(text: &str) -> Kept {
 
 fn answered(id: i64, event_text: &str) -> End {
     let then = Then::Answer { status: 200, answer: b"{}".to_vec(), remember: true };
-    End { id, event: Some(event(event_text)), then, now_us: 9 }
+    End { id, events: vec![event(event_text)], then, now_us: 9 }
 }
 
 async fn fresh(store: &Store, key: &str, body: &str) -> i64 {
@@ -96,10 +96,10 @@ async fn what_is_left_under_way_is_due() {
     let open_attempt = fresh(store, "open", "a").await;
     let between = fresh(store, "between", "a").await;
     let then = Then::Retry { maybe_done: true };
-    store.end(End { id: between, event: None, then, now_us: 8 }).await.expect("ended");
+    store.end(End { id: between, events: vec![], then, now_us: 8 }).await.expect("ended");
     let never = fresh(store, "never", "a").await;
     let then = Then::Leave { maybe_done: false, next_try_us: None };
-    store.end(End { id: never, event: None, then, now_us: 8 }).await.expect("ended");
+    store.end(End { id: never, events: vec![], then, now_us: 8 }).await.expect("ended");
     close(opened);
     let (store, _thread) = open(folder.path());
     let due = store.due(1, 10).await.expect("due");

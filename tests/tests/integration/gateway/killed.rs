@@ -276,7 +276,7 @@ fn attempts(stage: &Stage<'_>) -> Vec<Attempted> {
                    any(error_code) AS code, toUInt32(count()) AS events";
     let of = |table: &str| {
         format!(
-            "SELECT {columns} FROM {table}_final WHERE source = 'gateway' GROUP BY key, attempt, endpoint"
+            "SELECT {columns} FROM {table}_final WHERE source = 'gateway' AND attempt IS NOT NULL GROUP BY key, attempt, endpoint"
         )
     };
     stage.database.rows(&format!("{} UNION ALL {}", of("credit_events"), of("license_events")))
