@@ -211,7 +211,7 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     let body =
         RequestBodyBuilder::new().content("application/json", body.build()).required(Some(Required::True));
     let mut operation = OperationBuilder::new()
-        .operation_id(Some(id))
+        .operation_id(Some(id.as_str()))
         .summary(Some(call.summary))
         .request_body(Some(body.build()))
         .response("200", good.build())
@@ -228,7 +228,7 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     ];
     if call.has_key {
         codes.extend([Code::IdempotencyKeyMissing, Code::IdempotencyConflict]);
-        operation = operation.parameter(key_header());
+        operation = operation.parameter(key_header(&id));
     }
     if scopes.is_empty() {
         let attempt = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
@@ -246,7 +246,7 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     document.paths.paths.insert(call.path.to_owned(), PathItem::new(HttpMethod::Post, operation));
 }
 
-fn key_header() -> utoipa::openapi::path::Parameter {
+fn key_header(call: &str) -> utoipa::openapi::path::Parameter {
     let text = ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
@@ -258,7 +258,7 @@ fn key_header() -> utoipa::openapi::path::Parameter {
         .required(Required::True)
         .description(Some("One key for one logical request, a UUID for example, kept on every retry."))
         .schema(Some(text.build()))
-        .example(Some(json!("0192d3b4-7c1e-7f5a-9a54-3d7a1c0e5b21")))
+        .example(Some(json!(format!("{call}-0192d3b4-7c1e-7f5a"))))
         .build()
 }
 
@@ -309,6 +309,10 @@ fn finish(document: &mut OpenApi, scheme: Http) {
     let components = document.components.get_or_insert_default();
     components.schemas.extend(schemas);
     components.schemas.values_mut().for_each(bound_texts);
+    if let Some(RefOr::T(Schema::Object(codes))) = components.schemas.get_mut("Code") {
+        // names that a macro gives are not seen by the derive
+        codes.enum_values = Some(Code::ALL.iter().map(|code| code.name().into()).collect());
+    }
     components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
 }
 
@@ -377,6 +381,15 @@ mod tests {
         }
         for document in [gateway, platform_document()] {
             let text = document.to_json().expect("a document is JSON");
+            for code in Code::ALL {
+                let schema = document.components.as_ref().and_then(|all| all.schemas.get("Code"));
+                let schema = serde_json::to_string(&schema).expect("JSON");
+                assert!(
+                    schema.contains(&format!("\"{}\"", code.name())),
+                    "{} is no name of a code",
+                    code.name()
+                );
+            }
             let known: BTreeSet<&String> =
                 document.components.iter().flat_map(|all| all.schemas.keys()).collect();
             for reference in text.split("\"#/components/schemas/").skip(1) {
