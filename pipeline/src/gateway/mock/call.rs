@@ -152,7 +152,7 @@ impl Answer {
     }
 
     fn error(way: u64) -> Answer {
-        Answer::problem(&Problem::new(if way % 2 == 0 { Code::Internal } else { Code::Overloaded }))
+        Answer::problem(&Problem::new(if way.is_multiple_of(2) { Code::Internal } else { Code::Overloaded }))
     }
 
     fn retry_after(self, seconds: u32) -> Answer {
@@ -162,7 +162,7 @@ impl Answer {
     /// The same with a body that breaks the contract, in one of four ways.
     fn spoiled(&self, way: u64) -> Answer {
         let body = match serde_json::from_slice::<Value>(&self.body) {
-            Ok(Value::Object(fields)) if way % 4 > 0 => {
+            Ok(Value::Object(fields)) if !way.is_multiple_of(4) => {
                 Value::Object(another(fields, way)).to_string().into()
             }
             _ => self.body.slice(..self.body.len() / 2), // no JSON any more
