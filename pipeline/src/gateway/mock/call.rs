@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,7 +152,7 @@ impl Answer {
     }
 
     fn error(way: u64) -> Answer {
-        Answer::problem(&Problem::new(if way % 2 == 0 { Code::Internal } else { Code::Overloaded }))
+        Answer::problem(&Problem::new(if way.is_multiple_of(2) { Code::Internal } else { Code::Overloaded }))
     }
 
     fn retry_after(self, seconds: u32) -> Answer {
@@ -161,20 +161,11 @@ impl Answer {
 
     /// The same with a body that breaks the contract, in one of four ways.
     fn spoiled(&self, way: u64) -> Answer {
-        let cut = || self.body.slice(..self.body.len() / 2); // no JSON any more
         let body = match serde_json::from_slice::<Value>(&self.body) {
-            Ok(Value::Object(mut fields)) if way % 4 > 0 => {
-                let subject =
-                    ["wallet_id", "license_id", "task_id"].into_iter().find(|id| fields.contains_key(*id));
-                let subject = subject.unwrap_or_default();
-                match (way % 4, fields.get("amount_micros").and_then(Value::as_i64)) {
-                    (1, _) => drop(fields.remove(subject)),
-                    (2, Some(amount)) => drop(fields.insert("amount_micros".to_owned(), (amount + 1).into())),
-                    _ => drop(fields.insert(subject.to_owned(), "another".into())),
-                }
-                Value::Object(fields).to_string().into()
+            Ok(Value::Object(fields)) if !way.is_multiple_of(4) => {
+                Value::Object(another(fields, way)).to_string().into()
             }
-            _ => cut(),
+            _ => self.body.slice(..self.body.len() / 2), // no JSON any more
         };
         Answer { body, ..self.clone() }
     }
@@ -296,6 +287,27 @@ impl Platform {
         books.answers.insert(key.to_owned(), (asked, answer.clone()));
         Ok(answer)
     }
+}
+
+/// Fields that lack one, or speak of another amount, wallet, licence or task.
+fn another(mut fields: Map<String, Value>, way: u64) -> Map<String, Value> {
+    let amount = fields.get("amount_micros").and_then(Value::as_i64);
+    match (way % 4, amount) {
+        (1, _) => {
+            let place = usize::try_from(way / 4).unwrap_or_default() % fields.len().max(1);
+            let name = fields.keys().nth(place).cloned().unwrap_or_default();
+            fields.remove(&name);
+        }
+        (2, Some(amount)) => {
+            fields.insert("amount_micros".to_owned(), (amount + 1).into());
+        }
+        _ => {
+            let subject =
+                ["wallet_id", "license_id", "task_id"].into_iter().find(|id| fields.contains_key(*id));
+            fields.insert(subject.unwrap_or_default().to_owned(), "another".into());
+        }
+    }
+    fields
 }
 
 fn before(fault: Fault, drawn: &Drawn) -> Outcome {
