@@ -5,12 +5,13 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_dashboards::identity::Role;
 use tally_pipeline::gateway::mock::{Faults, Kind, Script, Statement};
 use tally_tests::gateway::{Gateway, SCOPES, call};
-use tally_tests::{MockPlatform, Stage};
+use tally_tests::{MockPlatform, Stage, Tally, TempFolder};
 
 /// Callers at once.
 const CALLERS: u64 = 24;
@@ -76,8 +77,19 @@ fn request(seed: u64, number: u64) -> (&'static str, bool, Value) {
     }
 }
 
+/// A task whose estimate was right or wrong, as it was injected.
+struct Task {
+    id: String,
+    wallet: String,
+    /// After its estimate and before its charge; after its charge.
+    started: String,
+    ended: String,
+    hit: bool,
+}
+
 struct Crowd<'a> {
     seed: u64,
+    tasks: Mutex<Vec<Task>>,
     url: &'a str,
     key: &'a tally_tests::service::Key,
     next: AtomicU64,
@@ -102,6 +114,10 @@ impl Crowd<'_> {
     }
 
     fn one(&self, number: u64, token: &str) -> u64 {
+        if number % 10 == 9 {
+            self.task(number, token);
+            return 0;
+        }
         let (path, keyed, body) = request(self.seed, number);
         let key = if keyed { format!("{}-{number}", self.seed) } else { String::new() };
         let text = body.to_string();
@@ -127,6 +143,28 @@ impl Crowd<'_> {
             assert!(conflict.1.contains("idempotency_conflict"), "{} after {answer}", conflict.1);
         }
         open
+    }
+
+    /// A task from its estimate to its charge, which keeps to the estimate or, of one in five, misses it.
+    fn task(&self, number: u64, token: &str) {
+        let id = format!("acc-{}-{number}", self.seed);
+        let wallet = format!("w-{}", number % WALLETS);
+        let about = json!({"wallet_id": wallet, "policy_tag": "BILLING", "task_id": id, "user_id": "u-1"});
+        let estimate = json!({"about": about, "queue": "NORMAL", "compute_units": 100 + number % 50});
+        let text = estimate.to_string();
+        let (_, answer) = self.to_the_end(&|| call(self.url, "/credits/estimate", token, "", &text));
+        let estimate: Value = serde_json::from_str(&answer).expect("an estimate");
+        let started = now();
+        let expected = estimate["amount_micros"].as_i64().expect("an amount");
+        let hit = draw(self.seed, number, 5) % 5 > 0;
+        let amount = if hit { expected + expected / 20 } else { expected + expected / 5 };
+        let body = json!({"about": about, "purpose": "CHARGE", "amount_micros": amount,
+                          "estimate_id": estimate["estimate_id"], "queue": "NORMAL"});
+        let (key, text) = (format!("{}-{number}", self.seed), body.to_string());
+        let (_, answer) = self.to_the_end(&|| call(self.url, "/credits/charge", token, &key, &text));
+        assert!(answer.contains("charge_id"), "{answer}");
+        let task = Task { id, wallet, started, ended: now(), hit };
+        self.tasks.lock().expect("no panic").push(task);
     }
 
     /// Asks until there is an answer for good; gives how often there was none, and the answer.
@@ -201,7 +239,7 @@ fn run(calls: u64, kills: u64, seed: u64) {
     let mut gateway = Gateway::start(&stage, &platform, &short);
     let from = now();
     let (url, key) = (gateway.url.clone(), gateway.key());
-    let crowd = Crowd { seed, url: &url, key: &key, next: AtomicU64::new(0), calls };
+    let crowd = Crowd { seed, url: &url, key: &key, next: AtomicU64::new(0), calls, tasks: Mutex::default() };
     let open: u64 = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| crowd.caller())).collect();
         for kill in 1..=kills {
@@ -214,6 +252,8 @@ fn run(calls: u64, kills: u64, seed: u64) {
     });
     gateway.settled(END);
     gateway.stop();
+    let tasks = crowd.tasks.into_inner().expect("no panic");
+    publish(&stage, &tasks);
     let to = now();
     stage.catch_up(&[]);
     let statement = platform.statement();
@@ -223,6 +263,46 @@ fn run(calls: u64, kills: u64, seed: u64) {
     );
     compare(&stage, &statement);
     stability(&stage, &statement, (&from, &to));
+    let report = audit(&stage, "accuracy", (&from, &to), &["--settled-after-hours", "0"]);
+    let hits = tasks.iter().filter(|task| task.hit).count();
+    let counter = |name: &str| {
+        report["results"][0]["counters"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report:#}"))
+    };
+    assert_eq!(
+        (counter("NORMAL/tasks"), counter("NORMAL/hits")),
+        (tasks.len() as u64, hits as u64),
+        "{report:#}"
+    );
+}
+
+/// The scheduler's part: each task is submitted, started and done.
+fn publish(stage: &Stage<'_>, tasks: &[Task]) {
+    let folder = TempFolder::new("task-events");
+    let file = folder.path().join("events.jsonl");
+    let mut lines = String::new();
+    for task in tasks {
+        let steps = [("SUBMITTED", &task.started), ("STARTED", &task.started), ("SUCCEEDED", &task.ended)];
+        for (version, (kind, at)) in steps.into_iter().enumerate() {
+            let event = json!({
+                "event_id": uuid::Uuid::new_v4(), "occurred_at": at, "source": "scheduler", "policy_tag": "BILLING",
+                "actor_id": "svc-scheduler", "actor_role": "SERVICE", "task_id": task.id, "wallet_id": task.wallet,
+                "user_id": "u-1", "template_id": "tp-1", "kind": kind, "queue": "NORMAL", "state_version": version + 1,
+            });
+            lines.push_str(&event.to_string());
+            lines.push('\n');
+        }
+    }
+    std::fs::write(&file, lines).expect("events are written");
+    let file = file.to_str().expect("paths in tests are text");
+    let publish = ["publish", "--topic", "task-events", "--file", file];
+    Tally::spawn(&[&publish[..], &stage.at_kafka()].concat(), &[]).expect_success(END);
+}
+
+/// The report of an audit of that window.
+fn audit(stage: &Stage<'_>, job: &str, (from, to): (&str, &str), more: &[&str]) -> Value {
+    let window = ["audit", job, "--from", from, "--to", to, "--grace-minutes", "0", "--format", "json"];
+    let told = stage.tally_at_clickhouse(&[&window, more].concat()).end_within(END);
+    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", told.stdout))
 }
 
 fn compare(stage: &Stage<'_>, statement: &Statement) {
@@ -284,12 +364,8 @@ fn attempts(stage: &Stage<'_>) -> Vec<Attempted> {
 
 /// The audit's error rate of each interface is the one that was injected: of the attempts that the platform received the script's
 /// faults, and of the others those that a kill ended.
-fn stability(stage: &Stage<'_>, statement: &Statement, (from, to): (&str, &str)) {
-    let window =
-        ["audit", "stability", "--from", from, "--to", to, "--grace-minutes", "0", "--format", "json"];
-    let told = stage.tally_at_clickhouse(&window).end_within(END);
-    let report: Value =
-        serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", told.stdout));
+fn stability(stage: &Stage<'_>, statement: &Statement, window: (&str, &str)) {
+    let report = audit(stage, "stability", window, &[]);
     let events = attempts(stage);
     for (path, endpoint) in [
         ("/credits/estimate", "CREDITS_ESTIMATE"),
@@ -334,7 +410,7 @@ fn measure(report: &Value, path: &str) -> (u64, u64) {
 /// Scenario: callers who come twice, who never come again, who change the body of a key; a platform that fails in every way, before and
 /// after it did what was asked; a gateway that is killed again and again.
 /// Guarantees: no key moves credits twice; each attempt that the platform received is one event; the platform's books, and what came
-/// through Kafka into ClickHouse, agree wallet by wallet; the audit finds the error rates that were injected.
+/// through Kafka into ClickHouse, agree wallet by wallet; the audit finds the error rates and the estimates that were injected.
 #[test]
 fn money_adds_up_whatever_is_killed() {
     run(2_500, 5, setting("TALLY_GATEWAY_SEED", 1));
