@@ -21,7 +21,6 @@ fn request(kind: &str, wallet: &str, task: &str, amount: i64) -> (&'static str, 
 }
 
 fn run(seed: u64) {
-    println!("seed {seed}");
     let platform = MockPlatform::start(&[]);
     let (mut chance, mut model) = (Chance(seed), Model::default());
     for (wallet, balance) in [("rich", 100_000), ("poor", 300), ("empty", 0)] {
