@@ -333,3 +333,36 @@ fn events_outlive_kafka_and_the_process() {
                ORDER BY occurred_at) AS before FROM credit_events_final WHERE kind = 'HELD' GROUP BY wallet_id, occurred_at) WHERE at < before";
     assert_eq!(stage.number(sql), 0, "{}", stage.topic(Topic::Credit));
 }
+
+/// Scenario: schemathesis, which knows nothing but `gateway.openapi.json`, asks every call with generated values, valid and not, of a
+/// gateway that logs at trace; its own token, the platform's and the values of the requests are looked for in its log.
+/// Guarantees: no status, code or body that the document does not know, no error of ours, and no secret in the log.
+#[test]
+fn the_document_is_the_gateway_and_the_log_has_no_secret() {
+    let stage = Stage::shared("gateway-document");
+    let platform = MockPlatform::start(&[]);
+    let gateway = Gateway::start(&stage, &platform, &["--log", "trace"]);
+    std::fs::write(&gateway.platform_token, "planted-platform-token").expect("written");
+    platform.grant("w-planted-wallet", CREDITS);
+    let token = gateway.token("scheduler", SCOPES);
+    let answer =
+        gateway.call("/credits/charge", &token, "planted-key", &charge("w-planted-wallet", "CHARGE", 5));
+    assert_eq!(answer.expect("an answer").status, 200);
+    let document = tally_tests::repository().join("pipeline/docs/gateway.openapi.json");
+    let said = tally_tests::python::schemathesis(&gateway.url, &document, &token);
+    assert!(said.contains("/licenses/check"), "{said}");
+    std::thread::sleep(Duration::from_secs(2)); // until the token's file was read again
+    assert_eq!(
+        gateway
+            .call("/credits/charge", &token, "k2", &charge("w-planted-wallet", "HOLD", 5))
+            .expect("an answer")
+            .status,
+        200
+    );
+    let log = gateway.tally.stderr();
+    assert!(log.contains("TRACE"), "it logs at trace");
+    for secret in ["planted-platform-token", token.as_str(), "w-planted-wallet", "planted-key"] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "the log has {secret}: {}", line.unwrap_or_default());
+    }
+}
