@@ -68,6 +68,12 @@ fn every_panel_says_what_it_is() {
 fn every_question_reads_and_nothing_else() {
     const PARAMETERS: [&str; 6] =
         ["from_us:Int64", "to_us:Int64", "step_us:Int64", "as_of_us:Int64", "scope:String", "subject:String"];
+    for (_, id, text) in FILES {
+        assert!(
+            !text.contains("abs(toUnixTimestamp64Micro(occurred_at)"),
+            "{id} states METRICS' event time itself: {{{{event_us}}}}"
+        );
+    }
     for panel in panels() {
         let (id, sql) = (&panel.id, panel.sql());
         for (at, _) in sql.match_indices("FROM ") {
