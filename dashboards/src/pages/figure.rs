@@ -67,7 +67,7 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
             }
             (body)
             div class="foot" {
-                @for threshold in &panel.thresholds { span class="rule" { (lang.of(&threshold.label)) } }
+                @for rule in rules(view, panel, answer) { span class="rule" { (rule) } }
                 span class="source" { (panel.source) }
                 span class="data" {
                     a href=(data_link(view, panel, "csv")) download={ (id) ".csv" } aria-label={ "CSV: " (title) } { "CSV" }
@@ -78,12 +78,47 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
     }
 }
 
+/// What the numbers of a figure are held against, in words: of the panel, or as the rows state it where that is something else.
+fn rules(view: &View, panel: &Panel, answer: Option<&Answer>) -> Vec<String> {
+    let lang = view.lang;
+    let mut rules = Vec::new();
+    for threshold in &panel.thresholds {
+        let unit = panel.held(threshold).map_or(panel.unit, |at| panel.columns[at].unit);
+        let stated = |row: &Vec<Option<String>>| {
+            answer.map_or(threshold.number(), |answer| answer.bound(threshold, row))
+        };
+        let mut bounds: Vec<f64> = answer.into_iter().flat_map(|answer| &answer.rows).map(stated).collect();
+        if bounds.is_empty() {
+            bounds.push(threshold.number());
+        }
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        rules.extend(bounds.into_iter().map(|bound| {
+            if bound.total_cmp(&threshold.number()).is_eq() {
+                return lang.of(&threshold.label).to_owned();
+            }
+            let number = shown(Some(&bound.to_string()), unit, None, view);
+            let sense = match threshold.sense {
+                Sense::Below => lang.say("below", "低于"),
+                Sense::AtMost => lang.say("at most", "不超过"),
+                Sense::AtLeast => lang.say("at least", "不低于"),
+            };
+            format!("{sense} {number}")
+        }));
+    }
+    if panel.unit == Unit::Points {
+        rules.push(lang.say("no difference", "无差异").to_owned());
+    }
+    rules
+}
+
 const fn unit_name(unit: Unit) -> &'static str {
     match unit {
         Unit::Count => "count",
         Unit::Records => "records",
         Unit::Ratio => "ratio",
         Unit::Factor => "factor",
+        Unit::Points => "points",
         Unit::CreditsMicros => "credits_micros",
         Unit::CurrencyMinor => "currency_minor",
         Unit::DurationUs => "duration_us",

@@ -1,6 +1,6 @@
 //! A panel's question, asked.
 
-use super::definition::{Panel, Wilson};
+use super::definition::{Panel, Threshold, Wilson};
 use super::step::step_us;
 use crate::api::Api;
 use crate::problem::{Code, Problem};
@@ -75,6 +75,15 @@ impl Answer {
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
         let at = self.panel.column(name);
         self.rows.iter().map(move |row| at.and_then(|at| row.get(at)?.as_deref()))
+    }
+}
+
+impl Answer {
+    /// What a row is held against: what it states itself, or else what the panel says.
+    pub(crate) fn bound(&self, threshold: &Threshold, row: &[Option<String>]) -> f64 {
+        let stated =
+            self.panel.column(&threshold.stated).and_then(|at| row.get(at)?.as_deref()?.parse().ok());
+        stated.unwrap_or_else(|| threshold.number())
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Unit {
     Ratio,
     /// A ratio of two rates: a decimal fraction, 1 is no change.
     Factor,
+    /// A difference of two shares: a decimal fraction, 0.01 is one percentage point.
+    Points,
     /// Millionths of a credit, whole.
     CreditsMicros,
     /// Minor units of the currency that the row's column `currency` names, whole.
@@ -122,6 +124,10 @@ pub struct Threshold {
     /// The column that is held against it, whose unit is the threshold's; the first that is drawn where none is named.
     #[serde(default)]
     pub column: String,
+    /// The column in which a row states what it was held against itself: the setting of the audit that judged it. `value` is for rows
+    /// that state nothing.
+    #[serde(default)]
+    pub stated: String,
 }
 
 impl Threshold {
@@ -132,10 +138,15 @@ impl Threshold {
 
     /// Whether a number is on the good side.
     pub fn is_good(&self, number: f64) -> bool {
+        self.is_good_at(self.number(), number)
+    }
+
+    /// Whether a number is on the good side of a bound that stands in place of its own.
+    pub fn is_good_at(&self, bound: f64, number: f64) -> bool {
         match self.sense {
-            Sense::Below => number < self.number(),
-            Sense::AtMost => number <= self.number(),
-            Sense::AtLeast => number >= self.number(),
+            Sense::Below => number < bound,
+            Sense::AtMost => number <= bound,
+            Sense::AtLeast => number >= bound,
         }
     }
 }
@@ -300,7 +311,7 @@ impl Panel {
     /// The names of columns that the picture, and what is computed behind the SQL, speak of.
     fn drawn(&self) -> impl Iterator<Item = &str> {
         let Picture { x, y, series, bounds, .. } = &self.picture;
-        let held = self.thresholds.iter().map(|threshold| &threshold.column);
+        let held = self.thresholds.iter().flat_map(|threshold| [&threshold.column, &threshold.stated]);
         let drawn = [x, series].into_iter().chain(y).chain(bounds).chain(held);
         let computed = self
             .wilson
