@@ -2,6 +2,7 @@
 
 use super::result::{Difference, JobResult, Restatement, Verdict};
 use crate::QueryError;
+use crate::insert::acknowledged;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -151,7 +152,7 @@ async fn insert(client: &Client, result: &JobResult) -> Result<(), HistoryError>
         report: serde_json::to_string(result)
             .map_err(|source| HistoryError::Unreadable { id: result.result_id, source })?,
     };
-    let mut insert = client.insert::<NewRow<'_>>("job_results").await.map_err(failed)?;
+    let mut insert = acknowledged(client.insert::<NewRow<'_>>("job_results").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
 }
