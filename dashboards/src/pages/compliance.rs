@@ -225,7 +225,7 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
         let number = |name: &str| letter[name].as_i64().unwrap_or_default();
         let (topic, partition, offset) = (text(letter, "topic"), number("partition"), number("offset"));
         vec![
-            html! { a href=(view.link(&letter_path(topic, partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
+            html! { a href=(view.link(&letter_path(text(letter, "topic_id"), partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
             moment(view, text(letter, "appended_at"), false),
             html! { (text(letter, "reason")) @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
