@@ -66,6 +66,9 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
                 p class="question" { (lang.of(&panel.question)) }
             }
             (body)
+            @if let Some(answer) = answer.filter(|answer| answer.more) {
+                p class="more" { (lang.say("There are more: of this time the first ", "还有更多：该时段仅显示前 ")) (answer.rows.len()) (lang.say(" are shown, in this order.", " 行。")) }
+            }
             div class="foot" {
                 @for rule in rules(view, panel, answer) { span class="rule" { (rule) } }
                 span class="source" { (panel.source) }
@@ -331,11 +334,45 @@ mod tests {
                 step_us: MINUTE_US,
                 window: Window { as_of_us, is_final: false },
                 rows: vec![["0", "DENIED", "7"].map(|text| Some(text.to_owned())).to_vec()],
+                more: false,
             };
             let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
             assert_eq!(page.matches("<data value=\"7\">").count(), 1, "{page}");
             assert_eq!(page.matches("<data value=\"0\">").count(), zeros, "{as_of_us:?}: {page}");
             assert_eq!(page.matches("<td class=\"n\">–</td>").count(), 4 - zeros, "{as_of_us:?}: {page}");
+        }
+    }
+
+    /// Scenario: a factor of 1.09 of a result that was held against 1.1, of one that states nothing, and of one held against 1.08.
+    /// Guarantees: words and colour go by what the result was held against; where it says nothing, by the panel.
+    #[test]
+    fn a_row_is_held_against_what_it_states() {
+        let panel = panel("launch-effect").expect("a panel");
+        for (target, rule, is_good) in [
+            (Some("1.1"), "at least 1.100×", false),
+            (None, "at least 1.08×", true),
+            (Some("1.08"), "at least 1.08×", true),
+        ] {
+            let text = |name: &str| match name {
+                "reading" => Some("RELATIVE".to_owned()),
+                "effect" => Some("1.09".to_owned()),
+                "target" => target.map(str::to_owned),
+                _ => None,
+            };
+            let answer = Answer {
+                panel,
+                from_us: 0,
+                to_us: 1,
+                step_us: 0,
+                window: Window { as_of_us: None, is_final: false },
+                rows: vec![panel.columns.iter().map(|column| text(&column.name)).collect()],
+                more: true,
+            };
+            let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
+            assert!(page.contains(&format!("<span class=\"rule\">{rule}</span>")), "{page}");
+            assert_eq!(page.matches("class=\"rule\"").count(), 1, "{page}");
+            assert_eq!(!page.contains("class=\"point over\""), is_good, "{page}");
+            assert!(page.contains("There are more"), "{page}");
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Answer {
     pub(crate) window: Window,
     /// Values in the order of the panel's columns, as text; `None` where there is none.
     pub(crate) rows: Vec<Vec<Option<String>>>,
+    /// Whether there are more rows than a panel shows.
+    pub(crate) more: bool,
 }
 
 impl Answer {
@@ -144,7 +146,7 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
         (Some(_), Some(step)) => step.max(least),
         (Some(_), None) => step_us(asked.to_us - asked.from_us, least),
     };
-    let sql = panel.sql();
+    let sql = panel.sql_and_one();
     let has = |name: &str| sql.contains(&format!("{{{name}:"));
     let mut query = api.text(&sql);
     let times = [
@@ -170,7 +172,12 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
         step_us: step,
         window,
         rows: rows(panel, compact)?,
+        more: false,
     };
+    if let Some(rows_max) = panel.rows_max {
+        answer.more = answer.rows.len() > rows_max;
+        answer.rows.truncate(rows_max);
+    }
     if let Some(wilson) = &panel.wilson {
         bound(&mut answer, wilson);
     }

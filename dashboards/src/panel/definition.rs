@@ -208,6 +208,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Query {
     sql: String,
+    /// Rows that are shown, the first in the order of the SQL; where there are more, whoever reads is told.
+    #[serde(default)]
+    rows_max: Option<usize>,
 }
 
 /// Bounds of a share that are computed behind the SQL, by the function that the audit uses: Wilson, 95 %. They fill two columns.
@@ -250,6 +253,8 @@ pub struct Panel {
     /// Which of them are drawn.
     pub picture: Picture,
     pub(super) wilson: Option<Wilson>,
+    /// Rows of an answer, where it is a list that may be longer.
+    pub(super) rows_max: Option<usize>,
     sql: String,
 }
 
@@ -283,6 +288,7 @@ impl Panel {
             return Err(wrong("a chart over time has a step, and no other has"));
         }
         let File { id, title, question, source, unit, chart, roles, thresholds, columns, picture, .. } = file;
+        let rows_max = file.query.rows_max;
         let sql = file.query.sql.trim().to_owned();
         let page = page.to_owned();
         let panel = Panel {
@@ -299,6 +305,7 @@ impl Panel {
             columns,
             picture,
             wilson: file.wilson,
+            rows_max,
             sql,
         };
         let unknown = panel.drawn().find(|name| panel.column(name).is_none());
@@ -333,7 +340,17 @@ impl Panel {
 
     /// Its SQL, parts included. Parameters: `from_us`, `to_us`, `step_us`, `as_of_us`, `scope`, `subject`, those of them that it needs.
     pub fn sql(&self) -> String {
-        whole(&self.sql)
+        self.sql_of(self.rows_max)
+    }
+
+    /// The same for one row more than is shown, which says only that there are more.
+    pub(super) fn sql_and_one(&self) -> String {
+        self.sql_of(self.rows_max.map(|rows| rows + 1))
+    }
+
+    fn sql_of(&self, rows_max: Option<usize>) -> String {
+        let limit = rows_max.map(|rows| format!("\nLIMIT {rows}"));
+        whole(&self.sql) + &limit.unwrap_or_default()
     }
 
     /// Whether the SQL gives that column; others are computed behind it.

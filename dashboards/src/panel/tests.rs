@@ -91,6 +91,13 @@ fn every_question_reads_and_nothing_else() {
             let parameter = sql[at + 1..].split('}').next().unwrap_or_default();
             assert!(PARAMETERS.contains(&parameter), "{id}: {parameter}");
         }
+        // a list that ends at a limit says so: the limit is the file's `rows_max`
+        let last = sql.lines().last().unwrap_or_default();
+        assert_eq!(
+            last.starts_with("LIMIT") && !last.contains(" BY "),
+            panel.rows_max.is_some(),
+            "{id}: {last}"
+        );
         let has_steps = sql.contains("{step_us:Int64}");
         assert_eq!(panel.chart == Chart::Time, has_steps, "{id}");
         for column in panel.columns.iter().filter(|column| panel.is_asked(column)) {
