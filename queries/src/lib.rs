@@ -7,6 +7,7 @@ mod balance;
 pub mod catalog;
 mod dead;
 pub mod feed;
+mod insert;
 mod live;
 pub mod private;
 mod reconcile;

@@ -2,6 +2,7 @@
 
 use crate::QueryError;
 use crate::dead::Letter;
+use crate::insert::acknowledged;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -158,9 +159,7 @@ impl<'a> NewRow<'a> {
 /// Where ClickHouse does not take them.
 pub async fn record_replays(client: &Client, replays: &[Replay<'_>]) -> Result<(), QueryError> {
     let failed = |source| QueryError::new("storing replays", source);
-    let insert = client.insert::<NewRow<'_>>("dead_replays").await.map_err(failed)?;
-    let mut insert =
-        insert.with_setting("async_insert", "0").with_setting("distributed_foreground_insert", "1");
+    let mut insert = acknowledged(client.insert::<NewRow<'_>>("dead_replays").await.map_err(failed)?);
     for replay in replays {
         insert.write(&NewRow::of(replay)).await.map_err(failed)?;
     }

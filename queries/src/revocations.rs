@@ -1,6 +1,7 @@
 //! Revoked tokens and subjects: the table that every replica of the service follows.
 
 use crate::QueryError;
+use crate::insert::acknowledged;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 
@@ -107,8 +108,7 @@ pub async fn revoke(client: &Client, revocation: &Revocation) -> Result<(), Quer
         reason: &revocation.reason,
         revoked_by: &revocation.revoked_by,
     };
-    let insert = client.insert::<NewRow<'_>>("revocations").await.map_err(failed)?;
-    let mut insert = insert.with_setting("async_insert", "0");
+    let mut insert = acknowledged(client.insert::<NewRow<'_>>("revocations").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
 }

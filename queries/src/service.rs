@@ -207,6 +207,20 @@ mod tests {
         }
     }
 
+    /// Scenario: a question or a part is about event time.
+    /// Guarantees: METRICS' rule of it stands in one part alone, and is the expression of the index by event time, word by word.
+    #[test]
+    fn event_time_is_stated_once() {
+        let texts = PARTS.iter().copied().chain(ALL.iter().map(|question| (question.name, question.sql)));
+        for (name, sql) in texts.filter(|(name, _)| *name != "event_us") {
+            assert!(!without_comments(sql).contains("abs(toUnixTimestamp64Micro(occurred_at)"), "{name}");
+        }
+        let index = include_str!("../../sinks/ddl/0007_event_time.sql");
+        let stated = whole("{{event_us}}");
+        let stated = stated.trim_start_matches("(\n").trim_end_matches("\n)");
+        assert_eq!(index.matches(stated).count(), 4, "{stated}");
+    }
+
     /// Scenario: texts over parts, over parts of parts, over none, and over what is none.
     /// Guarantees: each part is put in, in parentheses and without its comments; what is none is left for the store to refuse.
     #[test]

@@ -1,6 +1,7 @@
 //! What `tally verify` found, kept beside what it verified, so that pages can say when that was.
 
 use crate::QueryError;
+use crate::insert::acknowledged;
 use crate::seal::Report;
 use clickhouse::{Client, Row};
 use serde::Serialize;
@@ -61,8 +62,7 @@ pub async fn record_verification(client: &Client, run: &Verification<'_>) -> Res
         signers: report.signers.join(" "),
         report: serde_json::to_string(report).unwrap_or_default(),
     };
-    let insert = client.insert::<NewRow<'_>>("verifications").await.map_err(failed)?;
-    let mut insert = insert.with_setting("async_insert", "0");
+    let mut insert = acknowledged(client.insert::<NewRow<'_>>("verifications").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
 }

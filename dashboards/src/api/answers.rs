@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Bytes of an answer that becomes a page.
@@ -48,14 +48,9 @@ pub(crate) async fn task(api: &Api, who: &Principal, task_id: &str) -> Result<Va
         .await
 }
 
-/// `GET /api/v1/tasks` of a stretch of time.
-pub(crate) async fn tasks(
-    api: &Api,
-    who: &Principal,
-    (from, to): (String, String),
-    limit: u32,
-) -> Result<Value, Problem> {
-    let asked = wanted(json!({ "from": from, "to": to, "limit": limit }))?;
+/// `GET /api/v1/tasks`.
+pub(crate) async fn tasks(api: &Api, who: &Principal, filters: Value) -> Result<Value, Problem> {
+    let asked = wanted(filters)?;
     value(tasks::list(State(api.clone()), caller(who, Route::Tasks)?, asked, HeaderMap::new()).await).await
 }
 

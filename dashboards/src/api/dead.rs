@@ -14,6 +14,7 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use tally_queries::service::DEAD_LETTERS;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 /// A dead letter, without its bytes.
 #[derive(Debug, Deserialize, Row, Serialize, ToSchema)]
@@ -151,7 +152,7 @@ pub(super) async fn list(
     portion.answer(&headers, rows, place)
 }
 
-/// Topic, partition and offset.
+/// Topic, partition and offset. The topic is its identity, or its name: of topics of one name only the identity says which.
 pub(super) type Place = (String, i32, i64);
 
 /// One dead letter: reason, path, sentence, and what became of its replays
@@ -206,7 +207,7 @@ pub(super) async fn raw(
     answer::one(&headers, &raw)
 }
 
-/// The letter at that place; of topics of one name the one that was appended last.
+/// The letter at that place; where the topic is named, of topics of that name the one that was appended last.
 pub(super) async fn find(
     api: &Api,
     (topic, partition, offset): Place,
@@ -217,15 +218,21 @@ pub(super) async fn find(
         return Err(missing()); // below 0 would mean any
     }
     let topic = super::query::id(topic)?;
-    let wanted = tally_queries::Wanted {
-        topic,
-        at: Some((partition, offset)),
-        limit: 1,
-        payload,
-        ..Default::default()
-    };
+    let at = Some((partition, offset));
+    let by_name = tally_queries::Wanted { topic, at, limit: 1, payload, ..Default::default() };
+    let by_id = by_name.topic.parse::<Uuid>().ok().map(|id| tally_queries::Wanted {
+        topic: String::new(),
+        topic_id: id.to_string(),
+        ..by_name.clone()
+    });
     let _place = api.place().await?;
-    let letters =
-        tally_queries::dead_letters(api.client(), &wanted).await.map_err(|error| unavailable(&error))?;
-    letters.into_iter().next().ok_or_else(missing)
+    // a name may look like an identity
+    for wanted in by_id.into_iter().chain([by_name]) {
+        let letters = tally_queries::dead_letters(api.client(), &wanted).await;
+        let letters = letters.map_err(|error| unavailable(&error))?;
+        if let Some(letter) = letters.into_iter().next() {
+            return Ok(letter);
+        }
+    }
+    Err(missing())
 }

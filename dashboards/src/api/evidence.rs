@@ -171,17 +171,16 @@ fn behind(result: &JobResult, id: &str, why: &str) -> (&'static str, Option<Stri
         ("sla", _) => ("case", Some(format!("/case/{}", segment(id)))),
         ("balances", _) => ("wallet", None),
         ("stability", _) => ("event", None),
-        ("offsets", "both_ways" | "letter_without_receipt") => ("record", letter_page(result, id)),
+        ("offsets", "both_ways" | "letter_without_receipt") => ("record", letter_page(id)),
         ("offsets", _) => ("record", None),
         _ => ("", None),
     }
 }
 
 /// The page of the dead letter at `topic id/partition/offset`.
-fn letter_page(result: &JobResult, id: &str) -> Option<String> {
+fn letter_page(id: &str) -> Option<String> {
     let (topic_id, place) = id.split_once('/')?;
-    let bound = result.input.bounds.iter().find(|bound| bound.topic_id.to_string() == topic_id)?;
-    Some(format!("/dead/{}/{place}", segment(&bound.topic)))
+    topic_id.parse::<Uuid>().ok().map(|topic_id| format!("/dead/{topic_id}/{place}"))
 }
 
 /// Text as one segment of a path.

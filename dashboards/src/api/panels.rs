@@ -9,7 +9,7 @@ use crate::panel::{self, Answer, Chart, Column, Panel, Text, Threshold, Unit, pa
 use crate::problem::{Code, Problem};
 use crate::rights::panel_scope;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -77,6 +77,8 @@ pub(super) struct PanelAnswer {
     is_final: bool,
     /// Values in the order of the columns, as text; null where there is none.
     rows: Vec<Vec<Option<String>>>,
+    /// Whether there are more rows, behind the last one in the panel's order: a shorter range has fewer.
+    more: bool,
 }
 
 /// The panels of the caller's role
@@ -168,7 +170,11 @@ pub(super) async fn one(
         None => answer::is_csv(&headers)?,
     };
     if as_csv {
-        return answer::sheet(&headers, &panel.id, &sheet(&found));
+        let mut response = answer::sheet(&headers, &panel.id, &sheet(&found))?;
+        if found.more {
+            response.headers_mut().insert("x-more-rows", HeaderValue::from_static("true"));
+        }
+        return Ok(response);
     }
     let body = PanelAnswer {
         panel: About::of(panel),
@@ -178,6 +184,7 @@ pub(super) async fn one(
         as_of: found.window.as_of_us.map(Moment),
         is_final: found.window.is_final,
         rows: found.rows,
+        more: found.more,
     };
     answer::thing(&headers, &body)
 }

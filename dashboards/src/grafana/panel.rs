@@ -38,7 +38,9 @@ pub(super) fn of_page(panel: &Panel, id: usize, place: Place, language: Language
     let held = |column: &str, unit: Unit| -> Vec<(f64, Sense)> {
         let named =
             |one: &&Threshold| is_time || one.column == column || (one.column.is_empty() && column == first);
-        panel.thresholds.iter().filter(named).map(|one| (one.number() * scale(unit), one.sense)).collect()
+        // what rows state themselves stands in a column beside: a colour by another number would contradict it
+        let fixed = panel.thresholds.iter().filter(|one| one.stated.is_empty());
+        fixed.filter(named).map(|one| (one.number() * scale(unit), one.sense)).collect()
     };
     let overrides: Vec<Value> = sql::columns(panel)
         .map(|column| {
@@ -207,6 +209,7 @@ const fn unit(unit: Unit) -> &'static str {
         Unit::Count | Unit::Records => "short",
         Unit::Ratio => "percentunit",
         Unit::Factor => "suffix:×",
+        Unit::Points => "percentunit",
         Unit::CreditsMicros => "suffix: credits",
         Unit::CurrencyMinor => "none",
         Unit::DurationUs => "µs",

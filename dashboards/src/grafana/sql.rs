@@ -61,7 +61,9 @@ fn shown(column: &Column, has_currency: bool) -> String {
             let powers = list(|(_, digits)| 10_u64.pow(u32::try_from(*digits).unwrap_or(2)).to_string());
             format!("toFloat64({name}) / transform(currency, [{known}], [{powers}], 100)")
         }
-        Unit::Ratio | Unit::Factor | Unit::DurationUs | Unit::CurrencyMinor => format!("toFloat64({name})"),
+        Unit::Ratio | Unit::Factor | Unit::Points | Unit::DurationUs | Unit::CurrencyMinor => {
+            format!("toFloat64({name})")
+        }
         Unit::Count | Unit::Records => format!("toInt64({name})"),
         Unit::Text | Unit::Verdict | Unit::Symbol => format!("toString({name})"),
     };

@@ -3,7 +3,8 @@
 use super::Pages;
 use super::door::Visitor;
 use super::figure::{figure, framed};
-use super::piece::{audit_verdict, letter_path, list, moment, rows_of, section, share, table, text};
+use super::jobs::{self, Said, at};
+use super::piece::{letter_path, list, moment, rows_of, section, table, text};
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
 use super::view::{Lang, View};
@@ -17,28 +18,6 @@ use serde_json::{Value, json};
 
 /// Dead letters that are shown here; the rest has a page of its own.
 const LETTERS_SHOWN: u32 = 10;
-/// Results of a job that its strip shows, the latest last.
-const STRIP_MAX: usize = 24;
-
-/// The jobs, in the order of METRICS.
-const JOBS: [&str; 8] =
-    ["offsets", "completeness", "accuracy", "stability", "repurchase", "realtime", "balances", "sla"];
-
-/// A job of the audit, for people.
-pub(super) fn job_title(job: &str, lang: Lang) -> &str {
-    match job {
-        "offsets" => lang.say("Offsets", "位点"),
-        "completeness" => lang.say("Completeness", "完整性"),
-        "accuracy" => lang.say("Estimate accuracy", "预估准确度"),
-        "stability" => lang.say("Interface stability", "接口稳定性"),
-        "repurchase" => lang.say("Repurchase", "复购"),
-        "realtime" => lang.say("Realtime", "实时性"),
-        "balances" => lang.say("Balances", "余额"),
-        "sla" => lang.say("Moderation SLA", "审核时限"),
-        other => other,
-    }
-}
-
 /// `GET /compliance`.
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
@@ -62,7 +41,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         "点击占比可查看结果及违规项；每个标记是一次历史结果。",
     );
     let body = html! {
-        (section("verdicts", lang.say("Verdicts", "审计结论"), note, &verdicts(view, &sheet)))
+        (section("verdicts", lang.say("Verdicts", "审计结论"), note, &jobs::verdicts(view, &sheet)))
         (section("offsets", lang.say("Offsets", "位点"), "", &html! { div class="grid one" { @if let Some(tiling) = tiling(view, &sheet) { (tiling) } } }))
         (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&sheet, &["verifications", "seals"])) }))
         (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&refused, &["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
@@ -82,115 +61,8 @@ fn notices(view: &View, sheet: &Sheet) -> Vec<Notice> {
         let when = view.time(run.number("verified_us"), false);
         notices.push(Notice { tone: Tone::Bad, text: format!("{said}: {when}, {}", run.text("scope")) });
     }
-    let Some(now) = sheet.answer("verdicts") else { return notices };
-    let failing: Vec<&str> = rows_with(now, "verdict", "FAIL").map(|row| job_title(row, view.lang)).collect();
-    if !failing.is_empty() {
-        let said = view.lang.say("Does not hold:", "未通过：");
-        notices.push(Notice { tone: Tone::Warn, text: format!("{said} {}", failing.join(", ")) });
-    }
+    notices.extend(jobs::notices(view, sheet));
     notices
-}
-
-/// The jobs of rows that say so.
-fn rows_with<'a>(answer: &'a Answer, column: &'a str, wanted: &'a str) -> impl Iterator<Item = &'a str> {
-    let jobs = answer.values("job").zip(answer.values(column));
-    jobs.filter(move |(_, value)| *value == Some(wanted)).filter_map(|(job, _)| job)
-}
-
-/// One result, as the panels give it.
-struct Said<'a> {
-    row: &'a [Option<String>],
-    answer: &'a Answer,
-}
-
-impl<'a> Said<'a> {
-    fn all(answer: &'a Answer) -> Vec<Said<'a>> {
-        answer.rows.iter().map(|row| Said { row, answer }).collect()
-    }
-
-    fn text(&self, name: &str) -> &'a str {
-        let at = self.answer.panel.column(name);
-        at.and_then(|at| self.row.get(at)?.as_deref()).unwrap_or_default()
-    }
-
-    fn number(&self, name: &str) -> i64 {
-        self.text(name).parse().unwrap_or_default()
-    }
-
-    fn path(&self) -> String {
-        format!("/verdict/{}", self.text("result_id"))
-    }
-}
-
-/// Results in the order of their jobs.
-fn in_order(answer: &Answer) -> Vec<Said<'_>> {
-    let mut said = Said::all(answer);
-    said.sort_by_key(|one| JOBS.iter().position(|job| *job == one.text("job")).unwrap_or(JOBS.len()));
-    said
-}
-
-fn verdicts(view: &View, sheet: &Sheet) -> Markup {
-    let lang = view.lang;
-    let Some((panel, asked)) = sheet.panel("verdicts") else { return html! {} };
-    let Ok(now) = asked else { return figure(view, panel, asked) };
-    let before = sheet.answer("verdicts-over-time").map(Said::all).unwrap_or_default();
-    let row = |said: Said<'_>| {
-        let job = said.text("job").to_owned();
-        let mut strip: Vec<&Said<'_>> =
-            before.iter().filter(|one| one.text("job") == job).take(STRIP_MAX).collect();
-        strip.reverse();
-        html! {
-            tr id={ "job-" (job) } {
-                th scope="row" { (job_title(&job, lang)) }
-                td { (audit_verdict(said.text("verdict"))) }
-                td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
-                td class="wrap" { (said.text("sentence")) }
-                td { (marks(view, &strip)) }
-                td { (at(view, said.number("known_us"))) }
-            }
-        }
-    };
-    let body = html! {
-        @if now.rows.is_empty() { p class="empty" { (lang.say("No job has said anything yet: run `tally audit watch`, or wait for the next round.", "尚无审计结论：请运行 tally audit watch，或等待下一轮。")) } }
-        @else {
-            div class="scroll" tabindex="0" role="region" aria-labelledby="verdicts-title" {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.say("Job", "作业")) } th scope="col" { (lang.say("Now", "当前")) } th scope="col" class="n" { (lang.say("Share", "占比")) }
-                        th scope="col" { (lang.say("What it says", "说明")) } th scope="col" { (lang.say("Before", "历史")) } th scope="col" { (lang.say("Known at", "得知于")) }
-                    } }
-                    tbody { @for said in in_order(now) { (row(said)) } }
-                }
-            }
-        }
-    };
-    framed(view, panel, Some(now), &body)
-}
-
-/// Results, the oldest first: a mark each, whose shape says what its colour does.
-fn marks(view: &View, strip: &[&Said<'_>]) -> Markup {
-    html! {
-        ul class="marks" {
-            @for said in strip {
-                @let verdict = said.text("verdict");
-                @let when = view.time(said.number("known_us"), false);
-                li { a class={ "mark " (class_of(verdict)) } href=(view.link(&said.path())) title={ (verdict) " " (when) } { span class="said" { (verdict) " " (when) } } }
-            }
-        }
-    }
-}
-
-fn class_of(verdict: &str) -> &'static str {
-    match verdict {
-        "PASS" => "pass",
-        "FAIL" | "ERROR" => "fail",
-        "WARN" => "warn",
-        _ => "open",
-    }
-}
-
-fn at(view: &View, us: i64) -> Markup {
-    html! { time datetime=(crate::api::Moment(us).text()) { (view.time(us, false)) } }
 }
 
 /// Each partition with a picture of how it is tiled.
@@ -353,7 +225,7 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
         let number = |name: &str| letter[name].as_i64().unwrap_or_default();
         let (topic, partition, offset) = (text(letter, "topic"), number("partition"), number("offset"));
         vec![
-            html! { a href=(view.link(&letter_path(topic, partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
+            html! { a href=(view.link(&letter_path(text(letter, "topic_id"), partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
             moment(view, text(letter, "appended_at"), false),
             html! { (text(letter, "reason")) @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },

@@ -25,7 +25,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let body = html! {
         (section("grants", lang.say("Grants", "授权"), "", &grid(&["licences"], "one")))
         (section("anomalies", lang.say("What is unusual", "异常"), "", &grid(&["refused-checks", "licence-events"], "one")))
-        (section("tasks", lang.say("Grantees' tasks", "被授权人的任务"), "", &html! { (grid(&["grantee-tasks"], "one")) (tasks::rows(view, "part-tasks", &latest)) }))
+        (section("tasks", lang.say("Grantees' tasks", "被授权人的任务"), "", &html! { (grid(&["grantee-tasks"], "one")) (tasks::rows(&visitor, "part-tasks", &latest)) }))
     };
     let title = lang.say("Creator", "创作者");
     shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))

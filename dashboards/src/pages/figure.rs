@@ -66,8 +66,11 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
                 p class="question" { (lang.of(&panel.question)) }
             }
             (body)
+            @if let Some(answer) = answer.filter(|answer| answer.more) {
+                p class="more" { (lang.say("There are more: of this time the first ", "还有更多：该时段仅显示前 ")) (answer.rows.len()) (lang.say(" are shown, in this order.", " 行。")) }
+            }
             div class="foot" {
-                @for threshold in &panel.thresholds { span class="rule" { (lang.of(&threshold.label)) } }
+                @for rule in rules(view, panel, answer) { span class="rule" { (rule) } }
                 span class="source" { (panel.source) }
                 span class="data" {
                     a href=(data_link(view, panel, "csv")) download={ (id) ".csv" } aria-label={ "CSV: " (title) } { "CSV" }
@@ -78,12 +81,47 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
     }
 }
 
+/// What the numbers of a figure are held against, in words: of the panel, or as the rows state it where that is something else.
+fn rules(view: &View, panel: &Panel, answer: Option<&Answer>) -> Vec<String> {
+    let lang = view.lang;
+    let mut rules = Vec::new();
+    for threshold in &panel.thresholds {
+        let unit = panel.held(threshold).map_or(panel.unit, |at| panel.columns[at].unit);
+        let stated = |row: &Vec<Option<String>>| {
+            answer.map_or(threshold.number(), |answer| answer.bound(threshold, row))
+        };
+        let mut bounds: Vec<f64> = answer.into_iter().flat_map(|answer| &answer.rows).map(stated).collect();
+        if bounds.is_empty() {
+            bounds.push(threshold.number());
+        }
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        rules.extend(bounds.into_iter().map(|bound| {
+            if bound.total_cmp(&threshold.number()).is_eq() {
+                return lang.of(&threshold.label).to_owned();
+            }
+            let number = shown(Some(&bound.to_string()), unit, None, view);
+            let sense = match threshold.sense {
+                Sense::Below => lang.say("below", "低于"),
+                Sense::AtMost => lang.say("at most", "不超过"),
+                Sense::AtLeast => lang.say("at least", "不低于"),
+            };
+            format!("{sense} {number}")
+        }));
+    }
+    if panel.unit == Unit::Points {
+        rules.push(lang.say("no difference", "无差异").to_owned());
+    }
+    rules
+}
+
 const fn unit_name(unit: Unit) -> &'static str {
     match unit {
         Unit::Count => "count",
         Unit::Records => "records",
         Unit::Ratio => "ratio",
         Unit::Factor => "factor",
+        Unit::Points => "points",
         Unit::CreditsMicros => "credits_micros",
         Unit::CurrencyMinor => "currency_minor",
         Unit::DurationUs => "duration_us",
@@ -296,11 +334,45 @@ mod tests {
                 step_us: MINUTE_US,
                 window: Window { as_of_us, is_final: false },
                 rows: vec![["0", "DENIED", "7"].map(|text| Some(text.to_owned())).to_vec()],
+                more: false,
             };
             let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
             assert_eq!(page.matches("<data value=\"7\">").count(), 1, "{page}");
             assert_eq!(page.matches("<data value=\"0\">").count(), zeros, "{as_of_us:?}: {page}");
             assert_eq!(page.matches("<td class=\"n\">–</td>").count(), 4 - zeros, "{as_of_us:?}: {page}");
+        }
+    }
+
+    /// Scenario: a factor of 1.09 of a result that was held against 1.1, of one that states nothing, and of one held against 1.08.
+    /// Guarantees: words and colour go by what the result was held against; where it says nothing, by the panel.
+    #[test]
+    fn a_row_is_held_against_what_it_states() {
+        let panel = panel("launch-effect").expect("a panel");
+        for (target, rule, is_good) in [
+            (Some("1.1"), "at least 1.100×", false),
+            (None, "at least 1.08×", true),
+            (Some("1.08"), "at least 1.08×", true),
+        ] {
+            let text = |name: &str| match name {
+                "reading" => Some("RELATIVE".to_owned()),
+                "effect" => Some("1.09".to_owned()),
+                "target" => target.map(str::to_owned),
+                _ => None,
+            };
+            let answer = Answer {
+                panel,
+                from_us: 0,
+                to_us: 1,
+                step_us: 0,
+                window: Window { as_of_us: None, is_final: false },
+                rows: vec![panel.columns.iter().map(|column| text(&column.name)).collect()],
+                more: true,
+            };
+            let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
+            assert!(page.contains(&format!("<span class=\"rule\">{rule}</span>")), "{page}");
+            assert_eq!(page.matches("class=\"rule\"").count(), 1, "{page}");
+            assert_eq!(!page.contains("class=\"point over\""), is_good, "{page}");
+            assert!(page.contains("There are more"), "{page}");
         }
     }
 }

@@ -123,7 +123,7 @@ mod tests {
         };
         let window = Window { as_of_us: None, is_final: false };
         let rows = rows.iter().map(row).collect();
-        let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows };
+        let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false };
         let reason = reason(&View::plain(&HeaderMap::new()), panel, Some(&answer)).expect("a threshold");
         reason.crossed.map(|crossed| !crossed)
     }

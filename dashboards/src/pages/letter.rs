@@ -45,6 +45,8 @@ pub(super) async fn page(
         Ok(letter) => letter,
         Err(problem) => return visitor.refused(&problem),
     };
+    // from here on it is this letter, also where the address names a topic that was created anew
+    let (name, place) = (place.0, (text(&letter, "topic_id").to_owned(), place.1, place.2));
     let is_admin = who.role == Role::Admin;
     let (fields, bytes, replays, would) = tokio::join!(
         answers::dead_fields(api, who, place.clone()),
@@ -54,7 +56,8 @@ pub(super) async fn page(
     );
     let path = format!("{}/replay", path_of(&place));
     let form = form::token(&headers, who, &path).filter(|_| is_admin).map(|token| (token, path));
-    let title = format!("{}/{}/{}", place.0, place.1, place.2);
+    let name = Some(text(&letter, "topic")).filter(|topic| !topic.is_empty()).unwrap_or(&name);
+    let title = format!("{name}/{}/{}", place.1, place.2);
     let body = html! {
         p class="lead" { span class="verdict fail" { (text(&letter, "reason")) } " " (text(&letter, "sentence")) }
         (about(view, &letter, fields.as_ref().ok()))
@@ -299,7 +302,9 @@ pub(super) async fn publish(
     let wanted = NewReplay { execute: true, again: false, if_unknown };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
         Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
-        Err(problem) => visitor.refused(&problem),
+        Err(problem) => {
+            shell::not_done(view, (who, visitor.may_choose), &view.link(&path_of(&place)), &problem)
+        }
     }
 }
 

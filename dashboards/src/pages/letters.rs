@@ -4,7 +4,7 @@ use super::Pages;
 use super::compliance::table_of_letters;
 use super::door::Visitor;
 use super::figure::{figure, trouble};
-use super::piece::{list, section};
+use super::piece::{list, onward, section};
 use super::sheet::Sheet;
 use super::shell;
 use super::view::View;
@@ -37,11 +37,15 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         Err(problem) => return visitor.refused(&problem),
     };
     let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
+    let kept = ["reason", "topic"]
+        .into_iter()
+        .filter_map(|name| Some((name, view.filter(name)?)))
+        .collect::<Vec<_>>();
     let shown = match &letters {
         Err(problem) => trouble(view, problem),
         Ok(letters) => html! {
             (table_of_letters(view, ("part-letters", list(letters, "items"))))
-            @if let Some(next) = letters["next"].as_str() { p class="more" { a href=(more(view, next)) { (lang.say("Earlier ones", "更早的死信")) } } }
+            (onward(view, ("/dead", &kept), letters["next"].as_str(), lang.say("Earlier ones", "更早的死信")))
         },
     };
     let body = html! {
@@ -49,11 +53,6 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (section("letters", lang.say("Letters", "死信列表"), "", &html! { (chosen(view, &sheet)) (shown) }))
     };
     shell::page(&visitor, lang.say("Dead letters", "死信"), Some(sheet.window), (&sheet.notices(view), &body))
-}
-
-fn more(view: &View, cursor: &str) -> String {
-    let kept = ["reason", "topic"].into_iter().filter_map(|name| Some((name, view.filter(name)?)));
-    view.link_with("/dead", &kept.chain([("cursor", cursor)]).collect::<Vec<_>>())
 }
 
 /// The reasons of this time, one of which may be chosen.

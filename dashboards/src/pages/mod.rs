@@ -15,6 +15,7 @@ mod figure;
 mod form;
 mod hint;
 mod home;
+mod jobs;
 mod letter;
 mod letters;
 mod moderation;

@@ -4,7 +4,7 @@ use super::Pages;
 use super::case::{clock, risk};
 use super::door::Visitor;
 use super::figure::{figure, trouble};
-use super::piece::{list, moment, or_dash, section, table, task_link, text};
+use super::piece::{list, moment, onward, or_dash, section, table, task_link, text};
 use super::sheet::Sheet;
 use super::shell;
 use super::view::View;
@@ -25,7 +25,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let view = &visitor.view;
     let lang = view.lang;
     let mut filters = json!({ "open": true, "limit": CASES_SHOWN });
-    for (name, filter) in [("risk_level", "risk"), ("policy_tag", "tag")] {
+    for (name, filter) in [("risk_level", "risk"), ("policy_tag", "tag"), ("cursor", "cursor")] {
         if let Some(value) = view.filter(filter) {
             filters[name] = value.into();
         }
@@ -70,8 +70,8 @@ fn chosen(view: &View) -> Markup {
 
 fn queue(view: &View, cases: &Result<Value, Problem>) -> Markup {
     let lang = view.lang;
-    let cases = match cases {
-        Ok(cases) => list(cases, "items"),
+    let (cases, next) = match cases {
+        Ok(cases) => (list(cases, "items"), cases["next"].as_str()),
         Err(problem) => return trouble(view, problem),
     };
     let row = |case: &Value| {
@@ -98,5 +98,10 @@ fn queue(view: &View, cases: &Result<Value, Problem>) -> Markup {
         lang.say("Reviewer", "审核人"),
         lang.say("Task", "任务"),
     ];
-    table(("part-queue", &[], lang.say("No case is open.", "没有未结案例。")), &heads, &rows)
+    let kept =
+        ["risk", "tag"].into_iter().filter_map(|name| Some((name, view.filter(name)?))).collect::<Vec<_>>();
+    html! {
+        (table(("part-queue", &[], lang.say("No case is open.", "没有未结案例。")), &heads, &rows))
+        (onward(view, ("/moderation", &kept), next, lang.say("Those due later", "稍后到期的案例")))
+    }
 }

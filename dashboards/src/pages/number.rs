@@ -37,6 +37,7 @@ pub(crate) fn shown(value: Option<&str>, unit: Unit, currency: Option<&str>, vie
         Unit::Factor => {
             value.parse().map_or_else(|_| value.to_owned(), |number: f64| format!("{number:.3}×"))
         }
+        Unit::Points => points(value),
         Unit::CreditsMicros => shifted(value, 6, 2),
         Unit::CurrencyMinor => {
             let digits = currency.map_or(2, digits_of);
@@ -99,6 +100,17 @@ fn percent(value: &str) -> String {
     format!("{} %", text.replace('-', "−"))
 }
 
+/// A difference of two shares, in percentage points and with its sign, so that nobody takes it for a share.
+fn points(value: &str) -> String {
+    let Ok(difference) = value.parse::<f64>() else { return value.to_owned() };
+    if !difference.is_finite() {
+        return "–".to_owned();
+    }
+    let text = percent(&difference.to_string());
+    let sign = if difference > 0.0 { "+" } else { "" };
+    format!("{sign}{} pp", text.trim_end_matches(" %"))
+}
+
 /// How long something took: three digits are enough to compare.
 pub(crate) fn duration(us: i64) -> String {
     let magnitude = us.unsigned_abs();
@@ -128,7 +140,7 @@ fn three(number: f64) -> String {
 }
 
 /// Symbols of contracts that pages show, in both languages.
-const SYMBOLS: [(&str, &str, &str); 18] = [
+const SYMBOLS: [(&str, &str, &str); 29] = [
     ("NORMAL", "Normal queue", "普通队列"),
     ("ACCELERATED", "Accelerated queue", "加速队列"),
     ("MOVED", "Moved between queues", "换过队列"),
@@ -144,6 +156,17 @@ const SYMBOLS: [(&str, &str, &str); 18] = [
     ("BASELINE", "Four weeks before", "上线前四周"),
     ("LAUNCH", "Launch week", "上线当周"),
     ("RELATIVE", "Launch ÷ baseline", "上线 ÷ 基线"),
+    ("ABSOLUTE", "Launch − baseline", "上线 − 基线"),
+    ("ACCELERATION", "Acceleration", "加速"),
+    ("SUPPLEMENT", "Supplement", "补充积分"),
+    ("SHOWN", "Shown", "已显示"),
+    ("ACCEPTED", "Accepted", "已接受"),
+    ("DECLINED", "Declined", "已拒绝"),
+    ("EXPIRED", "Expired", "已失效"),
+    ("ROLLED_BACK", "Rolled back", "已回滚"),
+    ("CHARGED", "Charged", "扣费"),
+    ("REFUNDED", "Refunded", "退款"),
+    ("SUPPLEMENT_CHARGED", "Supplement charged", "补扣"),
     ("WITHIN", "yes", "是"),
     ("BEYOND", "no", "否"),
     ("", "–", "–"),
@@ -182,6 +205,9 @@ mod tests {
         assert_eq!(show("0.0000012", Unit::Ratio, None), "0.0001 %");
         assert_eq!(show("1", Unit::Ratio, None), "100.00 %");
         assert_eq!(show("nan", Unit::Ratio, None), "–");
+        assert_eq!(show("0.0125", Unit::Points, None), "+1.25 pp");
+        assert_eq!(show("-0.00001", Unit::Points, None), "−0.001 pp");
+        assert_eq!(show("0", Unit::Points, None), "0.00 pp");
         assert_eq!(show("a+b", Unit::Count, None), "a+b");
         assert_eq!(shown(None, Unit::Count, None, &view), "–");
     }

@@ -13,6 +13,8 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+/// Currencies whose revenue has a tile; the table has all.
+const CURRENCIES_SHOWN: usize = 3;
 /// Panels of another page that prices are judged by.
 const OF_PRICES: [&str; 2] = ["supplements", "acceleration"];
 
@@ -71,11 +73,14 @@ fn tiles(view: &View, sheet: &Sheet) -> Markup {
     html! {
         dl class="tiles" id="tiles" data-swap {
             @if let Some(revenue) = sheet.answer("revenue") {
-                @for row in revenue.rows.iter().take(3) {
+                @for row in revenue.rows.iter().take(CURRENCIES_SHOWN) {
                     @let of = |name: &str| revenue.panel.column(name).and_then(|at| row.get(at)?.as_deref());
                     @let currency = of("currency");
                     (tile(&format!("{} {}", lang.say("Revenue, net", "净收入"), currency.unwrap_or_default()), &shown(of("net_minor"), Unit::CurrencyMinor, currency, view),
                         html! { (shown(of("orders"), Unit::Count, None, view)) " " (lang.say("orders", "笔订单")) }))
+                }
+                @if let Some(more) = revenue.rows.len().checked_sub(CURRENCIES_SHOWN).filter(|more| *more > 0) {
+                    (tile(lang.say("Revenue in further currencies", "其他币种收入"), &format!("+{more}"), html! { a href="#revenue" { (lang.say("in the table below", "见下方表格")) } }))
                 }
             }
             @let credits = sheet.answer("credits").and_then(|answer| answer.values("net_micros").next().flatten());

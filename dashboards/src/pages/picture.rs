@@ -55,22 +55,31 @@ pub(super) fn intervals(view: &View, answer: &Answer) -> Markup {
     let y = panel.picture.y.first().and_then(|y| panel.column(y));
     let bounds: Vec<Option<usize>> = panel.picture.bounds.iter().map(|name| panel.column(name)).collect();
     let unit = y.and_then(|y| panel.columns.get(y)).map_or(panel.unit, |column| column.unit);
-    let mut numbers: Vec<f64> = panel.thresholds.iter().map(Threshold::number).collect();
+    let bounds_of = |row: &[Option<String>]| -> Vec<(&Threshold, f64)> {
+        panel.thresholds.iter().map(|threshold| (threshold, answer.bound(threshold, row))).collect()
+    };
+    let mut numbers: Vec<f64> = Vec::new();
     for row in &answer.rows {
+        numbers.extend(bounds_of(row).into_iter().map(|(_, bound)| bound));
         numbers.extend(std::iter::once(y).chain(bounds.iter().copied()).filter_map(|at| number(row, at)));
     }
+    if unit == Unit::Points {
+        numbers.push(0.0); // no difference is where one begins to look
+    }
     let scale = Scale::over(&numbers, (unit == Unit::Ratio).then_some(1.0));
-    let is_good = |value: f64| panel.thresholds.iter().all(|threshold| threshold.is_good(value));
     html! {
         div class="rows" aria-hidden="true" {
             @for row in &answer.rows {
                 @let value = number(row, y);
+                @let held = bounds_of(row);
+                @let is_good = |value: f64| held.iter().all(|(threshold, bound)| threshold.is_good_at(*bound, value));
                 @let (low, high) = (number(row, bounds.first().copied().flatten()), number(row, bounds.get(1).copied().flatten()));
                 div class="row" {
                     span class="name" { (name(view, answer, row)) }
                     svg viewBox="0 0 1000 20" preserveAspectRatio="none" class="strip" {
                         line class="axis" x1="0" x2="1000" y1="10" y2="10" {}
-                        @for threshold in &panel.thresholds { (rule(scale, threshold)) }
+                        @for (threshold, bound) in &held { (rule(scale, threshold.sense, *bound)) }
+                        @if unit == Unit::Points { line class="threshold" x1=(place(scale.at(0.0))) x2=(place(scale.at(0.0))) y1="0" y2="20" {} }
                         @if let (Some(low), Some(high)) = (low, high) {
                             line class="reach" x1=(place(scale.at(low))) x2=(place(scale.at(high))) y1="10" y2="10" {}
                         }
@@ -93,9 +102,9 @@ pub(super) fn intervals(view: &View, answer: &Answer) -> Markup {
     }
 }
 
-fn rule(scale: Scale, threshold: &Threshold) -> Markup {
-    let at = scale.at(threshold.number());
-    let (from, wide) = match threshold.sense {
+fn rule(scale: Scale, sense: Sense, bound: f64) -> Markup {
+    let at = scale.at(bound);
+    let (from, wide) = match sense {
         Sense::Below | Sense::AtMost => (0.0, at),
         Sense::AtLeast => (at, WIDTH - at),
     };

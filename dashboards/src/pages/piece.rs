@@ -46,7 +46,7 @@ pub(super) fn task_link(view: &View, task_id: &str) -> Markup {
     }
 }
 
-/// The page of a dead letter.
+/// The page of a dead letter, by the identity of its topic: a topic that was created anew has the same name, and other letters.
 pub(super) fn letter_path(topic: &str, partition: i64, offset: i64) -> String {
     format!("/dead/{}/{partition}/{offset}", segment(topic))
 }
@@ -78,6 +78,25 @@ pub(super) fn table(
     html! {
         @if rows.is_empty() { p class="empty" { (empty) } }
         @else { div class="panel" id={ (id) "-rows" } data-swap { (rows_of(id, numbers, (heads, rows))) } }
+    }
+}
+
+/// Behind a list that goes on: the link to what follows, and to its beginning where one stands in the middle of it.
+pub(super) fn onward(
+    view: &View,
+    (path, kept): (&str, &[(&str, &str)]),
+    next: Option<&str>,
+    name: &str,
+) -> Markup {
+    let is_middle = view.filter("cursor").is_some();
+    html! {
+        @if is_middle || next.is_some() {
+            p class="more" {
+                @if is_middle { a href=(view.link_with(path, kept)) { (view.lang.say("From the beginning", "从头显示")) } }
+                @if is_middle && next.is_some() { " · " }
+                @if let Some(next) = next { a rel="next" href=(view.link_with(path, &[kept, &[("cursor", next)]].concat())) { (name) } }
+            }
+        }
     }
 }
 

@@ -15,8 +15,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use tally_queries::audit::JobName;
 use tally_queries::audit::history::{Wanted, history};
-use tally_queries::audit::result::{JobResult, Measure, Target};
-use tally_queries::audit::statistics::needed_for_ratio;
+use tally_queries::audit::result::JobResult;
 
 /// Of so many results the latest of a job is looked for.
 const RESULTS_MAX: u64 = 1;
@@ -44,8 +43,8 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         notices.push(Notice { tone: Tone::Plain, text: text.to_owned() });
     }
     let body = html! {
-        (result(view, "launch", lang.say("The launch", "上线效果"), launch.as_ref(), needed(launch.as_ref())))
-        (group(view, &sheet, lang.say("Repurchase", "复购"), &["repurchase", "launch-effect"]))
+        (result(view, "launch", lang.say("The launch", "上线效果"), launch.as_ref(), launch.as_ref().and_then(needed)))
+        (group(view, &sheet, lang.say("Repurchase", "复购"), &["repurchase", "launch-effect", "launch-difference"]))
         (result(view, "estimates", lang.say("Estimates", "估价"), accuracy.as_ref(), None))
         (group(view, &sheet, lang.say("Estimates against settlements", "估价与结算"), &["estimate-accuracy", "estimate-errors"]))
         (group(view, &sheet, lang.say("Acceleration", "加速"), &["acceleration-over-time", "acceleration"]))
@@ -66,26 +65,9 @@ async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Opti
     Ok(found.into_iter().next())
 }
 
-/// What the audit's sentence says where more wallets would decide; where it says it not, something else is missing.
-const WOULD_TELL: &str = "more wallets would tell";
-
-/// How many wallets more would tell, at the rates of now, by the audit's own arithmetic; `None` where it is decided, or where
-/// more wallets would not help.
-fn needed(result: Option<&JobResult>) -> Option<i64> {
-    let result = result.filter(|result| result.sentence.contains(WOULD_TELL))?;
-    let pair = |name: &str| {
-        let found: Option<&Measure> = result.measures.iter().find(|measure| measure.name == name);
-        found.map(|measure| (measure.numerator, measure.denominator))
-    };
-    let target = result.measures.iter().find_map(|measure| match measure.target {
-        Some(Target::AtLeast(permille)) => Some(permille),
-        _ => None,
-    });
-    needed_for_ratio(
-        pair("came back in the launch week")?,
-        pair("came back in the four weeks before")?,
-        target?,
-    )
+/// How many wallets more would tell, as the audit says it of its measures.
+fn needed(result: &JobResult) -> Option<i64> {
+    result.measures.iter().find_map(|measure| measure.needed)
 }
 
 /// What the audit said, in its own words, and of which time.

@@ -173,6 +173,26 @@ pub(super) fn not_ours(view: &View, who: (&Principal, bool), page: &str, problem
     )
 }
 
+/// A letter that was not published, or of which nobody knows whether it was; and its page.
+pub(super) fn not_done(view: &View, who: (&Principal, bool), page: &str, of: &Problem) -> Response {
+    let lang = view.lang;
+    let said = match of.code() {
+        Code::Conflict => (
+            lang.say("It was not published", "未发布"),
+            lang.say("As things are there is a reason not to. Nothing was sent to Kafka.", "目前有理由不发布。未向 Kafka 发送任何内容。"),
+        ),
+        Code::LogUnavailable => (
+            lang.say("It is not known to be published", "尚不确定是否已发布"),
+            lang.say(
+                "Kafka, or whoever a letter is held against, has not answered. What was asked for stands in the list of the letter's replays: look there before you ask once more.",
+                "Kafka 或校验所需的服务没有应答。请求记录在该死信的重放列表中：再次操作前请先查看。",
+            ),
+        ),
+        _ => return problem(view, Some(who), of),
+    };
+    refusal(view, Some(who), said, of, (page, lang.say("To the letter", "返回该死信")))
+}
+
 fn refusal(
     view: &View,
     principal: Option<(&Principal, bool)>,

@@ -2,12 +2,11 @@
 
 use super::door::Visitor;
 use super::figure::trouble;
-use super::piece::{list, moment, or_dash, table, task_link, text};
-use super::view::View;
+use super::piece::{list, moment, onward, or_dash, table, task_link, text};
 use crate::api::{Api, Moment, answers};
 use crate::problem::Problem;
 use maud::{Markup, html};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Tasks that are shown, the latest first.
 const TASKS_SHOWN: u32 = 50;
@@ -15,14 +14,19 @@ const TASKS_SHOWN: u32 = 50;
 /// The latest tasks of the time that is shown.
 pub(super) async fn latest(api: &Api, visitor: &Visitor) -> Result<Value, Problem> {
     let (from, to) = visitor.view.range_us();
-    answers::tasks(api, &visitor.principal, (Moment(from).text(), Moment(to).text()), TASKS_SHOWN).await
+    let mut filters = json!({ "from": Moment(from).text(), "to": Moment(to).text(), "limit": TASKS_SHOWN });
+    if let Some(cursor) = visitor.view.filter("cursor") {
+        filters["cursor"] = cursor.into();
+    }
+    answers::tasks(api, &visitor.principal, filters).await
 }
 
 /// Tasks of a list, each with its page.
-pub(super) fn rows(view: &View, id: &str, tasks: &Result<Value, Problem>) -> Markup {
+pub(super) fn rows(visitor: &Visitor, id: &str, tasks: &Result<Value, Problem>) -> Markup {
+    let view = &visitor.view;
     let lang = view.lang;
-    let tasks = match tasks {
-        Ok(tasks) => list(tasks, "items"),
+    let (tasks, next) = match tasks {
+        Ok(tasks) => (list(tasks, "items"), tasks["next"].as_str()),
         Err(problem) => return trouble(view, problem),
     };
     let row = |task: &Value| {
@@ -48,5 +52,8 @@ pub(super) fn rows(view: &View, id: &str, tasks: &Result<Value, Problem>) -> Mar
         lang.say("Submitted", "提交于"),
         lang.say("Last event", "最近事件"),
     ];
-    table((id, &[2], lang.say("No task in this time.", "该时段没有任务。")), &heads, &rows)
+    html! {
+        (table((id, &[2], lang.say("No task in this time.", "该时段没有任务。")), &heads, &rows))
+        (onward(view, (&visitor.path, &[]), next, lang.say("Earlier ones", "更早的任务")))
+    }
 }

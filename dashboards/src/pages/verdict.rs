@@ -1,8 +1,8 @@
 //! One result of an audit job: what it says, who broke the rule, and what it was computed from.
 
 use super::Pages;
-use super::compliance::job_title;
 use super::door::Visitor;
+use super::jobs::job_title;
 use super::number::grouped;
 use super::piece::{audit_verdict, digest, facts, list, section, share, table, text};
 use super::shell;

@@ -1,6 +1,6 @@
 //! A panel's question, asked.
 
-use super::definition::{Panel, Wilson};
+use super::definition::{Panel, Threshold, Wilson};
 use super::step::step_us;
 use crate::api::Api;
 use crate::problem::{Code, Problem};
@@ -68,6 +68,8 @@ pub(crate) struct Answer {
     pub(crate) window: Window,
     /// Values in the order of the panel's columns, as text; `None` where there is none.
     pub(crate) rows: Vec<Vec<Option<String>>>,
+    /// Whether there are more rows than a panel shows.
+    pub(crate) more: bool,
 }
 
 impl Answer {
@@ -75,6 +77,15 @@ impl Answer {
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
         let at = self.panel.column(name);
         self.rows.iter().map(move |row| at.and_then(|at| row.get(at)?.as_deref()))
+    }
+}
+
+impl Answer {
+    /// What a row is held against: what it states itself, or else what the panel says.
+    pub(crate) fn bound(&self, threshold: &Threshold, row: &[Option<String>]) -> f64 {
+        let stated =
+            self.panel.column(&threshold.stated).and_then(|at| row.get(at)?.as_deref()?.parse().ok());
+        stated.unwrap_or_else(|| threshold.number())
     }
 }
 
@@ -135,7 +146,7 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
         (Some(_), Some(step)) => step.max(least),
         (Some(_), None) => step_us(asked.to_us - asked.from_us, least),
     };
-    let sql = panel.sql();
+    let sql = panel.sql_and_one();
     let has = |name: &str| sql.contains(&format!("{{{name}:"));
     let mut query = api.text(&sql);
     let times = [
@@ -161,7 +172,12 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
         step_us: step,
         window,
         rows: rows(panel, compact)?,
+        more: false,
     };
+    if let Some(rows_max) = panel.rows_max {
+        answer.more = answer.rows.len() > rows_max;
+        answer.rows.truncate(rows_max);
+    }
     if let Some(wilson) = &panel.wilson {
         bound(&mut answer, wilson);
     }

@@ -54,6 +54,8 @@ pub enum Unit {
     Ratio,
     /// A ratio of two rates: a decimal fraction, 1 is no change.
     Factor,
+    /// A difference of two shares: a decimal fraction, 0.01 is one percentage point.
+    Points,
     /// Millionths of a credit, whole.
     CreditsMicros,
     /// Minor units of the currency that the row's column `currency` names, whole.
@@ -122,6 +124,10 @@ pub struct Threshold {
     /// The column that is held against it, whose unit is the threshold's; the first that is drawn where none is named.
     #[serde(default)]
     pub column: String,
+    /// The column in which a row states what it was held against itself: the setting of the audit that judged it. `value` is for rows
+    /// that state nothing.
+    #[serde(default)]
+    pub stated: String,
 }
 
 impl Threshold {
@@ -132,10 +138,15 @@ impl Threshold {
 
     /// Whether a number is on the good side.
     pub fn is_good(&self, number: f64) -> bool {
+        self.is_good_at(self.number(), number)
+    }
+
+    /// Whether a number is on the good side of a bound that stands in place of its own.
+    pub fn is_good_at(&self, bound: f64, number: f64) -> bool {
         match self.sense {
-            Sense::Below => number < self.number(),
-            Sense::AtMost => number <= self.number(),
-            Sense::AtLeast => number >= self.number(),
+            Sense::Below => number < bound,
+            Sense::AtMost => number <= bound,
+            Sense::AtLeast => number >= bound,
         }
     }
 }
@@ -197,6 +208,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Query {
     sql: String,
+    /// Rows that are shown, the first in the order of the SQL; where there are more, whoever reads is told.
+    #[serde(default)]
+    rows_max: Option<usize>,
 }
 
 /// Bounds of a share that are computed behind the SQL, by the function that the audit uses: Wilson, 95 %. They fill two columns.
@@ -239,6 +253,8 @@ pub struct Panel {
     /// Which of them are drawn.
     pub picture: Picture,
     pub(super) wilson: Option<Wilson>,
+    /// Rows of an answer, where it is a list that may be longer.
+    pub(super) rows_max: Option<usize>,
     sql: String,
 }
 
@@ -272,6 +288,7 @@ impl Panel {
             return Err(wrong("a chart over time has a step, and no other has"));
         }
         let File { id, title, question, source, unit, chart, roles, thresholds, columns, picture, .. } = file;
+        let rows_max = file.query.rows_max;
         let sql = file.query.sql.trim().to_owned();
         let page = page.to_owned();
         let panel = Panel {
@@ -288,6 +305,7 @@ impl Panel {
             columns,
             picture,
             wilson: file.wilson,
+            rows_max,
             sql,
         };
         let unknown = panel.drawn().find(|name| panel.column(name).is_none());
@@ -300,7 +318,7 @@ impl Panel {
     /// The names of columns that the picture, and what is computed behind the SQL, speak of.
     fn drawn(&self) -> impl Iterator<Item = &str> {
         let Picture { x, y, series, bounds, .. } = &self.picture;
-        let held = self.thresholds.iter().map(|threshold| &threshold.column);
+        let held = self.thresholds.iter().flat_map(|threshold| [&threshold.column, &threshold.stated]);
         let drawn = [x, series].into_iter().chain(y).chain(bounds).chain(held);
         let computed = self
             .wilson
@@ -322,7 +340,17 @@ impl Panel {
 
     /// Its SQL, parts included. Parameters: `from_us`, `to_us`, `step_us`, `as_of_us`, `scope`, `subject`, those of them that it needs.
     pub fn sql(&self) -> String {
-        whole(&self.sql)
+        self.sql_of(self.rows_max)
+    }
+
+    /// The same for one row more than is shown, which says only that there are more.
+    pub(super) fn sql_and_one(&self) -> String {
+        self.sql_of(self.rows_max.map(|rows| rows + 1))
+    }
+
+    fn sql_of(&self, rows_max: Option<usize>) -> String {
+        let limit = rows_max.map(|rows| format!("\nLIMIT {rows}"));
+        whole(&self.sql) + &limit.unwrap_or_default()
     }
 
     /// Whether the SQL gives that column; others are computed behind it.

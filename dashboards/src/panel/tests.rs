@@ -68,6 +68,12 @@ fn every_panel_says_what_it_is() {
 fn every_question_reads_and_nothing_else() {
     const PARAMETERS: [&str; 6] =
         ["from_us:Int64", "to_us:Int64", "step_us:Int64", "as_of_us:Int64", "scope:String", "subject:String"];
+    for (_, id, text) in FILES {
+        assert!(
+            !text.contains("abs(toUnixTimestamp64Micro(occurred_at)"),
+            "{id} states METRICS' event time itself: {{{{event_us}}}}"
+        );
+    }
     for panel in panels() {
         let (id, sql) = (&panel.id, panel.sql());
         for (at, _) in sql.match_indices("FROM ") {
@@ -85,6 +91,13 @@ fn every_question_reads_and_nothing_else() {
             let parameter = sql[at + 1..].split('}').next().unwrap_or_default();
             assert!(PARAMETERS.contains(&parameter), "{id}: {parameter}");
         }
+        // a list that ends at a limit says so: the limit is the file's `rows_max`
+        let last = sql.lines().last().unwrap_or_default();
+        assert_eq!(
+            last.starts_with("LIMIT") && !last.contains(" BY "),
+            panel.rows_max.is_some(),
+            "{id}: {last}"
+        );
         let has_steps = sql.contains("{step_us:Int64}");
         assert_eq!(panel.chart == Chart::Time, has_steps, "{id}");
         for column in panel.columns.iter().filter(|column| panel.is_asked(column)) {

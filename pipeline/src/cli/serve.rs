@@ -99,7 +99,8 @@ impl Tokens {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Service")]
 pub(super) struct Service {
-    /// Address of the API and the pages. Put TLS in front of anything but loopback.
+    /// Address of the API and the pages. Put TLS in front of anything but loopback, by a proxy that hands on Host as the browser sent
+    /// it: the forms of pages, signing in among them, are taken only where Origin and Host are the same.
     #[arg(
         id = "service.listen",
         long = "listen",

@@ -4,7 +4,7 @@ SELECT task_id, minIf(event_us, kind = 'SUBMITTED') AS opened_us, countIf(kind =
 FROM
 (
     SELECT task_id, kind, queue,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM task_events_final
     WHERE audience = 'CUSTOMER'
 )

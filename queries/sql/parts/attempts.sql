@@ -5,12 +5,12 @@ SELECT name, event_us, latency_ms, outcome = 'TIMEOUT' AS is_timeout, status = 4
 FROM
 (
     SELECT toString(endpoint) AS name, toString(outcome) AS outcome, ifNull(http_status, 0) AS status, latency_ms,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM credit_events_final
     WHERE endpoint != '' AND audience = 'CUSTOMER' AND event_us >= {from_us:Int64} AND event_us < {to_us:Int64}
     UNION ALL
     SELECT toString(endpoint) AS name, toString(outcome) AS outcome, ifNull(http_status, 0) AS status, latency_ms,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM license_events_final
     WHERE endpoint != '' AND event_us >= {from_us:Int64} AND event_us < {to_us:Int64}
 )

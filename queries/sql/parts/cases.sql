@@ -6,7 +6,7 @@ SELECT case_id, min(event_us) AS opened_us, argMin(risk_level, (event_us, offset
 FROM
 (
     SELECT case_id, kind, risk_level, policy_tag, sla_due_at, offset,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM moderation_events_final
     WHERE case_id != '' AND event_us < {to_us:Int64}
 )

@@ -7,7 +7,7 @@ SELECT license_id, max(creator_id) AS creator, max(template_id) AS template, max
 FROM
 (
     SELECT license_id, creator_id, template_id, user_id, grantee_id, kind, quota_remaining_micros, expires_at, check_result,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM license_events_final
     WHERE event_us < {to_us:Int64} AND ({scope:String} = 'all' OR creator_id = {subject:String})
 )

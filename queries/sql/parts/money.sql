@@ -1,5 +1,5 @@
 -- Customers' purchases, charges and refunds in the window: prices of orders in minor units of their currency, credits in micros.
 SELECT kind, currency, price_minor IS NOT NULL AS priced, ifNull(price_minor, 0) AS minor, amount_micros,
-    if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+    {{event_us}} AS event_us
 FROM credit_events_final
 WHERE audience = 'CUSTOMER' AND kind IN ('PURCHASED', 'REFUNDED', 'CHARGED', 'SUPPLEMENT_CHARGED') AND event_us >= {from_us:Int64} AND event_us < {to_us:Int64}

@@ -4,7 +4,7 @@ SELECT task_id, minIf(event_us, kind = 'SUPPLEMENT_REQUESTED') AS asked_us, coun
 FROM
 (
     SELECT task_id, kind,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM credit_events_final
     WHERE audience = 'CUSTOMER' AND kind IN ('SUPPLEMENT_REQUESTED', 'SUPPLEMENT_CHARGED', 'SUPPLEMENT_DECLINED') AND event_us < {to_us:Int64}
 )

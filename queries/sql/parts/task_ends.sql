@@ -3,7 +3,7 @@ SELECT task_id, argMin(kind, (event_us, state_version)) AS state, argMin(queue, 
 FROM
 (
     SELECT task_id, kind, queue, state_version,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM task_events_final
     WHERE audience = 'CUSTOMER' AND kind IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'ROLLED_BACK')
 )

@@ -8,7 +8,7 @@ SELECT task_id, argMax(kind, state_version) AS state, argMax(queue, state_versio
 FROM
 (
     SELECT task_id, kind, queue, state_version,
-        if(abs(toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Milli(appended_at) * 1000) <= 300000000, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Milli(appended_at) * 1000) AS event_us
+        {{event_us}} AS event_us
     FROM task_events_final
     WHERE audience = 'CUSTOMER' AND event_us < {to_us:Int64}
 )

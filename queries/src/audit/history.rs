@@ -1,7 +1,8 @@
 //! What was said before: results in `job_results`, restated and never overwritten.
 
-use super::result::{Difference, JobResult, Restatement};
+use super::result::{Difference, JobResult, Restatement, Verdict};
 use crate::QueryError;
+use crate::insert::acknowledged;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -61,11 +62,25 @@ pub struct Wanted {
 }
 
 /// Stores a result. If an earlier one for the same job and window said something else, this one restates it and says how
-/// they differ; if it said the same, nothing new is known and nothing is stored.
+/// they differ; if it said the same, nothing new is known and nothing is stored. That a window could not be checked is
+/// stored, too: what was said of it before does not stand any more. Where not even that can be stored, the result says so
+/// as it is.
 ///
 /// # Errors
-/// Where ClickHouse does not answer, or the earlier result cannot be read.
-pub async fn record(client: &Client, mut result: JobResult) -> Result<JobResult, HistoryError> {
+/// Where ClickHouse does not answer, or the earlier result cannot be read, and the result is one that was computed.
+pub async fn record(client: &Client, result: JobResult) -> Result<JobResult, HistoryError> {
+    if result.verdict != Verdict::Error {
+        return store(client, result).await;
+    }
+    // what kept the job from checking may keep this from being stored: that is said of the job, not instead of it
+    let stored = store(client, result.clone()).await;
+    Ok(stored.unwrap_or_else(|error| {
+        tracing::warn!(job = result.job, %error, "that it could not be checked is not in the history");
+        result
+    }))
+}
+
+async fn store(client: &Client, mut result: JobResult) -> Result<JobResult, HistoryError> {
     let earlier = latest(client, &result).await?;
     if let Some(earlier) = &earlier {
         if same(earlier, &result) {
@@ -97,7 +112,8 @@ pub async fn history(client: &Client, wanted: &Wanted) -> Result<Vec<JobResult>,
     rows.into_iter().map(read).collect()
 }
 
-/// Beginnings of the windows of that length which a job has judged, microseconds since 1970 UTC.
+/// Beginnings of the windows of that length which a job has judged, microseconds since 1970 UTC; without those that it could not
+/// check when it tried last.
 ///
 /// # Errors
 /// Where ClickHouse does not answer.
@@ -136,7 +152,7 @@ async fn insert(client: &Client, result: &JobResult) -> Result<(), HistoryError>
         report: serde_json::to_string(result)
             .map_err(|source| HistoryError::Unreadable { id: result.result_id, source })?,
     };
-    let mut insert = client.insert::<NewRow<'_>>("job_results").await.map_err(failed)?;
+    let mut insert = acknowledged(client.insert::<NewRow<'_>>("job_results").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
 }
@@ -160,8 +176,9 @@ fn same(a: &JobResult, b: &JobResult) -> bool {
         && a.offenders == b.offenders
 }
 
-/// Every counter, and every target, that is not what it was.
+/// Every counter, and every target, that is not what it was. What could not be checked has counted nothing, so nothing differs from it.
 fn differences(before: &JobResult, now: &JobResult) -> Vec<Difference> {
-    let counters = Difference::between(&before.counters, &now.counters);
-    counters.into_iter().chain(Difference::between(&before.settings, &now.settings)).collect()
+    let counted = !before.counters.is_empty() && !now.counters.is_empty();
+    let counters = counted.then(|| Difference::between(&before.counters, &now.counters));
+    counters.into_iter().flatten().chain(Difference::between(&before.settings, &now.settings)).collect()
 }

@@ -132,6 +132,9 @@ pub struct Measure {
     pub target: Option<Target>,
     /// What it says by itself; `None` where it is shown for information.
     pub verdict: Option<Verdict>,
+    /// How many more of its denominator would decide it, at the rates of now; `None` where it is decided, or more would not help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<i64>,
 }
 
 /// Somebody or something that broke the rule.

@@ -3,6 +3,7 @@
 use super::checkpoint::{Checkpoint, Head, heads_from, heads_text, leaves};
 use super::{Lane, SealError};
 use crate::QueryError;
+use crate::insert::acknowledged;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +59,7 @@ pub(super) async fn remember(
         checkpoint: &note,
         heads: &heads,
     };
-    let insert = client.insert::<Seal<'_>>("seals").await.map_err(failed)?;
-    let mut insert = insert.with_setting("async_insert", "0");
+    let mut insert = acknowledged(client.insert::<Seal<'_>>("seals").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
 }

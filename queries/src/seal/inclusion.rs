@@ -95,10 +95,7 @@ pub async fn hold(
 /// What to say of a partition that has not as many rows as were sealed.
 async fn unevenness(client: &Client, head: Head) -> Result<Option<String>, SealError> {
     let Head { lane, next, size, .. } = head;
-    let question = client.query(include_str!("../../sql/seal_size.sql"));
-    let question = question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
-    let rows = question.param("next", next).fetch_one::<u64>().await;
-    let rows = rows.map_err(|source| SealError::Query(QueryError::new("counting sealed rows", source)))?;
+    let rows = leaves_before(client, &lane, next).await?;
     Ok((rows != size).then(|| format!("{lane} has {rows} rows where {size} were sealed")))
 }
 
@@ -149,12 +146,18 @@ pub(super) async fn placed(
 ) -> Result<(u64, Vec<Hash>), SealError> {
     let (log, lane) = (log.of(head), &head.lane);
     let (tile, first) = log.tile_of(sealed.key).await?;
-    let index = tile * WIDTH as u64 + leaves_between(client, lane, first, sealed.key).await?;
-    if let Some(path) = included(&log, head, index, sealed.hash).await? {
+    let within = leaves_between(client, lane, first, sealed.key).await?;
+    let index = tile * WIDTH as u64 + within;
+    if within < WIDTH as u64
+        && let Some(path) = included(&log, head, index, sealed.hash).await?
+    {
         return Ok((index, path));
     }
-    // rows and signature may be sound all the same: the map led here, and it is not trusted
-    let counted = leaves_between(client, lane, BEGINNING, sealed.key).await?;
+    // rows and signature may be sound all the same: the map led here, and it is not trusted. ClickHouse counts, since there may be
+    // millions before it, and as many such leaves as a task has records
+    let offset = sealed.key.offset;
+    let beside = leaves_between(client, lane, Key { offset, ..BEGINNING }, sealed.key).await?;
+    let counted = leaves_before(client, lane, offset).await? + beside;
     Err(match included(&log, head, counted, sealed.hash).await? {
         Some(_) => SealError::Map(log.map(tile / WIDTH as u64)),
         None => {
@@ -164,14 +167,24 @@ pub(super) async fn placed(
     })
 }
 
-/// How many rows of a partition have keys in [from, to).
+/// How many rows of a partition have keys in [from, to), up to a tile's width: more are read for nobody, since the map may say anything.
 async fn leaves_between(client: &Client, lane: &Lane, from: Key, to: Key) -> Result<u64, SealError> {
     let mut leaves = Leaves::open(client, lane, from.offset, to.offset.saturating_add(1)).await?;
     let mut count = 0;
-    while let Some(leaf) = leaves.next().await? {
+    while count < WIDTH as u64
+        && let Some(leaf) = leaves.next().await?
+    {
         count += u64::from(leaf.key >= from && leaf.key < to);
     }
     Ok(count)
+}
+
+/// How many rows of a partition begin before an offset, as ClickHouse counts them.
+async fn leaves_before(client: &Client, lane: &Lane, next: i64) -> Result<u64, SealError> {
+    let question = client.query(include_str!("../../sql/seal_size.sql"));
+    let question = question.param("topic_id", lane.topic_id.to_string()).param("partition", lane.partition);
+    let rows = question.param("next", next).fetch_one::<u64>().await;
+    rows.map_err(|source| SealError::Query(QueryError::new("counting sealed rows", source)))
 }
 
 /// The path of a leaf to the partition's signed root, if it stands at that index.

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use tally_pipeline::simulate::now_micros;
 use tally_queries::audit::history::{Wanted, history, record};
 use tally_queries::audit::report::{OffendersFormat, Report, Terminal, write_offenders};
-use tally_queries::audit::result::Verdict;
 use tally_queries::audit::{JobName, Limits, Settings, Source};
 use url::Url;
 
@@ -140,9 +139,7 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
             report.history.extend(history(client, &wanted).await?);
         }
         let result = match &store {
-            Some(client) if !args.no_record && result.verdict != Verdict::Error => {
-                record(client, result).await?
-            }
+            Some(client) if !args.no_record => record(client, result).await?,
             _ => result,
         };
         report.results.push(result);

@@ -123,9 +123,9 @@ async fn round(
             if window.state == WindowState::Open {
                 break;
             }
-            let result = auditor.run(job, window).await;
+            let result = record(client, auditor.run(job, window).await).await?;
             if result.verdict == Verdict::Error {
-                // it says nothing of the window: it is shown, and the next round begins with it again
+                // nothing is known of the window: the next round begins with it again
                 tracing::warn!(
                     job = result.job,
                     from = moment(from),
@@ -136,7 +136,6 @@ async fn round(
                 whole = false;
                 break;
             }
-            let result = record(client, result).await?;
             tracing::info!(job = result.job, verdict = %result.verdict, from = moment(from), to = moment(to), "judged");
             verdicts.show(job, &result, shown_from);
         }

@@ -4,6 +4,7 @@ use super::bytes;
 use crate::cli::admitted;
 use anyhow::bail;
 use async_trait::async_trait;
+use std::time::Duration;
 use tally_dashboards::{Judged, Letters, LettersError, Record};
 use tally_pipeline::config::{EventBound, Kafka, SchemaRegistry};
 use tally_pipeline::dead::{Again, DeadError, Outcome, Rejudge, Republish};
@@ -12,6 +13,9 @@ use tally_queries::Letter;
 use tally_schemas::{Explained, WriterId, contracts, explain, parse_schema, split};
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
+
+/// Judging waits so long for its turn and for the registry: one letter is judged at a time.
+const JUDGE: Duration = Duration::from_secs(10);
 
 /// What can be read of a value under the schema that its frame names.
 pub(super) async fn explained(registry: &SchemaRegistry, value: Option<&[u8]>) -> anyhow::Result<Explained> {
@@ -97,8 +101,9 @@ impl Letters for Hands {
 
     async fn judge(&self, letter: &Letter) -> Result<Judged, LettersError> {
         let value = bytes(letter.value_hex.as_deref()).map_err(not_there)?;
-        let outcome = self.rejudge.lock().await.judge(&letter.topic, value.as_deref()).await;
-        match outcome {
+        let judging = async { self.rejudge.lock().await.judge(&letter.topic, value.as_deref()).await };
+        let outcome = tokio::time::timeout(JUDGE, judging).await;
+        match outcome.map_err(|late| LettersError::Unavailable(Box::new(late)))? {
             Ok(Outcome::Event { event_id, digest }) => Ok(Judged::Event { event_id, digest }),
             Ok(Outcome::Dead(fault)) => {
                 let (reason, path) = (fault.reason.to_string(), fault.path.to_string());

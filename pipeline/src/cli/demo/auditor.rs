@@ -135,9 +135,8 @@ impl Round {
             let result = auditor.run(job, window).await;
             if result.verdict == Verdict::Error {
                 tracing::warn!(job = result.job, reason = result.sentence, "could not be checked");
-            } else {
-                record(client, result).await?;
             }
+            record(client, result).await?;
         }
         Ok(())
     }

@@ -81,6 +81,7 @@ fn share(case: &Case<'_>, class: &str, name: &str, tolerance: &str) -> Measure {
         bounds_by: "unsettled tasks as misses and as hits".to_owned(),
         target: Some(Target::AtLeast(target)),
         verdict: Some(verdict),
+        needed: None,
     }
 }
 
@@ -101,6 +102,7 @@ fn errors(case: &Case<'_>, class: &str, name: &str) -> Vec<Measure> {
         bounds_by: String::new(),
         target: None,
         verdict: None,
+        needed: None,
     };
     let error = |what: &str, numerator| Measure {
         unit: "of the estimate".to_owned(),

@@ -44,6 +44,7 @@ fn judge(case: &Case<'_>) -> Judgement {
         bounds_by: String::new(),
         target: Some(Target::AtLeast(1000)),
         verdict: Some(verdict),
+        needed: None,
     };
     Judgement { verdict, sentence, numerator: balanced, denominator: wallets, measures: vec![measure] }
 }

@@ -74,6 +74,7 @@ fn judge(case: &Case<'_>) -> Judgement {
         bounds_by: String::new(),
         target: Some(Target::AtLeast(1000)),
         verdict: Some(verdict),
+        needed: None,
     };
     let alike = match (buckets, differing) {
         (0, _) => Verdict::NotEvaluated,

@@ -111,5 +111,6 @@ fn tiling(case: &Case<'_>, id: String) -> Measure {
         bounds_by: String::new(),
         target: Some(Target::AtLeast(1000)),
         verdict: Some(verdict),
+        needed: None,
     }
 }

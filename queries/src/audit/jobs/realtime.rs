@@ -57,5 +57,6 @@ fn measure(case: &Case<'_>, name: &str, unit: &str, numerator: i64, denominator:
         bounds_by: String::new(),
         target: Some(Target::AtLeast(target)),
         verdict: Some(verdict),
+        needed: None,
     }
 }

@@ -66,8 +66,8 @@ fn judge(case: &Case<'_>) -> Judgement {
         Verdict::Warn | Verdict::Insufficient => needed_for_ratio(launch, baseline, uplift),
         _ => None,
     };
-    let needed =
-        needed.map_or(String::new(), |wallets| format!(" At these rates {wallets} more wallets would tell."));
+    let more = |wallets| format!(" At these rates {wallets} more wallets would tell.");
+    let would_tell = needed.map_or(String::new(), more);
     let short = match short {
         true => format!(
             " The baseline needs eight weeks before the launch, and events begin at {}: launches from {} on can be judged.",
@@ -76,13 +76,13 @@ fn judge(case: &Case<'_>) -> Judgement {
         ),
         false => String::new(),
     };
-    let sentence = format!("{rates}; {outcome} {target} of the baseline.{waiting}{needed}{short}");
+    let sentence = format!("{rates}; {outcome} {target} of the baseline.{waiting}{would_tell}{short}");
     Judgement {
         verdict,
         sentence,
         numerator: launch.0.saturating_mul(baseline.1),
         denominator: launch.1.saturating_mul(baseline.0),
-        measures: measures(case, launch, baseline, ratio),
+        measures: measures(case, launch, baseline, (ratio, needed)),
     }
 }
 
@@ -104,7 +104,12 @@ fn verdict(launch: (i64, i64), baseline: (i64, i64), uplift: i64, ratio: Ratio) 
     }
 }
 
-fn measures(case: &Case<'_>, launch: (i64, i64), baseline: (i64, i64), ratio: Ratio) -> Vec<Measure> {
+fn measures(
+    case: &Case<'_>,
+    launch: (i64, i64),
+    baseline: (i64, i64),
+    (ratio, needed): (Ratio, Option<i64>),
+) -> Vec<Measure> {
     let of = |name| case.counters.get("", name);
     let rate = |name: &str, (numerator, denominator): (i64, i64)| Measure {
         name: name.to_owned(),
@@ -116,6 +121,7 @@ fn measures(case: &Case<'_>, launch: (i64, i64), baseline: (i64, i64), ratio: Ra
         bounds_by: "Wilson 95 %".to_owned(),
         target: None,
         verdict: None,
+        needed: None,
     };
     let uplift = Measure {
         name: "launch ÷ baseline".to_owned(),
@@ -126,6 +132,7 @@ fn measures(case: &Case<'_>, launch: (i64, i64), baseline: (i64, i64), ratio: Ra
         },
         bounds_by: "Fieller 95 %".to_owned(),
         target: Some(Target::AtLeast(case.settings.uplift_permille)),
+        needed,
         ..rate("", (launch.0.saturating_mul(baseline.1), launch.1.saturating_mul(baseline.0)))
     };
     let difference = Measure {

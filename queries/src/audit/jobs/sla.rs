@@ -63,6 +63,7 @@ fn measure(case: &Case<'_>, group: String) -> Measure {
         bounds_by: String::new(),
         target: Some(Target::AtLeast(target)),
         verdict: Some(verdict(numerator, judged, target)),
+        needed: None,
         group,
     }
 }

@@ -101,6 +101,7 @@ fn rate(case: &Case<'_>, symbol: &str, path: &str) -> Measure {
         bounds_by: "Wilson 95 %".to_owned(),
         target: Some(Target::Below(below)),
         verdict: Some(verdict),
+        needed: None,
     }
 }
 
@@ -118,5 +119,6 @@ fn requests(case: &Case<'_>, symbol: &str, path: &str) -> Measure {
         bounds_by: "Wilson 95 %".to_owned(),
         target: None,
         verdict: None,
+        needed: None,
     }
 }

@@ -99,6 +99,7 @@ fn headline(result: &JobResult) -> Measure {
         bounds_by: String::new(),
         target: result.measures.iter().find_map(|measure| measure.target),
         verdict: None,
+        needed: None,
     }
 }
 

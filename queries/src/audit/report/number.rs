@@ -117,6 +117,7 @@ mod tests {
             bounds_by: String::new(),
             target,
             verdict: None,
+            needed: None,
         }
     }
 

@@ -63,6 +63,7 @@ fn empty() -> Measure {
         bounds_by: String::new(),
         target: None,
         verdict: None,
+        needed: None,
     }
 }
 

@@ -27,6 +27,7 @@ fn share(name: &str, group: &str, pair: (i64, i64), target: Target, verdict: Ver
         bounds_by: "Wilson 95 %".to_owned(),
         target: Some(target),
         verdict: Some(verdict),
+        needed: None,
     }
 }
 

@@ -95,3 +95,35 @@ fn a_window_is_sealed_once_a_checkpoint_covers_it() {
     assert_eq!(state(&ledger, &FIRST_DAY), "CLOSED");
     assert_eq!(state(&ledger, &next_day), "CLOSED");
 }
+
+/// Scenario: a day is judged; a view is replaced, so that nothing can be checked, and the day is judged twice more and by watch; the view
+/// is put right, and watch looks again.
+/// Guarantees: that it could not be checked is recorded, once, and stands in place of the PASS; watch does not take such a window for
+/// judged and begins with it again; the PASS that follows restates it and finds nothing different in it, since nothing was counted.
+#[test]
+fn what_could_not_be_checked_takes_the_place_of_a_pass() {
+    let mut ledger = Ledger::new();
+    ledger.put(Record::task("t", "SUBMITTED", 1, T0 + 12 * HOUR));
+    ledger.ended();
+    let first = judged(&ledger);
+    assert_eq!(first["verdict"], "PASS");
+    let view = ledger.database.query("SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'credit_events_final' FORMAT TSVRaw");
+    ledger.database.query("CREATE OR REPLACE VIEW credit_events_final AS SELECT * REPLACE (amount_micros + 1 AS amount_micros) FROM credit_events FINAL");
+    let (second, third) = (judged(&ledger), judged(&ledger));
+    let stands = (&second["verdict"], &second["restates"]["result_id"], &second["restates"]["differences"]);
+    assert_eq!(stands, (&json!("ERROR"), &first["result_id"], &json!([])));
+    assert_eq!(third["result_id"], second["result_id"]);
+    assert_eq!(history(&ledger, &[]), [second.clone(), first]);
+
+    let watch = ["audit", "watch", "--once", "--listen", "127.0.0.1:0", "--window-minutes", "1440"];
+    let watched = [&watch[..], &ledger.at()].concat();
+    Tally::spawn(&watched, &[]).end_within(RUN);
+    assert_eq!(history(&ledger, &["--job", "completeness"])[0]["result_id"], second["result_id"]);
+    ledger.database.query(&format!("CREATE OR REPLACE VIEW credit_events_final AS {view}"));
+    Tally::spawn(&[&["migrate"][..], &ledger.at()].concat(), &[]).expect_success(RUN);
+    Tally::spawn(&watched, &[]).expect_success(RUN);
+    let again = history(&ledger, &["--job", "completeness"]);
+    let stands =
+        (&again[0]["verdict"], &again[0]["restates"]["verdict"], &again[0]["restates"]["differences"]);
+    assert_eq!(stands, (&json!("PASS"), &json!("ERROR"), &json!([])));
+}

@@ -1,7 +1,9 @@
 //! METRICS 4 by hand: what is a purchase, and who came back.
 
-use super::ledger::{DAY, HOUR, Ledger, MINUTE, Record, SECOND, T0};
-use serde_json::json;
+use super::ledger::{DAY, HOUR, Ledger, MINUTE, Record, SECOND, T0, said};
+use serde_json::{Value, json};
+use tally_dashboards::identity::Role;
+use tally_tests::service::Service;
 
 /// The launch, and judged two weeks later.
 const LAUNCH: [&str; 6] = ["--launch", "2026-03-02", "--from", "2026-01-01", "--to", "2026-03-16"];
@@ -95,6 +97,48 @@ fn each_story_of_a_customer() {
     // long before anybody bought there is nothing to hold against
     let long_ago = ["--launch", "2025-06-02", "--from", "2025-01-01", "--to", "2025-06-16"];
     ledger.audit("repurchase", &long_ago).says("NOT_EVALUATED", 2);
+}
+
+/// Scenario: those wallets, judged against 3.6 times the baseline instead of METRICS' 1.08, and recorded; the product's page of that day.
+/// Guarantees: the panel's line is what the result was held against, on the page and in the answer; the absolute reading stands beside the
+/// relative one, with Newcombe's bounds; how many wallets are needed is the audit's number.
+#[test]
+fn the_product_page_says_what_was_judged() {
+    let mut ledger = Ledger::new();
+    history(&mut ledger);
+    stories(&mut ledger);
+    ledger.ended();
+    let judge = ["audit", "repurchase", "--uplift-permille", "3600"];
+    let said = said(&[&judge[..], &ledger.at(), &LAUNCH].concat());
+    said.says("INSUFFICIENT", 2);
+    let needed = said.measure("launch ÷ baseline", "")["needed"].as_i64().expect("a number of wallets");
+    let bounds = said.measure("launch − baseline", "")["bounds"].clone();
+    assert!(
+        said.result()["sentence"].as_str().expect("a sentence").contains(&format!(" {needed} more wallets"))
+    );
+    let service = Service::start(&ledger.database, &[]);
+    let token = service.token(Role::Admin, "pia");
+    let row = |panel: &str| {
+        let said = service.get(&format!("/api/v1/panels/{panel}"), &token).json();
+        let columns = said["panel"]["columns"].as_array().unwrap_or_else(|| panic!("{said}"));
+        let names = columns.iter().map(|column| column["name"].as_str().expect("a name").to_owned());
+        let row = said["rows"][0].as_array().unwrap_or_else(|| panic!("{said}"));
+        names.zip(row.iter().cloned()).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok()).expect("a number");
+    let relative = row("launch-effect");
+    assert_eq!((number(&relative["effect"]), number(&relative["target"])), (3.5, 3.6));
+    let absolute = row("launch-difference");
+    // 7/16 − 1/8
+    assert_eq!(number(&absolute["effect"]), 0.3125);
+    assert_eq!(json!([number(&absolute["low"]), number(&absolute["high"])]), bounds);
+    let page = service.get_with("/product", &token, &[("accept", "text/html")]).body;
+    for part in
+        [">at least 3.600×<", ">+31.25 pp<", &format!("<b>{},{:03}</b>", needed / 1_000, needed % 1_000)]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("at least 1.08×"), "{page}");
 }
 
 /// Scenario: of 1,000 earlier customers 400 came back in the launch week, and in each of the weeks before 100 of those then

@@ -32,7 +32,7 @@ pub(super) struct Place {
 const HAS_ROWS: &str = "return document.querySelectorAll('figure tbody tr').length > 20";
 
 /// Jobs have said something, and something was refused.
-const VERDICTS: &str = "return document.querySelectorAll('#verdicts tbody tr').length > 3 && document.querySelector('#part-refused-rows') !== null";
+const VERDICTS: &str = "return document.querySelectorAll('#verdicts .share').length > 3 && document.querySelector('#part-refused-rows') !== null";
 const TIMELINE: &str = "return document.querySelector('#part-timeline-rows') !== null";
 /// The feed has greeted the page.
 const LIVE: &str = "return document.getElementById('state').className === 'live'";

@@ -294,7 +294,7 @@ fn offenders_lead_to_their_pages() {
         ("sla", "k-ann", "overdue", "case", json!("/case/k-ann")),
         ("balances", "w-ann", "differing", "wallet", Value::Null),
         ("stability", "0199", "errors", "event", Value::Null),
-        ("offsets", &place, "both_ways", "record", json!("/dead/eu.task-events/3/7")),
+        ("offsets", &place, "both_ways", "record", json!(format!("/dead/{place}"))),
         ("offsets", &place, "holes", "record", Value::Null),
     ];
     for (number, (job, id, why, ..)) in cases.iter().enumerate() {

@@ -140,3 +140,52 @@ fn cases_are_judged_as_the_audit_judges_them() {
     let seen = rows(&service, &service.token(Role::Moderator, "mia"), "cases-by-risk", range, &columns);
     assert_eq!(seen, lines(&["CRITICAL 1 0 0 1 0 0 0", "MEDIUM 2 1 0 0 0 1 0"]));
 }
+
+/// Scenario: completeness of 1 June was judged in its day, and that of 30 May once more three days later; accuracy ended in an error; a
+/// window of repurchase reaches to the end of the year; Kafka was looked at on 5 June.
+/// Guarantees: now is the newest window and not what was said last, and a window counts up to the moment at which it was judged; the page
+/// draws every job, those that never ran too, each with its window, and names what could not be checked and what is old.
+#[test]
+fn now_is_the_newest_window() {
+    let database = platform();
+    database.query("INSERT INTO job_results (job, window_from, window_to, known_at, result_id, restates, verdict, sentence, numerator, denominator, report) VALUES
+        ('completeness', '2026-05-30 00:00:00', '2026-05-31 00:00:00', '2026-06-04 02:00:00', '00000000-0000-4000-8000-000000000511', '00000000-0000-0000-0000-000000000000', 'FAIL', '1 of 3', 1, 3, '{}'),
+        ('repurchase', '2026-06-01 00:00:00', '2026-12-31 00:00:00', '2026-06-04 01:00:00', '00000000-0000-4000-8000-000000000512', '00000000-0000-0000-0000-000000000000', 'PENDING', 'open', 0, 0, '{}'),
+        ('repurchase', '2026-06-04 23:00:00', '2026-06-05 00:00:00', '2026-06-05 01:00:00', '00000000-0000-4000-8000-000000000513', '00000000-0000-0000-0000-000000000000', 'INSUFFICIENT', 'few', 1, 2, '{}'),
+        ('accuracy', '2026-06-04 22:00:00', '2026-06-04 23:00:00', '2026-06-05 01:00:00', '00000000-0000-4000-8000-000000000514', '00000000-0000-0000-0000-000000000000', 'ERROR', 'Could not be checked.', 0, 0, '{}')");
+    database.query(
+        "INSERT INTO partition_heads (topic, topic_id, partition, low, high, taken, seen_at, ended) VALUES
+        ('task-events', '00000000-0000-4000-8000-000000000001', 0, 0, 9, 9, '2026-06-05 02:00:00', false)",
+    );
+    let service = Service::start(&database, &[]);
+    let token = service.token(Role::Moderator, "mia");
+    let range = "from=2026-06-01T00:00:00Z&to=2026-06-06T00:00:00Z";
+    let seen = rows(&service, &token, "verdicts", range, &["job", "verdict", "from_us", "to_us"]);
+    // microseconds by `date -u -d … +%s`
+    let expected = [
+        "accuracy ERROR 1780610400000000 1780614000000000",
+        "completeness PASS 1780272000000000 1780358400000000",
+        "repurchase INSUFFICIENT 1780614000000000 1780617600000000",
+    ];
+    assert_eq!(seen, lines(&expected));
+    let page = service.get_with(&format!("/compliance?{range}"), &token, &[("accept", "text/html")]).body;
+    let of = |job: &str| {
+        let row = page
+            .split_once(&format!("id=\"job-{job}\""))
+            .map(|(_, rest)| rest.split("</tr>").next().unwrap_or_default());
+        row.unwrap_or_else(|| panic!("no row of {job}: {page}")).to_owned()
+    };
+    for job in ["offsets", "stability", "realtime", "balances", "sla"] {
+        assert!(
+            of(job).contains("never ran") && of(job).contains(&format!("tally audit {job}")),
+            "{}",
+            of(job)
+        );
+    }
+    let completeness = of("completeness");
+    for part in ["PASS", "2026-06-01 00:00:00", "2026-06-02 00:00:00"] {
+        assert!(completeness.contains(part), "{part}: {completeness}");
+    }
+    assert!(page.contains("Could not be checked: Estimate accuracy<"), "{page}");
+    assert!(page.contains("though there is newer data: Completeness<"), "{page}");
+}

@@ -1,15 +1,13 @@
 //! What a buyer was asked, and what became of it.
 
-use std::collections::BTreeMap;
-
 use tally_dashboards::identity::Role;
 use tally_tests::service::Service;
 
-/// A task, its events as `topic kind minute`, and the state that each prompt is in after them.
+/// A task, its events as `topic kind minute`, and the state that each prompt is in after them, in the order in which they were shown.
 type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Events of one buyer.
-const CASES: [Case; 9] = [
+const CASES: [Case; 12] = [
     ("offered", &["task SUBMITTED 0", "task ACCELERATION_OFFERED 1"], &[("ACCELERATION", "SHOWN")]),
     (
         "taken",
@@ -62,12 +60,54 @@ const CASES: [Case; 9] = [
             "credit SUPPLEMENT_CHARGED 5",
             "credit ROLLED_BACK 6",
         ],
+        &[("ACCELERATION", "ACCEPTED"), ("SUPPLEMENT", "ROLLED_BACK")],
+    ),
+    (
+        "taken back",
+        &[
+            "task ACCELERATION_OFFERED 1",
+            "task ACCELERATED 2",
+            "task STARTED 3",
+            "credit SUPPLEMENT_REQUESTED 4",
+            "credit SUPPLEMENT_CHARGED 5",
+            "task ROLLED_BACK 6",
+        ],
         &[("ACCELERATION", "ROLLED_BACK"), ("SUPPLEMENT", "ROLLED_BACK")],
+    ),
+    (
+        "asked twice",
+        &[
+            "task STARTED 0",
+            "credit SUPPLEMENT_REQUESTED 1",
+            "credit SUPPLEMENT_CHARGED 2",
+            "credit SUPPLEMENT_REQUESTED 3",
+        ],
+        &[("SUPPLEMENT", "ACCEPTED"), ("SUPPLEMENT", "SHOWN")],
+    ),
+    (
+        "asked thrice",
+        &[
+            "task STARTED 0",
+            "credit SUPPLEMENT_REQUESTED 1",
+            "credit SUPPLEMENT_REQUESTED 2",
+            "credit SUPPLEMENT_DECLINED 3",
+            "credit SUPPLEMENT_REQUESTED 4",
+            "credit SUPPLEMENT_CHARGED 5",
+            "credit ROLLED_BACK 6",
+            "task SUCCEEDED 7",
+            "credit SUPPLEMENT_REQUESTED 8",
+        ],
+        &[
+            ("SUPPLEMENT", "EXPIRED"),
+            ("SUPPLEMENT", "DECLINED"),
+            ("SUPPLEMENT", "ROLLED_BACK"),
+            ("SUPPLEMENT", "SHOWN"),
+        ],
     ),
 ];
 
 /// Scenario: tasks of one buyer on which acceleration was offered or a supplement asked for, answered in every way or not at all; a task
-/// of another buyer.
+/// of another buyer; supplements that were asked for more than once.
 /// Guarantees: each prompt is in the state that its events give; another buyer sees none of them.
 #[test]
 fn prompts_are_in_the_state_that_their_events_give() {
@@ -90,20 +130,21 @@ fn prompts_are_in_the_state_that_their_events_give() {
     }
     let service = Service::start(&database, &[]);
     let path = "/api/v1/panels/my-prompts?from=2026-06-01T00:00:00Z&to=2026-06-05T00:00:00Z";
-    let states = |subject: &str| -> BTreeMap<(String, String), String> {
+    let states = |subject: &str| -> Vec<(String, String, String)> {
         let said = service.get(path, &service.token(Role::Buyer, subject)).json();
         let text = |row: &serde_json::Value, at: usize| row[at].as_str().unwrap_or_default().to_owned();
-        said["rows"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{said}"))
-            .iter()
-            .map(|row| ((text(row, 0), text(row, 1)), text(row, 2)))
-            .collect()
+        let rows = said["rows"].as_array().unwrap_or_else(|| panic!("{said}"));
+        let mut rows: Vec<_> =
+            rows.iter().map(|row| (text(row, 0), text(row, 3), text(row, 1), text(row, 2))).collect();
+        rows.sort();
+        rows.into_iter().map(|(task, _, what, state)| (task, what, state)).collect()
     };
     let expected = CASES.iter().flat_map(|(task, _, prompts)| {
-        prompts.iter().map(move |(what, state)| ((task.to_string(), what.to_string()), state.to_string()))
+        prompts.iter().map(move |(what, state)| (task.to_string(), what.to_string(), state.to_string()))
     });
-    assert_eq!(states("zoe"), expected.collect());
-    assert_eq!(states("bob"), BTreeMap::new());
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(states("zoe"), expected);
+    assert_eq!(states("bob"), []);
     assert_eq!(service.get(path, &service.token(Role::Moderator, "m")).status, 403);
 }

@@ -11,15 +11,15 @@ use tally_tests::stage::line;
 use tally_tests::{Kafka, Stage, examples, skip_without};
 
 /// How far the clock of the producer's machine is behind: further than an event may lie ahead of its record.
-const BEHIND_MS: i64 = 26 * 3_600_000;
+pub(super) const BEHIND_MS: i64 = 26 * 3_600_000;
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(since.as_millis()).expect("a clock before the end of time")
 }
 
 /// An event of now.
-fn submitted() -> Value {
+pub(super) fn submitted() -> Value {
     let first = examples::valid(Topic::Task).into_iter().find(|event| event["kind"] == "SUBMITTED");
     let mut event = first.expect("an example of a submission");
     let at = chrono::DateTime::from_timestamp_millis(now_ms()).expect("a time");
