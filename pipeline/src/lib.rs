@@ -7,6 +7,7 @@
 //!
 //! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
 
+pub mod client;
 mod clock;
 pub mod config;
 pub mod dead;
