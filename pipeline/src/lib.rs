@@ -11,6 +11,8 @@ pub mod client;
 mod clock;
 pub mod config;
 pub mod dead;
+#[cfg(test)]
+mod documents;
 pub mod event_tail;
 mod fault;
 pub mod gateway;

@@ -62,9 +62,7 @@ impl Trouble {
             Trouble::NoToken(_) | Trouble::NoConnection(_) => false,
             Trouble::Foreign(_) | Trouble::Broken(_) | Trouble::Late => true,
             // of the gateway's own attempts only the last was answered so
-            Trouble::Problem(problem) => {
-                problem.retry == Retry::SameKey || problem.code == Code::RateLimited
-            }
+            Trouble::Problem(problem) => problem.retry == Retry::SameKey || problem.code == Code::RateLimited,
         }
     }
 
@@ -125,7 +123,8 @@ impl Course {
         self.maybe_done |= self.moves_money && trouble.may_be_done();
         let over = if self.maybe_done { Next::Unknown } else { Next::NotDone };
         let may_go_on = self.attempts < self.patience.attempts_max;
-        let refused_token = matches!(trouble, Trouble::Problem(problem) if problem.code == Code::TokenInvalid);
+        let refused_token =
+            matches!(trouble, Trouble::Problem(problem) if problem.code == Code::TokenInvalid);
         if refused_token && !self.token_is_new && may_go_on {
             self.token_is_new = true;
             return Next::Renewed;
@@ -200,7 +199,10 @@ mod tests {
         let then = |last| after(true, &[Trouble::Late, last]);
         assert_eq!(then(problem(Code::ScopeMissing)), Next::Unknown);
         assert_eq!(then(problem(Code::InsufficientBalance)), Next::Refused);
-        assert_eq!(after(true, &[Trouble::Late, problem(Code::TokenInvalid), problem(Code::TokenInvalid)]), Next::Unknown);
+        assert_eq!(
+            after(true, &[Trouble::Late, problem(Code::TokenInvalid), problem(Code::TokenInvalid)]),
+            Next::Unknown
+        );
         assert_eq!(after(true, &[problem(Code::TokenInvalid), problem(Code::TokenInvalid)]), Next::Refused);
         let mut course = Course::begin(true, Patience::default());
         course.next(&Trouble::Late, None, REST, 0);
@@ -223,7 +225,8 @@ mod tests {
     /// Guarantees: pauses double up to their bound, come on top of what is asked for, never pass the deadline; attempts are bounded.
     #[test]
     fn pauses_grow_and_end() {
-        let patience = Patience { backoff: Duration::from_millis(100), attempts_max: 9, ..Patience::default() };
+        let patience =
+            Patience { backoff: Duration::from_millis(100), attempts_max: 9, ..Patience::default() };
         let mut course = Course::begin(true, patience);
         let mut pauses = Vec::new();
         while let Next::Again(pause) = course.next(&Trouble::Late, None, REST, u32::MAX) {
@@ -231,9 +234,8 @@ mod tests {
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
         let asked = Some(Duration::from_secs(2));
-        let first = |rest, draw| {
-            Course::begin(true, patience).next(&problem(Code::CircuitOpen), asked, rest, draw)
-        };
+        let first =
+            |rest, draw| Course::begin(true, patience).next(&problem(Code::CircuitOpen), asked, rest, draw);
         assert_eq!(first(REST, 0), Next::Again(Duration::from_secs(2)));
         assert_eq!(first(REST, u32::MAX), Next::Again(Duration::from_millis(2_100)));
         assert_eq!(first(Duration::from_secs(2), 0), Next::NotDone);

@@ -150,9 +150,6 @@ pub struct Call {
     pub latency_ms: i64,
     /// 1 for the first try of an idempotency key.
     pub attempt: i32,
-    /// Equal on all attempts of one logical request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<String>,
 }
 
 /// A movement of credits: topic `credit-events`, keyed by wallet.
@@ -194,6 +191,9 @@ pub struct CreditEvent {
     /// The call it stems from.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// Equal on all events of one logical request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// Whom the wallet belongs to.
     pub audience: Audience,
 }
@@ -223,6 +223,9 @@ pub struct LicenseEvent {
     /// The call it stems from.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// Equal on all events of one logical request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
 }
 
 /// A step of a task: topic `task-events`, keyed by task.
@@ -292,6 +295,7 @@ impl CreditEvent {
             gift: None,
             balance_after_micros: None,
             call: None,
+            idempotency_key: None,
             audience: Audience::Customer,
         }
     }
@@ -314,6 +318,7 @@ impl LicenseEvent {
             quota_remaining_micros: None,
             expires_at: None,
             call: None,
+            idempotency_key: None,
         }
     }
 }

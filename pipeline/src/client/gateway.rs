@@ -67,7 +67,10 @@ struct Inner {
 impl fmt::Debug for GatewayClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { base, patience, .. } = &*self.inner;
-        f.debug_struct("GatewayClient").field("base", &base.as_str()).field("patience", patience).finish_non_exhaustive()
+        f.debug_struct("GatewayClient")
+            .field("base", &base.as_str())
+            .field("patience", patience)
+            .finish_non_exhaustive()
     }
 }
 

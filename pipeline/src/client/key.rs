@@ -54,7 +54,9 @@ mod tests {
     #[test]
     fn a_key_is_what_the_gateway_takes() {
         assert!(IdempotencyKey::new("k").is_ok() && IdempotencyKey::new("k".repeat(128)).is_ok());
-        for wrong in [String::new(), "k".repeat(129), "a key".to_owned(), "schlüssel".to_owned(), "k\n".to_owned()] {
+        for wrong in
+            [String::new(), "k".repeat(129), "a key".to_owned(), "schlüssel".to_owned(), "k\n".to_owned()]
+        {
             assert_eq!(IdempotencyKey::new(wrong), Err(NotAKey));
         }
         let (one, other) = (IdempotencyKey::fresh(), IdempotencyKey::fresh());

@@ -166,7 +166,8 @@ impl Publisher {
 
     /// Its key and its bytes, judged as the route would judge them now.
     fn prepare<'e, E: Event>(&self, event: &'e E) -> Result<(&'e str, Vec<u8>), PublishError> {
-        let refused = |field: &str, problem: String| PublishError::Refused { field: field.to_owned(), problem };
+        let refused =
+            |field: &str, problem: String| PublishError::Refused { field: field.to_owned(), problem };
         let none = |problem: &str| refused(E::TOPIC.key_field(), problem.to_owned());
         let key = event.key().ok_or_else(|| none("absent or empty; it is the Kafka key"))?;
         let fields = serde_json::to_value(event).map_err(|error| refused("", error.to_string()))?;

@@ -243,7 +243,8 @@ mod tests {
     fn brokers_alone_are_the_defaults() {
         let (ours, flags) = (Kafka::at("b:1"), kafka(&["--brokers", "b:1"]));
         let fields = |kafka: &Kafka| {
-            let Kafka { brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties } = kafka.clone();
+            let Kafka { brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties } =
+                kafka.clone();
             let password = password.expose_secret().to_owned();
             (brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties)
         };

@@ -102,7 +102,6 @@ fn call() -> Call {
         error_code: text("none"),
         latency_ms: 1,
         attempt: 1,
-        idempotency_key: text("k"),
     }
 }
 
@@ -123,6 +122,7 @@ fn credit() -> CreditEvent {
         gift: Some(true),
         balance_after_micros: Some(-1),
         call: Some(call()),
+        idempotency_key: text("k"),
         audience: Audience::Staff,
     }
 }
@@ -137,6 +137,7 @@ fn license() -> LicenseEvent {
         quota_remaining_micros: Some(1),
         expires_at: Some(Moment::now()),
         call: Some(call()),
+        idempotency_key: text("k"),
     }
 }
 
@@ -212,7 +213,8 @@ fn the_examples_are_typed_events() {
         for entry in std::fs::read_dir(folder.join(topic.name()).join("valid")).expect("examples") {
             let path = entry.expect("an entry").path();
             let example = std::fs::read(&path).expect("an example");
-            let (name, example) = (path.display().to_string(), serde_json::from_slice(&example).expect("JSON"));
+            let (name, example) =
+                (path.display().to_string(), serde_json::from_slice(&example).expect("JSON"));
             match topic {
                 Topic::Credit => example_is_typed::<CreditEvent>(&name, &example),
                 Topic::License => example_is_typed::<LicenseEvent>(&name, &example),
@@ -289,11 +291,17 @@ fn every_kind_needs_what_it_says() {
     let author = Author::new("billing", "service-billing", ActorRole::Service);
     let tag = PolicyTag::Billing;
     let bare = CreditEvent::new(CreditKind::Held, "w", 1, tag, &author);
-    symbols::<CreditKind>().iter().for_each(|kind| kind_needs(Topic::Credit, kind, object(&bare), &object(&credit())));
+    symbols::<CreditKind>()
+        .iter()
+        .for_each(|kind| kind_needs(Topic::Credit, kind, object(&bare), &object(&credit())));
     let bare = LicenseEvent::new(LicenseKind::Revoked, "l", tag, &author);
-    symbols::<LicenseKind>().iter().for_each(|kind| kind_needs(Topic::License, kind, object(&bare), &object(&license())));
+    symbols::<LicenseKind>()
+        .iter()
+        .for_each(|kind| kind_needs(Topic::License, kind, object(&bare), &object(&license())));
     let bare = TaskEvent::new(TaskKind::Queued, "t", (Queue::Normal, 2), tag, &author);
-    symbols::<TaskKind>().iter().for_each(|kind| kind_needs(Topic::Task, kind, object(&bare), &object(&task())));
+    symbols::<TaskKind>()
+        .iter()
+        .for_each(|kind| kind_needs(Topic::Task, kind, object(&bare), &object(&task())));
     let bare = ModerationEvent::new(ModerationKind::Reported, "c", RiskLevel::Low, tag, &author);
     symbols::<ModerationKind>()
         .iter()
