@@ -7,9 +7,12 @@
 //!
 //! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
 
+pub mod client;
 mod clock;
 pub mod config;
 pub mod dead;
+#[cfg(test)]
+mod documents;
 pub mod event_tail;
 mod fault;
 pub mod gateway;

@@ -17,6 +17,7 @@ mod integration {
     mod commands;
     mod dead_letters;
     mod definitions;
+    mod documents;
     mod encoders;
     mod faults;
     mod feed;

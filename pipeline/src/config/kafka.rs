@@ -106,6 +106,21 @@ impl std::fmt::Debug for Kafka {
 }
 
 impl Kafka {
+    /// Brokers without credentials, `host:port` with commas between; everything else as by default.
+    pub fn at(brokers: impl Into<String>) -> Kafka {
+        Kafka {
+            brokers: brokers.into(),
+            group: "tally".to_owned(),
+            topic_prefix: String::new(),
+            tls: false,
+            ca: None,
+            user: String::new(),
+            password: SecretString::default(),
+            mechanism: "SCRAM-SHA-512".to_owned(),
+            properties: Vec::new(),
+        }
+    }
+
     /// The Kafka topic of a contract.
     pub fn topic(&self, contract: Topic) -> String {
         format!("{}{}", self.topic_prefix, contract.name())
@@ -220,6 +235,20 @@ mod tests {
     fn kafka(flags: &[&str]) -> Kafka {
         let matches = Kafka::augment_args(Command::new("x").no_binary_name(true)).get_matches_from(flags);
         Kafka::from_arg_matches(&matches).expect("flags")
+    }
+
+    /// Scenario: a service names nothing but brokers.
+    /// Guarantees: everything else is what the command line has by default.
+    #[test]
+    fn brokers_alone_are_the_defaults() {
+        let (ours, flags) = (Kafka::at("b:1"), kafka(&["--brokers", "b:1"]));
+        let fields = |kafka: &Kafka| {
+            let Kafka { brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties } =
+                kafka.clone();
+            let password = password.expose_secret().to_owned();
+            (brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties)
+        };
+        assert_eq!(fields(&ours), fields(&flags));
     }
 
     /// Scenario: TLS alone, SCRAM with and without it, PLAIN with it, a property above a setting, and mistakes.

@@ -154,7 +154,7 @@ impl Upstream {
 }
 
 /// Reads a body up to its bound; `None` where it is longer.
-async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Bytes>> {
+pub(crate) async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(piece) = response.chunk().await? {
         if body.len() + piece.len() > ANSWER_BYTES_MAX {

@@ -2,5 +2,6 @@
 
 mod bench;
 mod calls;
+mod client;
 mod killed;
 mod mock;
