@@ -27,7 +27,7 @@ use utoipa::openapi::{
 
 /// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
-const BEARER: &str = "access_token";
+pub(super) const BEARER: &str = "access_token";
 
 /// An operation before it is written: its path, texts, bodies, and the problems that are its own.
 struct Call {
@@ -39,7 +39,7 @@ struct Call {
     codes: Vec<Code>,
 }
 
-/// What the gateway answers to its callers. Flows are added where they are served.
+/// What the gateway answers to its callers.
 pub fn gateway_document() -> OpenApi {
     let mut document = OpenApi::new(Info::new("Tally gateway", "v1"), utoipa::openapi::Paths::new());
     document.info.description = Some(
@@ -68,6 +68,7 @@ pub fn gateway_document() -> OpenApi {
         let scopes = vec![endpoint.scope().to_owned()];
         add(&mut document, call, &scopes);
     }
+    super::flow::describe(&mut document);
     finish(&mut document, scheme.build());
     document
 }
@@ -246,7 +247,7 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     document.paths.paths.insert(call.path.to_owned(), PathItem::new(HttpMethod::Post, operation));
 }
 
-fn key_header() -> utoipa::openapi::path::Parameter {
+pub(super) fn key_header() -> utoipa::openapi::path::Parameter {
     let text = ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
@@ -263,7 +264,7 @@ fn key_header() -> utoipa::openapi::path::Parameter {
 }
 
 /// The problems that may come instead of an answer, by status; each names the codes that it has here.
-fn problems(operation: &mut Operation, codes: &[Code]) {
+pub(super) fn problems(operation: &mut Operation, codes: &[Code]) {
     let mut statuses: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in Code::ALL.iter().filter(|code| codes.contains(code)) {
         statuses.entry(code.status().as_u16()).or_default().push(*code);
@@ -312,7 +313,7 @@ fn finish(document: &mut OpenApi, scheme: Http) {
     components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
 }
 
-fn named<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+pub(super) fn named<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
 }
@@ -370,9 +371,8 @@ mod tests {
     fn the_documents_are_whole() {
         let gateway = gateway_document();
         let text = gateway.to_json().expect("a document is JSON");
-        // these two are answered where there is no call, or to another method; and flows have documents of their own
-        let elsewhere = [Code::NotFound, Code::MethodNotAllowed, Code::FlowConflict];
-        for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
+        // this one is answered to another method
+        for code in Code::ALL.iter().filter(|code| **code != Code::MethodNotAllowed) {
             assert!(text.contains(&format!("`{}`", code.name())), "{} stands at no call", code.name());
         }
         for document in [gateway, platform_document()] {
@@ -384,13 +384,17 @@ mod tests {
                 assert!(known.contains(&name), "{name} is no schema of {}", document.info.title);
             }
             for (path, item) in &document.paths.paths {
-                let operation = item.post.as_ref().expect("calls are POST");
+                let Some(operation) = item.post.as_ref() else {
+                    assert_eq!(path, "/flows/{id}", "calls are POST");
+                    continue;
+                };
                 let has_key = operation.parameters.iter().flatten().any(|parameter| match parameter {
                     RefOr::T(parameter) => parameter.name == "Idempotency-Key",
                     RefOr::Ref(_) => false,
                 });
                 let reads = ["/credits/estimate", "/licenses/check"].contains(&path.as_str());
-                assert_eq!(has_key, !reads, "{path}");
+                let commands = path.starts_with("/flows/{id}"); // a flow takes each of them once
+                assert_eq!(has_key, !reads && !commands, "{path}");
             }
         }
     }
