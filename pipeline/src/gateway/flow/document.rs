@@ -135,7 +135,7 @@ fn operation(id: &str, summary: &str, scopes: &[&str]) -> Operation {
 fn take(operation: &mut Operation, schema: &str, example: Option<Value>) {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).example(example).build();
     let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
-    operation.request_body = Some(body.build());
+    operation.request_body = Some(body.build().into());
 }
 
 fn id_parameter() -> Parameter {

@@ -24,7 +24,7 @@ const OVERTAKEN_MAX: u32 = 20;
 
 /// The routes of flows.
 pub(in crate::gateway) fn routes() -> Router<Door> {
-    Router::new().route("/flows/{name}", post(start).get(show)).route("/flows/{id}/{command}", post(command))
+    Router::new().route("/flows/{id}", post(start).get(show)).route("/flows/{id}/{command}", post(command))
 }
 
 /// Why a call is answered with something else than a flow.

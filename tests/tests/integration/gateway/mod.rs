@@ -2,5 +2,6 @@
 
 mod bench;
 mod calls;
+mod flows;
 mod killed;
 mod mock;
