@@ -7,7 +7,8 @@
 //! ```
 //! ROLLED_BACK is the flow's state and no step of the task: a task that was rolled back has ended, and this one goes on.
 
-use super::machine::{Act, Amounts, Command, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::kind::Command;
+use super::machine::{Act, Amounts, Heard, Machine, Next, Prompt, Tell, Turn, states};
 use super::texts;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{

@@ -1,6 +1,7 @@
 //! What a flow wants done at the platform, done once: through the four calls, or past them where there is no call.
 
-use super::machine::{Act, Flow, Heard};
+use super::life::Flow;
+use super::machine::{Act, Heard};
 use super::moderation::about_task;
 use crate::gateway::answer::Answer;
 use crate::gateway::ask::{Caller, Gateway, Told};

@@ -9,7 +9,8 @@
 //! ```
 //! An act that is under way when the task fails or is cancelled comes to its end first: only then is it known what to give back.
 
-use super::machine::{Act, Amounts, Command, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::kind::Command;
+use super::machine::{Act, Amounts, Heard, Machine, Next, Prompt, Tell, Turn, states};
 use super::texts;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{

@@ -1,6 +1,6 @@
 //! The flows in the gateway's document.
 
-use super::machine::Kind;
+use super::kind::Kind;
 use super::requests::{
     AccelerationStart, ComputeStart, Decide, GiveBack, ModerationStart, Nothing, Review, Settle,
 };

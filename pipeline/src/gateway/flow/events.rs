@@ -1,6 +1,7 @@
 //! From a move of a flow to its events. They are written down in one commit with it.
 
-use super::machine::{By, Flow, Tell};
+use super::life::Flow;
+use super::machine::{By, Tell};
 use crate::gateway::event::{self, Actor, EventError, word};
 use crate::gateway::store::Kept;
 use serde_json::{Map, Value as Json};

@@ -8,13 +8,15 @@
 //! A flow is a row: a state, and when something is to be done. Between two states there is nothing but the row, so a process may
 //! die anywhere: the next one does the act again under its key, and the platform does it once. An act of which nobody knows what
 //! became is tried again for ever; one that is refused leads on, and what is owed is paid back however long it takes. Read
-//! `machine.rs`, then `compute.rs`.
+//! `life.rs`, then `compute.rs`.
 
 mod acceleration;
 mod acts;
 mod compute;
 mod document;
 mod events;
+mod kind;
+mod life;
 mod machine;
 mod moderation;
 mod record;

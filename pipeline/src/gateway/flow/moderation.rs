@@ -6,7 +6,8 @@
 //!                                                                 ▲──────────(task by task)───┘
 //! ```
 
-use super::machine::{Act, Amounts, By, Command, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::kind::Command;
+use super::machine::{Act, Amounts, By, Heard, Machine, Next, Prompt, Tell, Turn, states};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Ask, Queue, RefundOf, RefundReason, RefundRequest};
 use crate::gateway::platform::{RevokeRequest, RunningTask, TaskStep};

@@ -1,6 +1,6 @@
 //! A flow and its row. The row's columns are what is searched for; the rest is the flow itself, JSON.
 
-use super::machine::Flow;
+use super::life::Flow;
 use crate::gateway::store::FlowRow;
 
 /// The row of a flow.

@@ -2,7 +2,9 @@
 
 use super::acceleration::Acceleration;
 use super::compute::Compute;
-use super::machine::{By, Command, Kind, Of, Tell};
+use super::kind::{Command, Kind};
+use super::life::Of;
+use super::machine::{By, Tell};
 use super::moderation::{Decision, Moderation, ReporterRole, RiskLevel};
 use crate::gateway::contract::{
     AMOUNT_MICROS_MAX, About, Malformed, Queue, RefundReason, id, malformed, parse, required, within,

@@ -1,6 +1,8 @@
 //! Flows over HTTP: begun under a key, told what happened, looked at.
 
-use super::machine::{Begun, By, Command, Flow, Kind, Obeyed};
+use super::kind::{Command, Kind};
+use super::life::{Begun, Flow, Obeyed};
+use super::machine::By;
 use super::requests::Start;
 use super::{record, view};
 use crate::gateway::ask::{Caller, Told, store_failed};
@@ -12,7 +14,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use uuid::Builder;
@@ -24,7 +26,13 @@ const OVERTAKEN_MAX: u32 = 20;
 
 /// The routes of flows.
 pub(in crate::gateway) fn routes() -> Router<Door> {
-    Router::new().route("/flows/{id}", post(start).get(show)).route("/flows/{id}/{command}", post(command))
+    let starts = Kind::ALL.into_iter().fold(Router::new(), |router, kind| {
+        let start = move |State(door): State<Door>, request: Request| async move {
+            respond(begin(&door, kind, request).await)
+        };
+        router.route(&format!("/flows/{}", kind.name()), post(start))
+    });
+    starts.route("/flows/{id}", get(show)).route("/flows/{id}/{command}", post(command))
 }
 
 /// Why a call is answered with something else than a flow.
@@ -47,13 +55,6 @@ impl From<Problem> for Stop {
 
 /// A path that is no text is no path of ours.
 type Read<T> = Result<Path<T>, PathRejection>;
-
-async fn start(State(door): State<Door>, path: Read<String>, request: Request) -> Response {
-    match path {
-        Ok(Path(name)) => respond(begin(&door, &name, request).await),
-        Err(_) => respond(Err(Code::NotFound.into())),
-    }
-}
 
 async fn show(State(door): State<Door>, path: Read<String>, headers: HeaderMap) -> Response {
     let found = async {
@@ -82,9 +83,8 @@ fn respond(result: Result<(Flow, bool), Stop>) -> Response {
     answer(Told { status: status.as_u16(), body: body.into(), replayed, retry_after_s: None })
 }
 
-async fn begin(door: &Door, name: &str, request: Request) -> Result<(Flow, bool), Stop> {
+async fn begin(door: &Door, kind: Kind, request: Request) -> Result<(Flow, bool), Stop> {
     let (parts, body) = request.into_parts();
-    let kind = Kind::of_name(name).ok_or(Code::NotFound)?;
     let caller = door.admit(&parts.headers, kind.scope()).await?;
     let body = json(&parts.headers, body, door.gateway.inner.settings.body_bytes_max).await?;
     let key = key(&parts.headers)?.ok_or(Code::IdempotencyKeyMissing)?;
@@ -154,7 +154,7 @@ async fn rested(door: &Door, caller: &Caller, flow: Flow) -> Result<Flow, Stop> 
     if flow.rests() {
         return Ok(flow);
     }
-    door.flows.settle(&flow.id, PATIENCE).await;
+    door.flows.wait_for(&flow.id, PATIENCE).await;
     own(door, caller, &flow.id).await
 }
 

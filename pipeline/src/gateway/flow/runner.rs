@@ -5,7 +5,8 @@
 
 use super::acts::{self, Tried};
 use super::events;
-use super::machine::{Flow, Next, Tell};
+use super::life::Flow;
+use super::machine::{Next, Tell};
 use super::record;
 use crate::gateway::ask::Gateway;
 use crate::gateway::moment::now_us;
@@ -78,7 +79,7 @@ impl Flows {
     }
 
     /// There is something to do for a flow: waits for it to come to rest, but not longer than that.
-    pub(super) async fn settle(&self, id: &str, patience: Duration) {
+    pub(super) async fn wait_for(&self, id: &str, patience: Duration) {
         let mut news = self.inner.rested.subscribe(); // before anybody is told to begin
         self.inner.due.notify_one();
         let rested = async {

@@ -1,6 +1,7 @@
 //! A flow as its caller sees it.
 
-use super::machine::{Amounts, Flow};
+use super::life::Flow;
+use super::machine::Amounts;
 use super::texts::{self, Shown, Values};
 use crate::gateway::code::Code;
 use crate::gateway::moment;

@@ -208,7 +208,11 @@ fn refusals(scene: &Scene<'_>, refunded: &Value) {
     let code = |path: &str, key: &str, body: &Value| scene.post(path, key, body).code();
     assert_eq!(code("/flows/compute", "k-less", &compute("less", 3)), "idempotency_conflict");
     assert_eq!(code("/flows/compute", "", &compute("less", 2)), "idempotency_key_missing");
-    assert_eq!(code("/flows/laundry", "k", &compute("less", 2)), "not_found");
+    assert_eq!(
+        code("/flows/laundry", "k", &compute("less", 2)),
+        "method_not_allowed",
+        "flows are looked at there"
+    );
     let id = refunded["id"].as_str().expect("an id");
     assert_eq!(code(&format!("/flows/{id}/review"), "", &json!({"moderator_id": "m"})), "not_found");
     let twice = scene.post(

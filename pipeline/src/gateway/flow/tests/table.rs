@@ -1,6 +1,8 @@
 //! Every state with every command, and the moves that a walk would meet too rarely.
 
-use super::super::machine::{Command, Flow, Heard, Kind, Next, Obeyed, Of, Tell};
+use super::super::kind::{Command, Kind};
+use super::super::life::{Flow, Obeyed, Of};
+use super::super::machine::{Heard, Next, Tell};
 use super::super::moderation::{self, Decision};
 use super::super::requests::Start;
 use super::super::{acceleration, compute, view};

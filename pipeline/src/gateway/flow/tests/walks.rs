@@ -1,6 +1,8 @@
 //! Long random lives of flows: commands at any moment, refusals, lost answers, processes that die between two steps.
 
-use super::super::machine::{Command, Flow, Kind, Next, Obeyed, Of, Tell};
+use super::super::kind::{Command, Kind};
+use super::super::life::{Flow, Obeyed, Of};
+use super::super::machine::{Next, Tell};
 use super::super::moderation::{self, Decision};
 use super::super::{acceleration, compute, record};
 use super::platform::{Account, Draws, Platform};
