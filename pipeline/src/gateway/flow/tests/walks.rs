@@ -9,21 +9,22 @@ use super::platform::{Account, Draws, Platform};
 use super::{Judge, NOW, acceleration as accelerate, compute as task, moderation as report};
 use crate::gateway::contract::RefundReason;
 use crate::gateway::platform::TaskStep;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// Lives of each kind.
-const LIVES: u64 = 3_000;
+const LIVES: u64 = 1_000;
 /// Moves of a life in which anything may happen; after them the platform is well and somebody brings the flow to its end.
 const WILD: usize = 40;
 /// Moves until a flow must have come to rest once the platform is well.
 const CALM_MAX: usize = 60;
 
 /// A flow and its world.
-struct Life {
+struct Life<'a> {
     flow: Flow,
     platform: Platform,
     now_us: i64,
-    judge: Judge,
+    judge: &'a RefCell<Judge>,
     seen: BTreeSet<&'static str>,
     kinds: Vec<String>,
 }
@@ -49,24 +50,18 @@ fn some_command(draws: &mut Draws, kind: Kind) -> Command {
     }
 }
 
-impl Life {
-    fn new(seed: u64, (flow, tells): (Flow, Vec<Tell>), free: i64) -> Life {
+impl<'a> Life<'a> {
+    fn new(seed: u64, (flow, tells): (Flow, Vec<Tell>), free: i64, judge: &'a RefCell<Judge>) -> Life<'a> {
         let platform = Platform::new(seed, free);
-        let mut life = Life {
-            flow,
-            platform,
-            now_us: NOW,
-            judge: Judge::new(),
-            seen: BTreeSet::new(),
-            kinds: Vec::new(),
-        };
+        let (seen, kinds) = (BTreeSet::new(), Vec::new());
+        let mut life = Life { flow, platform, now_us: NOW, judge, seen, kinds };
         life.told(&tells);
         life
     }
 
     /// The events of a move pass their contracts; the flow survives its row.
     fn told(&mut self, tells: &[Tell]) {
-        self.judge.judge(&self.flow, tells, self.now_us);
+        self.judge.borrow_mut().judge(&self.flow, tells, self.now_us);
         let kind = |tell: &Tell| match tell {
             Tell::Credit { kind, .. } | Tell::Case { kind, .. } => (*kind).to_owned(),
             Tell::Task { taken, .. } => format!("{:?}", taken.step),
@@ -167,12 +162,15 @@ impl Life {
 }
 
 /// Lives of a kind; gives the states that were seen in any of them.
-fn lives(begin: impl Fn(u64) -> (Flow, Vec<Tell>), end: impl Fn(&mut Life, u64)) -> BTreeSet<&'static str> {
-    let mut seen = BTreeSet::new();
+fn lives(
+    begin: impl Fn(u64) -> (Flow, Vec<Tell>),
+    end: impl Fn(&mut Life<'_>, u64),
+) -> BTreeSet<&'static str> {
+    let (mut seen, judge) = (BTreeSet::new(), RefCell::new(Judge::new()));
     for seed in 0..LIVES {
         let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let free = [0, 700_000, 1_200_000, 10_000_000][(seed % 4) as usize];
-            let mut life = Life::new(seed, begin(seed), free);
+            let mut life = Life::new(seed, begin(seed), free, &judge);
             if life.flow.kind() == Kind::Moderation {
                 for task in 0..seed % 4 {
                     let held = life.platform.draws.micros(3);
@@ -189,7 +187,7 @@ fn lives(begin: impl Fn(u64) -> (Flow, Vec<Tell>), end: impl Fn(&mut Life, u64))
     seen
 }
 
-/// Scenario: 3,000 tasks are estimated, held, charged, topped up, refunded, failed and cancelled in any order, in wallets of
+/// Scenario: 1,000 tasks are estimated, held, charged, topped up, refunded, failed and cancelled in any order, in wallets of
 /// different depth; one act in ten is refused, two answers in seven are lost, commands overtake acts, the flow is read anew from
 /// its row after every move, and now and then somebody else lets go of the hold.
 /// Guarantees: no end leaves anything held; what stays charged at the platform is what the flow says, at most what the task has
@@ -222,7 +220,7 @@ fn the_credits_of_a_task_come_out_even() {
     assert_eq!(seen, all);
 }
 
-/// Scenario: 3,000 offers of acceleration are accepted, declined, forgotten and rolled back in any order; refusals, lost answers
+/// Scenario: 1,000 offers of acceleration are accepted, declined, forgotten and rolled back in any order; refusals, lost answers
 /// and overtaking commands as above.
 /// Guarantees: only who is accelerated has paid, and exactly the difference of the estimates; a task never hears ROLLED_BACK; every
 /// event passes its contract; every state is reached.
@@ -246,7 +244,7 @@ fn who_is_not_accelerated_has_not_paid() {
     assert_eq!(seen, all);
 }
 
-/// Scenario: 3,000 cases, with up to three running tasks for which more or less is held and charged; refusals and lost answers as
+/// Scenario: 1,000 cases, with up to three running tasks for which more or less is held and charged; refusals and lost answers as
 /// above.
 /// Guarantees: where the licence falls, each of its tasks is paused once at most and keeps nothing held or charged; where it does
 /// not, no task is touched; events come in the order of the case, each once; every state is reached.
