@@ -29,6 +29,9 @@ pub(super) enum Tried {
 
 /// Tries what the flow wants done.
 pub(super) async fn attempt(gateway: &Gateway, flow: &Flow, act: Act) -> Tried {
+    if gateway.inner.store.is_full() {
+        return Tried::Again(Duration::ZERO); // no act without its events
+    }
     let key = flow.key();
     match act {
         Act::Ask(ask) => {
