@@ -61,7 +61,10 @@ fn what_is_made_stands_as_the_code_says() {
         if std::env::var_os("TALLY_WRITE_DOCS").is_some() {
             std::fs::write(&path, &right).expect("a document can be written");
         } else {
-            assert!(stands == right, "{name} is not what the code says: run this test with TALLY_WRITE_DOCS=1");
+            assert!(
+                stands == right,
+                "{name} is not what the code says: run this test with TALLY_WRITE_DOCS=1"
+            );
         }
     }
 }

@@ -453,22 +453,27 @@ fn field_error(problem: &serde_json::Error, at: &str) -> String {
     }
 }
 
-fn malformed(detail: impl Into<String>) -> Malformed {
+pub(super) fn malformed(detail: impl Into<String>) -> Malformed {
     Malformed { code: Code::InvalidRequest, detail: detail.into() }
 }
 
-fn required(path: &str, value: Option<&String>) -> Result<(), Malformed> {
+pub(super) fn required(path: &str, value: Option<&String>) -> Result<(), Malformed> {
     value.map(|_| ()).ok_or_else(|| malformed(format!("{path} is required here")))
 }
 
-fn id(path: &str, value: Option<&str>) -> Result<(), Malformed> {
+pub(super) fn id(path: &str, value: Option<&str>) -> Result<(), Malformed> {
     let good = value.is_none_or(|value| {
         !value.is_empty() && value.len() <= ID_BYTES_MAX && !value.chars().any(char::is_control)
     });
     good.then_some(()).ok_or_else(|| malformed(format!("{path} must have 1 to {ID_BYTES_MAX} bytes of text")))
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(path: &str, value: T, min: T, max: T) -> Result<(), Malformed> {
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
+    path: &str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<(), Malformed> {
     let good = value >= min && value <= max;
     good.then_some(()).ok_or_else(|| malformed(format!("{path} must be from {min} to {max}")))
 }

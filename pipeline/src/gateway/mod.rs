@@ -16,6 +16,7 @@ pub mod code;
 pub mod contract;
 mod credential;
 mod event;
+pub mod flow;
 mod follow;
 mod metrics;
 pub mod mock;

@@ -27,7 +27,7 @@ use utoipa::openapi::{
 
 /// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
-const BEARER: &str = "access_token";
+pub(super) const BEARER: &str = "access_token";
 
 /// An operation before it is written: its path, texts, bodies, and the problems that are its own.
 struct Call {
@@ -39,7 +39,7 @@ struct Call {
     codes: Vec<Code>,
 }
 
-/// What the gateway answers to its callers. Flows are added where they are served.
+/// What the gateway answers to its callers.
 pub fn gateway_document() -> OpenApi {
     let mut document = OpenApi::new(Info::new("Tally gateway", "v1"), utoipa::openapi::Paths::new());
     document.info.description = Some(
@@ -68,6 +68,7 @@ pub fn gateway_document() -> OpenApi {
         let scopes = vec![endpoint.scope().to_owned()];
         add(&mut document, call, &scopes);
     }
+    super::flow::describe(&mut document);
     finish(&mut document, scheme.build());
     document
 }
@@ -246,7 +247,7 @@ fn add(document: &mut OpenApi, call: Call, scopes: &[String]) {
     document.paths.paths.insert(call.path.to_owned(), PathItem::new(HttpMethod::Post, operation));
 }
 
-fn key_header(call: &str) -> utoipa::openapi::path::Parameter {
+pub(super) fn key_header(call: &str) -> utoipa::openapi::path::Parameter {
     let text = ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
@@ -263,7 +264,7 @@ fn key_header(call: &str) -> utoipa::openapi::path::Parameter {
 }
 
 /// The problems that may come instead of an answer, by status; each names the codes that it has here.
-fn problems(operation: &mut Operation, codes: &[Code]) {
+pub(super) fn problems(operation: &mut Operation, codes: &[Code]) {
     let mut statuses: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in Code::ALL.iter().filter(|code| codes.contains(code)) {
         statuses.entry(code.status().as_u16()).or_default().push(*code);
@@ -316,7 +317,7 @@ fn finish(document: &mut OpenApi, scheme: Http) {
     components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
 }
 
-fn named<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+pub(super) fn named<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
 }

@@ -104,6 +104,8 @@ pub struct RunningTask {
     pub user_id: String,
     /// Whom the wallet belongs to.
     pub audience: Audience,
+    /// The policy of the task's events: those that the gateway adds must not contradict it.
+    pub policy_tag: String,
     /// The queue at acceptance.
     pub queue: Queue,
     /// Credits that are held for it, micros.

@@ -4,6 +4,7 @@ use super::ask::{Gateway, Inner};
 use super::breaker::Breaker;
 use super::contract::Endpoint;
 use super::credential::Credential;
+use super::flow::{self, Flows};
 use super::follow;
 use super::metrics::Metrics;
 use super::publish::Publisher;
@@ -93,7 +94,8 @@ pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Ser
         places: Arc::new(Semaphore::new(settings.calls_at_once_max)),
     };
     let gateway = Gateway { inner: Arc::new(inner) };
-    let app = server::router(gateway.clone(), config.callers);
+    let flows = Flows::new(gateway.clone());
+    let app = server::router(flows.clone(), gateway.clone(), config.callers);
     let runtime = tokio::runtime::Handle::current();
     let (drain, beside) = (config.drain, gateway.clone());
     let ended = tokio::spawn(async move {
@@ -101,8 +103,10 @@ pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Ser
         let (published, drained) = (calls_ended.clone(), runtime.clone());
         let publishing = tokio::task::spawn_blocking(move || publisher.run(&drained, &published, drain));
         let following = tokio::spawn(follow::follow_up(beside.clone(), stop.clone()));
+        let flowing = tokio::spawn(flow::run(flows, stop.clone()));
         let house = tokio::spawn(follow::keep_house(beside, calls_ended.clone()));
         server::accept(listener, app, drain, stop).await;
+        let _ = flowing.await; // so do the acts of flows that are under way
         let _ = following.await; // it ends by `stop`, after the attempts that are under way
         calls_ended.cancel();
         let _ = tokio::join!(publishing, house); // what they could not do they have said themselves

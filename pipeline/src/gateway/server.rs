@@ -3,6 +3,7 @@
 use super::ask::{Caller, Gateway, Told};
 use super::code::{Code, Problem};
 use super::contract::{Ask, Endpoint};
+use super::flow::{self, Flows};
 use super::platform::KEY_HEADER;
 use async_trait::async_trait;
 use axum::Router;
@@ -51,15 +52,21 @@ pub trait Callers: Send + Sync + 'static {
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) gateway: Gateway,
+    pub(super) flows: Flows,
     callers: Arc<dyn Callers>,
 }
 
 impl Door {
-    /// The caller, if the token has the scope.
-    pub(super) async fn admit(&self, headers: &HeaderMap, scope: &str) -> Result<Caller, Code> {
+    /// Who calls, whatever the token's scopes.
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Code> {
         let value = headers.get(header::AUTHORIZATION).ok_or(Code::TokenMissing)?;
         let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-        let caller = self.callers.admit(token.ok_or(Code::TokenInvalid)?).await?;
+        self.callers.admit(token.ok_or(Code::TokenInvalid)?).await
+    }
+
+    /// The caller, if the token has the scope.
+    pub(super) async fn admit(&self, headers: &HeaderMap, scope: &str) -> Result<Caller, Code> {
+        let caller = self.caller(headers).await?;
         match caller.scopes.iter().any(|had| had == scope) {
             true => Ok(caller),
             false => Err(Code::ScopeMissing),
@@ -68,16 +75,17 @@ impl Door {
 }
 
 /// Every route.
-pub(super) fn router(gateway: Gateway, callers: Arc<dyn Callers>) -> Router {
+pub(super) fn router(flows: Flows, gateway: Gateway, callers: Arc<dyn Callers>) -> Router {
     Router::new()
         .route(Endpoint::CreditsEstimate.path(), post(estimate))
         .route(Endpoint::CreditsCharge.path(), post(charge))
         .route(Endpoint::CreditsRefund.path(), post(refund))
         .route(Endpoint::LicensesCheck.path(), post(check))
         .route("/openapi.json", get(document))
+        .merge(flow::routes())
         .method_not_allowed_fallback(async || problem(Code::MethodNotAllowed))
         .fallback(async || problem(Code::NotFound))
-        .with_state(Door { gateway, callers })
+        .with_state(Door { gateway, flows, callers })
 }
 
 async fn estimate(State(door): State<Door>, request: Request) -> Response {

@@ -74,11 +74,14 @@ fn the_examples_of_the_api_document_run() {
         platform.statement().movements.iter().map(|movement| movement.amount_micros).collect();
     assert_eq!(moved, [1_000_000, 20_000, 18_000, 2_000, 7_000]);
     let brokers = stage.kafka.bootstrap();
-    let ended = run(python(), publishing, &[("BROKERS", brokers), ("TALLY_KAFKA_TOPIC_PREFIX", stage.prefix())]);
+    let ended =
+        run(python(), publishing, &[("BROKERS", brokers), ("TALLY_KAFKA_TOPIC_PREFIX", stage.prefix())]);
     let event_id = ended.stdout.split_whitespace().next().expect("an event's id").to_owned();
     let balance = stage.catch_up(&[]);
     assert_eq!(stage::line(&balance, Topic::Task).accepted, 1, "{}", stage.reasons());
-    let sql = format!("SELECT count() FROM task_events_final WHERE event_id = '{event_id}' AND source = 'render-farm'");
+    let sql = format!(
+        "SELECT count() FROM task_events_final WHERE event_id = '{event_id}' AND source = 'render-farm'"
+    );
     assert_eq!(stage.number(&sql), 1);
 }
 

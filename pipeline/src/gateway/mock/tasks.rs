@@ -64,6 +64,8 @@ pub struct Task {
     user_id: Option<String>,
     #[serde(skip)]
     audience: Audience,
+    #[serde(skip)]
+    policy_tag: String,
 }
 
 /// Tasks and licences.
@@ -87,6 +89,7 @@ impl Task {
             accepted: queue,
             user_id: ask.about.user_id.clone(),
             audience: ask.about.audience,
+            policy_tag: ask.about.policy_tag.clone(),
         }
     }
 
@@ -234,6 +237,7 @@ impl Ledger {
                 wallet_id: task.wallet_id.clone(),
                 user_id: task.user_id.clone().unwrap_or_else(|| holder.clone()),
                 audience: task.audience,
+                policy_tag: task.policy_tag.clone(),
                 queue: task.accepted,
                 held_micros: account.held,
                 charged_micros: account.charged,

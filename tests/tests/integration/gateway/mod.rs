@@ -3,5 +3,6 @@
 mod bench;
 mod calls;
 mod client;
+mod flows;
 mod killed;
 mod mock;

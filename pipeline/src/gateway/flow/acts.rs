@@ -1,0 +1,169 @@
+//! What a flow wants done at the platform, done once: through the four calls, or past them where there is no call.
+
+use super::life::Flow;
+use super::machine::{Act, Heard};
+use super::moderation::about_task;
+use crate::gateway::answer::Answer;
+use crate::gateway::ask::{Caller, Gateway, Told};
+use crate::gateway::code::{Code, Problem, Retry};
+use crate::gateway::contract::{AMOUNT_MICROS_MAX, Ask, parse};
+use crate::gateway::platform::{
+    REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
+};
+use crate::gateway::upstream::{Raw, With};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::Serialize;
+use std::time::Duration;
+
+/// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
+const CALLER: &str = "gateway-flow";
+
+/// How trying an act ended.
+#[derive(Debug)]
+pub(super) enum Tried {
+    Heard(Heard),
+    /// Nobody knows, or it was not done: once more under the same key, not before that time has gone by.
+    Again(Duration),
+}
+
+/// Tries what the flow wants done.
+pub(super) async fn attempt(gateway: &Gateway, flow: &Flow, act: Act) -> Tried {
+    if gateway.inner.store.is_full() {
+        return Tried::Again(Duration::ZERO); // no act without its events
+    }
+    let key = flow.key();
+    match act {
+        Act::Ask(ask) => {
+            let caller = Caller { subject: CALLER.to_owned(), role: "SERVICE", scopes: Vec::new() };
+            let key = Some(key.as_str()).filter(|_| ask.endpoint().moves_money());
+            let told = gateway.ask(&caller, key, ask.clone(), flow.trace_id.clone()).await;
+            answered(&ask, &told)
+        }
+        Act::Step(about, step) => {
+            let asked = TransitionRequest { about, step, queue: None };
+            let raw = post(gateway, flow, (TRANSITIONS_PATH, &key), &asked).await;
+            judge(raw, |body| stepped(&asked, body))
+        }
+        Act::Revoke(asked) => {
+            let raw = post(gateway, flow, (REVOKE_PATH, &key), &asked).await;
+            judge(raw, |body| revoked(&asked, body))
+        }
+    }
+}
+
+/// What the gateway told of one of the four calls.
+fn answered(ask: &Ask, told: &Told) -> Tried {
+    let wait = Duration::from_secs(told.retry_after_s.unwrap_or(0));
+    if told.status == StatusCode::OK.as_u16() {
+        return match Answer::read(ask, &told.body) {
+            Some(Answer::Estimate(estimate)) => Tried::Heard(Heard::Estimated(estimate)),
+            Some(Answer::Charge(_) | Answer::Refund(_)) => Tried::Heard(Heard::Moved),
+            Some(Answer::Check(_)) | None => Tried::Again(wait), // it was read once already: it does not come here
+        };
+    }
+    match serde_json::from_slice::<Problem>(&told.body) {
+        Ok(problem) if problem.code.retry() == Retry::Never => Tried::Heard(Heard::Refused(problem.code)),
+        Ok(_) | Err(_) => Tried::Again(wait),
+    }
+}
+
+async fn post(gateway: &Gateway, flow: &Flow, (path, key): (&str, &str), asked: &impl Serialize) -> Raw {
+    let body = Bytes::from(serde_json::to_vec(asked).unwrap_or_default()); // texts: nothing there can fail
+    let key = format!("{CALLER}:{key}");
+    let with = With {
+        key: &key,
+        attempt: i64::from(flow.tries) + 1,
+        trace_id: flow.trace_id.as_deref(),
+        deadline: gateway.inner.settings.attempt,
+    };
+    gateway.inner.upstream.post(path, body, with).await
+}
+
+/// What an exchange means. Only what is certain is called done or refused.
+fn judge(raw: Raw, read: impl FnOnce(&[u8]) -> Option<Heard>) -> Tried {
+    let Raw::Answer { status, retry_after, body } = raw else { return Tried::Again(Duration::ZERO) };
+    let body = body.unwrap_or_default();
+    let heard = match status {
+        StatusCode::OK => read(&body),
+        // not done, or not known: our token, too much at once, too late
+        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => None,
+        status if status.is_client_error() => Some(Heard::Refused(refusal(&body))),
+        _ => None,
+    };
+    heard.map_or(Tried::Again(retry_after.unwrap_or_default()), Tried::Heard)
+}
+
+fn refusal(body: &[u8]) -> Code {
+    let code = serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.code);
+    let known = |code: &Code| code.is_refusal() || matches!(code, Code::FlowConflict | Code::NotFound);
+    code.filter(known).unwrap_or(Code::PlatformRefused)
+}
+
+fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
+    let taken: Transition = parse(body).ok()?;
+    let fits = Some(&taken.task_id) == asked.about.task_id.as_ref()
+        && taken.step == asked.step
+        && taken.state_version >= 1;
+    fits.then_some(Heard::Stepped(taken))
+}
+
+fn revoked(asked: &RevokeRequest, body: &[u8]) -> Option<Heard> {
+    let revocation: Revocation = parse(body).ok()?;
+    let amounts = 0..=AMOUNT_MICROS_MAX;
+    let fits = Some(&revocation.license_id) == asked.about.license_id.as_ref()
+        && revocation.tasks.iter().all(|task| {
+            about_task(&asked.about, task).check().is_ok()
+                && amounts.contains(&task.held_micros)
+                && amounts.contains(&task.charged_micros)
+        });
+    fits.then_some(Heard::Revoked(revocation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Raw, Tried, judge, stepped};
+    use crate::gateway::code::{Code, Problem};
+    use crate::gateway::contract::About;
+    use crate::gateway::flow::machine::Heard;
+    use crate::gateway::platform::{TaskStep, TransitionRequest};
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    fn heard(status: u16, body: &serde_json::Value) -> Option<Heard> {
+        let about = About { task_id: Some("t-1".to_owned()), ..About::default() };
+        let asked = TransitionRequest { about, step: TaskStep::Paused, queue: None };
+        let status = StatusCode::from_u16(status).expect("a status");
+        let raw = Raw::Answer { status, retry_after: None, body: Some(body.to_string().into()) };
+        match judge(raw, |body| stepped(&asked, body)) {
+            Tried::Heard(heard) => Some(heard),
+            Tried::Again(_) => None,
+        }
+    }
+
+    /// Scenario: a step is answered as asked, for another task, for another step, without a version, with refusals known and
+    /// unknown, with errors, and not at all.
+    /// Guarantees: only the first is done; only a 4xx of the contract's kind is a refusal, of a known code or platform_refused;
+    /// everything else is tried again.
+    #[test]
+    fn only_what_is_certain_counts() {
+        let good = json!({"task_id": "t-1", "step": "PAUSED", "state_version": 4, "queue": "NORMAL"});
+        assert!(matches!(heard(200, &good), Some(Heard::Stepped(taken)) if taken.state_version == 4));
+        for (field, value) in
+            [("task_id", json!("t-2")), ("step", json!("RESUMED")), ("state_version", json!(0))]
+        {
+            let mut wrong = good.clone();
+            wrong[field] = value;
+            assert_eq!(heard(200, &wrong), None, "{field}");
+        }
+        let problem = |code| serde_json::to_value(Problem::new(code)).expect("JSON");
+        assert_eq!(heard(409, &problem(Code::FlowConflict)), Some(Heard::Refused(Code::FlowConflict)));
+        assert_eq!(heard(404, &problem(Code::NotFound)), Some(Heard::Refused(Code::NotFound)));
+        assert_eq!(heard(400, &json!("what?")), Some(Heard::Refused(Code::PlatformRefused)));
+        for status in [201, 302, 401, 408, 429, 500, 503] {
+            assert_eq!(heard(status, &problem(Code::Internal)), None, "{status}");
+        }
+        assert!(matches!(judge(Raw::Late, |_| None), Tried::Again(_)));
+        assert!(matches!(judge(Raw::Broken, |_| None), Tried::Again(_)));
+    }
+}

@@ -1,0 +1,393 @@
+//! A task's credits: estimated, held, charged, topped up with the buyer's consent, and given back.
+//!
+//! ```text
+//! ESTIMATING ─▶ HOLDING ─▶ HELD ─settle─▶ CHARGING ─▶ RELEASING (what was not needed) ─────────────▶ SETTLED ─refund─▶ REFUNDING ─▶ REFUNDED
+//!      └───────────┴─▶ REFUSED                └─▶ SUPPLEMENT_REQUESTED ─▶ SUPPLEMENT_PROMPTED            ▲
+//!                                                   accept ─▶ SUPPLEMENT_CHARGING ─▶ SUPPLEMENT_CHARGED ─┤
+//!                                   decline, expiry, refused ─▶ SUPPLEMENT_DECLINED ─────────────────────┘
+//! fail, cancel, from everywhere before SETTLED ─▶ ROLLING_BACK_HOLD ─▶ ROLLING_BACK_CHARGES ─▶ ROLLED_BACK
+//! ```
+//! An act that is under way when the task fails or is cancelled comes to its end first: only then is it known what to give back.
+
+use super::kind::Command;
+use super::machine::{Act, Amounts, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::texts;
+use crate::gateway::code::Code;
+use crate::gateway::contract::{
+    About, Ask, ChargePurpose, ChargeRequest, EstimateRequest, Queue, RefundOf, RefundReason, RefundRequest,
+};
+use crate::gateway::platform::TaskStep;
+use serde::{Deserialize, Serialize};
+
+states! {
+    /// Where it stands.
+    State {
+        Estimating "ESTIMATING",
+        Holding "HOLDING",
+        /// Its credits are held: the task may run.
+        Held "HELD",
+        Charging "CHARGING",
+        /// What was held and not needed is let go.
+        Releasing "RELEASING",
+        /// It costs more than was held: the task is about to ask.
+        SupplementRequested "SUPPLEMENT_REQUESTED",
+        /// The buyer is asked.
+        SupplementPrompted "SUPPLEMENT_PROMPTED",
+        SupplementCharging "SUPPLEMENT_CHARGING",
+        /// He has paid, and the task is about to hear of it.
+        SupplementCharged "SUPPLEMENT_CHARGED",
+        /// He has not.
+        SupplementDeclined "SUPPLEMENT_DECLINED",
+        Settled "SETTLED",
+        Refunding "REFUNDING",
+        Refunded "REFUNDED",
+        RollingBackHold "ROLLING_BACK_HOLD",
+        RollingBackCharges "ROLLING_BACK_CHARGES",
+        RolledBack "ROLLED_BACK",
+        /// Nothing was held.
+        Refused "REFUSED",
+    }
+}
+
+/// The machine, and what it knows.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Compute {
+    pub(super) state: State,
+    queue: Queue,
+    compute_units: u64,
+    /// How long the buyer has for an answer.
+    answer_us: i64,
+    estimate_id: Option<String>,
+    estimated: Option<i64>,
+    /// Held now.
+    pub(super) held: i64,
+    /// What the task has cost, once it is known.
+    actual: Option<i64>,
+    /// Taken so far, the supplement among it.
+    pub(super) charged: i64,
+    /// What the buyer was asked for.
+    asked: Option<i64>,
+    expires_us: Option<i64>,
+    /// What is to come back, and why.
+    refund: Option<(i64, RefundReason)>,
+    pub(super) refunded: i64,
+    /// The task failed or was cancelled: once the act that is under way has ended, all is given back.
+    ending: bool,
+    /// The platform does not rely upon the estimate any more.
+    estimate_gone: bool,
+}
+
+impl Compute {
+    pub(super) fn new(queue: Queue, compute_units: u64, answer_us: i64) -> Compute {
+        Compute {
+            state: State::Estimating,
+            queue,
+            compute_units,
+            answer_us,
+            estimate_id: None,
+            estimated: None,
+            held: 0,
+            actual: None,
+            charged: 0,
+            asked: None,
+            expires_us: None,
+            refund: None,
+            refunded: 0,
+            ending: false,
+            estimate_gone: false,
+        }
+    }
+
+    /// What the task costs beyond what was taken.
+    fn short(&self) -> i64 {
+        (self.actual.unwrap_or(0) - self.charged).max(0)
+    }
+
+    /// What is charged from the hold.
+    fn due(&self) -> i64 {
+        self.actual.unwrap_or(0).min(self.held)
+    }
+
+    fn charge(&self, about: &About, purpose: ChargePurpose, amount_micros: i64) -> Next {
+        let estimate_id = self.estimate_id.clone().filter(|_| !self.estimate_gone);
+        let (about, queue) = (about.clone(), Some(self.queue));
+        Next::Do(Act::Ask(Ask::Charge(ChargeRequest { about, purpose, amount_micros, estimate_id, queue })))
+    }
+
+    /// Charging is over, or there was nothing to charge.
+    fn charged_up(&mut self, turn: &mut Turn<'_>) {
+        if self.ending {
+            return self.roll_back();
+        }
+        self.state = match (self.short(), self.held) {
+            (0, 0) => State::Settled,
+            (0, _) => State::Releasing,
+            (short, _) => {
+                self.asked = Some(short);
+                turn.tells.push(self.tell("SUPPLEMENT_REQUESTED"));
+                State::SupplementRequested
+            }
+        };
+    }
+
+    fn tell(&self, kind: &'static str) -> Tell {
+        let (amount_micros, estimate_id) = (self.asked.unwrap_or(0), self.estimate_id.clone());
+        Tell::Credit { kind, amount_micros, queue: self.queue, estimate_id }
+    }
+
+    /// The supplement is not paid: the task costs what was charged.
+    fn decline(&mut self, turn: &mut Turn<'_>) {
+        turn.tells.push(self.tell("SUPPLEMENT_DECLINED"));
+        self.expires_us = None;
+        self.state = State::SupplementDeclined;
+    }
+
+    /// The task has heard how the question was answered, or was never told of it.
+    fn answered(&mut self) {
+        match self.ending {
+            true => self.roll_back(),
+            false => self.state = State::Settled,
+        }
+    }
+
+    fn roll_back(&mut self) {
+        self.state = match (self.held, self.charged - self.refunded) {
+            (0, 0) => State::RolledBack,
+            (0, _) => State::RollingBackCharges,
+            _ => State::RollingBackHold,
+        };
+    }
+
+    /// The task failed or was cancelled.
+    fn end(&mut self, turn: &mut Turn<'_>) {
+        self.ending = true;
+        match self.state {
+            State::Estimating | State::Held => self.roll_back(),
+            State::SupplementPrompted => self.decline(turn),
+            _ => {} // an act is under way
+        }
+    }
+
+    /// An act was refused: nothing was moved.
+    fn refused(&mut self, turn: &mut Turn<'_>, code: Code) {
+        turn.error = Some(code);
+        match self.state {
+            State::Estimating | State::Holding => self.state = State::Refused,
+            State::Charging if self.ending => self.roll_back(),
+            State::Charging if self.estimate_lapsed(code) => self.estimate_gone = true, // again without it
+            State::Charging => {
+                self.state = State::Held;
+                turn.forget = Some("settle");
+            }
+            State::SupplementRequested => {
+                turn.tells.push(self.tell("SUPPLEMENT_DECLINED"));
+                self.answered();
+            }
+            State::SupplementCharging if !self.ending && self.estimate_lapsed(code) => {
+                self.estimate_gone = true;
+            }
+            State::SupplementCharging => self.decline(turn),
+            State::SupplementCharged | State::SupplementDeclined => self.answered(),
+            State::Refunding => {
+                self.state = State::Settled;
+                turn.forget = Some("refund");
+            }
+            // somebody else has let it go, or given it back: there is nothing left to do
+            State::Releasing if code == Code::RefundExceedsCharge => {
+                self.held = 0;
+                self.state = State::Settled;
+            }
+            State::RollingBackHold if code == Code::RefundExceedsCharge => {
+                self.held = 0;
+                self.roll_back();
+            }
+            State::RollingBackCharges if code == Code::RefundExceedsCharge => self.state = State::RolledBack,
+            // what is owed is never given up: once more under another key, since nothing was moved under this one
+            _ => turn.pause = true,
+        }
+    }
+
+    fn estimate_lapsed(&self, code: Code) -> bool {
+        matches!(code, Code::EstimateExpired | Code::EstimateUnknown) && !self.estimate_gone
+    }
+}
+
+impl Machine for Compute {
+    fn state(&self) -> &'static str {
+        self.state.name()
+    }
+
+    fn next(&self, about: &About) -> Next {
+        let refund = |of, amount_micros, reason| {
+            Next::Do(Act::Ask(Ask::Refund(RefundRequest { about: about.clone(), of, amount_micros, reason })))
+        };
+        match self.state {
+            State::Estimating => Next::Do(Act::Ask(Ask::Estimate(EstimateRequest {
+                about: about.clone(),
+                queue: self.queue,
+                compute_units: self.compute_units,
+            }))),
+            State::Holding => self.charge(about, ChargePurpose::Hold, self.estimated.unwrap_or(0)),
+            State::Charging => self.charge(about, ChargePurpose::Charge, self.due()),
+            State::Releasing => refund(RefundOf::Hold, self.held, RefundReason::Overcharge),
+            State::SupplementRequested => Next::Do(Act::Step(about.clone(), TaskStep::SupplementRequired)),
+            State::SupplementPrompted => Next::Wait(self.expires_us),
+            State::SupplementCharging => {
+                self.charge(about, ChargePurpose::Supplement, self.asked.unwrap_or(0))
+            }
+            State::SupplementCharged | State::SupplementDeclined => {
+                Next::Do(Act::Step(about.clone(), TaskStep::SupplementSettled))
+            }
+            State::Refunding => {
+                let (amount, reason) = self.refund.unwrap_or((self.charged, RefundReason::Goodwill));
+                refund(RefundOf::Charge, amount, reason)
+            }
+            State::RollingBackHold => refund(RefundOf::Hold, self.held, RefundReason::TaskFailed),
+            State::RollingBackCharges => {
+                refund(RefundOf::Charge, self.charged - self.refunded, RefundReason::TaskFailed)
+            }
+            State::Held | State::Settled | State::Refunded | State::RolledBack | State::Refused => {
+                Next::Wait(None)
+            }
+        }
+    }
+
+    fn heard(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+        match (self.state, heard) {
+            (_, Heard::Refused(code)) => self.refused(turn, code),
+            (State::Estimating, Heard::Estimated(estimate)) => {
+                self.estimate_id = Some(estimate.estimate_id);
+                self.estimated = Some(estimate.amount_micros);
+                // what costs nothing needs no hold
+                self.state = if estimate.amount_micros > 0 { State::Holding } else { State::Held };
+            }
+            (State::Holding, Heard::Moved) => {
+                self.held = self.estimated.unwrap_or(0);
+                self.state = State::Held;
+                if self.ending {
+                    self.roll_back();
+                }
+            }
+            (State::Charging, Heard::Moved) => {
+                let due = self.due();
+                (self.charged, self.held) = (self.charged + due, self.held - due);
+                self.charged_up(turn);
+            }
+            (State::Releasing, Heard::Moved) => (self.held, self.state) = (0, State::Settled),
+            (State::SupplementRequested, Heard::Stepped(taken)) => {
+                turn.tells.push(Tell::Task { about: turn.about.clone(), taken });
+                self.expires_us = Some(turn.now_us.saturating_add(self.answer_us));
+                self.state = State::SupplementPrompted;
+                if self.ending {
+                    self.decline(turn);
+                }
+            }
+            (State::SupplementCharging, Heard::Moved) => {
+                self.charged += self.asked.unwrap_or(0);
+                self.state = State::SupplementCharged;
+            }
+            (State::SupplementCharged | State::SupplementDeclined, Heard::Stepped(taken)) => {
+                turn.tells.push(Tell::Task { about: turn.about.clone(), taken });
+                self.answered();
+            }
+            (State::Refunding, Heard::Moved) => {
+                self.refunded += self.refund.map_or(0, |(amount, _)| amount);
+                self.state = State::Refunded;
+            }
+            (State::RollingBackHold, Heard::Moved) => {
+                self.held = 0;
+                self.roll_back();
+            }
+            (State::RollingBackCharges, Heard::Moved) => {
+                self.refunded = self.charged;
+                self.state = State::RolledBack;
+            }
+            _ => {} // what was heard belongs to a state that is over
+        }
+    }
+
+    fn expired(&mut self, turn: &mut Turn<'_>) {
+        let over = self.expires_us.is_some_and(|expires_us| expires_us <= turn.now_us);
+        if self.state == State::SupplementPrompted && over {
+            self.decline(turn);
+        }
+    }
+
+    fn takes(&self) -> Vec<&'static str> {
+        match self.state {
+            _ if self.ending => Vec::new(),
+            State::Estimating
+            | State::Holding
+            | State::Charging
+            | State::SupplementRequested
+            | State::SupplementCharging
+            | State::SupplementCharged
+            | State::SupplementDeclined => vec!["fail", "cancel"],
+            State::Held => vec!["settle", "fail", "cancel"],
+            State::SupplementPrompted => vec!["accept", "decline", "fail", "cancel"],
+            State::Settled if self.charged > self.refunded => vec!["refund"],
+            _ => Vec::new(),
+        }
+    }
+
+    fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), Code> {
+        match (self.state, command) {
+            (State::Held, Command::Settle { actual_micros, estimate_id }) => {
+                turn.error = None;
+                self.actual = Some(actual_micros);
+                if estimate_id.is_some() {
+                    (self.estimate_id, self.estimate_gone) = (estimate_id, false);
+                }
+                match self.due() {
+                    0 => self.charged_up(turn),
+                    _ => self.state = State::Charging,
+                }
+            }
+            (State::SupplementPrompted, Command::Accept) => {
+                if self.expires_us.is_some_and(|expires_us| expires_us <= turn.now_us) {
+                    return Err(Code::FlowConflict); // too late, although nobody has noticed yet
+                }
+                self.state = State::SupplementCharging;
+            }
+            (State::SupplementPrompted, Command::Decline) => self.decline(turn),
+            (_, Command::Fail | Command::Cancel) => self.end(turn),
+            (State::Settled, Command::Refund { amount_micros, reason }) => {
+                if amount_micros > self.charged - self.refunded {
+                    return Err(Code::RefundExceedsCharge);
+                }
+                turn.error = None;
+                self.refund = Some((amount_micros, reason));
+                self.state = State::Refunding;
+            }
+            _ => return Err(Code::FlowConflict),
+        }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Settled | State::Refunded | State::RolledBack | State::Refused)
+    }
+
+    fn amounts(&self) -> Amounts {
+        Amounts {
+            estimated_micros: self.estimated,
+            held_micros: self.held,
+            charged_micros: self.charged,
+            refunded_micros: self.refunded,
+            asked_micros: self.asked,
+        }
+    }
+
+    fn queue(&self) -> Option<Queue> {
+        Some(self.queue)
+    }
+
+    fn prompt(&self) -> Option<Prompt> {
+        (self.state == State::SupplementPrompted).then_some(Prompt {
+            text: &texts::SUPPLEMENT,
+            amount_micros: self.asked,
+            queue: Some(self.queue),
+            expires_us: self.expires_us,
+        })
+    }
+}

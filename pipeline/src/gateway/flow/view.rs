@@ -1,0 +1,99 @@
+//! A flow as its caller sees it.
+
+use super::life::Flow;
+use super::machine::Amounts;
+use super::texts::{self, Shown, Values};
+use crate::gateway::code::Code;
+use crate::gateway::moment;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A flow.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct FlowView {
+    /// Its id: the same for the same caller and key.
+    pub id: String,
+    /// `compute`, `acceleration` or `moderation`.
+    pub kind: String,
+    /// Where it stands.
+    pub state: String,
+    /// Rises by one with each move.
+    pub version: i64,
+    /// Whether it waits for a command or a time, or has ended; otherwise it goes on by itself.
+    pub rests: bool,
+    /// Whether it has come to its end. What is settled can still be refunded, what is accelerated rolled back.
+    pub ended: bool,
+    /// The commands that the state takes.
+    pub takes: Vec<String>,
+    /// What the buyer is asked, while he is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptView>,
+    /// What was refused last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Code>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_text: Option<Shown>,
+    /// The states that it has been in, the oldest first.
+    pub history: Vec<StateView>,
+    /// Its credits.
+    pub amounts: Amounts,
+}
+
+/// A question to the buyer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct PromptView {
+    /// English.
+    pub en: String,
+    /// Chinese.
+    pub zh: String,
+    /// How much it is about, micros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_micros: Option<i64>,
+    /// Until when it can be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    pub expires_at: Option<String>,
+}
+
+/// A state that was entered.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct StateView {
+    /// Which.
+    pub state: String,
+    /// When.
+    #[schema(format = "date-time")]
+    pub at: String,
+}
+
+/// The flow as its caller sees it.
+pub(super) fn of(flow: &Flow) -> FlowView {
+    let amounts = flow.amounts();
+    let prompt = flow.prompt().map(|prompt| {
+        let Shown { en, zh } = prompt.text.fill(prompt.into());
+        let expires_at = prompt.expires_us.map(moment::text);
+        PromptView { en, zh, amount_micros: prompt.amount_micros, expires_at }
+    });
+    let values = Values {
+        amount_micros: amounts.asked_micros.or(amounts.estimated_micros),
+        queue: flow.queue(),
+        expires_us: None,
+    };
+    let history = flow.history.iter();
+    FlowView {
+        id: flow.id.clone(),
+        kind: flow.kind().name().to_owned(),
+        state: flow.state().to_owned(),
+        version: flow.version,
+        rests: flow.rests(),
+        ended: flow.has_ended(),
+        takes: flow.takes().into_iter().map(str::to_owned).collect(),
+        prompt,
+        error: flow.error,
+        error_text: flow.error.map(|code| texts::of_code(code).fill(values)),
+        history: history
+            .map(|passed| StateView { state: passed.state.clone(), at: moment::text(passed.at_us) })
+            .collect(),
+        amounts,
+    }
+}
