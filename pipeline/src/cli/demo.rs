@@ -5,6 +5,7 @@ use super::ingest::bounds;
 use super::store;
 use anyhow::Context;
 use clap::Parser;
+use customers::Customers;
 use rdkafka::mocking::MockCluster;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 mod auditor;
+mod customers;
 pub(super) mod registry;
 mod service;
 mod subscribers;
@@ -51,6 +53,10 @@ pub(crate) struct DemoArgs {
     /// About how many events per second the platform publishes.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=50_000), value_name = "N")]
     rate: u32,
+    /// Of the events so many in a thousand are those of customers whose calls go through a gateway before a mock platform; 0 for none. They
+    /// are in the balance, and not in what is written to `DIR/truth`.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000), value_name = "N")]
+    gateway_permille: u32,
     /// Same seed, same platform.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -138,8 +144,23 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let seed = args.seed.wrapping_add(earlier.len() as u64); // a second run in a folder has tasks of its own
     let simulator = Simulator::new(platform(seed, args.rate));
     let (subscribers, subscribed) = service.subscribe(simulator.visitors().map(str::to_owned)).await?;
-    let (sent, mut truth) =
+    let share = f64::from(args.rate) * f64::from(args.gateway_permille) / 1_000.0;
+    let customers = match args.gateway_permille {
+        0 => None,
+        _ => {
+            Some(Customers::begin(&folder, (&config, &opened.store), service.issuer(), (share, seed)).await?)
+        }
+    };
+    let (mut sent, mut truth) =
         publish(args.seconds, (seed, simulator), &config.kafka, (metrics, &shutdown)).await?;
+    let books = match customers {
+        None => None,
+        Some(customers) => {
+            let (theirs, books) = customers.finish(&config.kafka).await?;
+            sent.extend(theirs);
+            Some(books)
+        }
+    };
     let heard = tokio::spawn(subscribers.finish()); // all is published: they hear it to its end while the receipts come
     if let Some(data) = &args.data {
         truth.subscribers = subscribed;
@@ -152,7 +173,10 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     lanes.await??;
     end_heads(&source, &config.kafka, &opened.store).await?;
     super::balance::print(&balances);
-    let holds = balances.iter().all(Balance::holds);
+    let mut holds = balances.iter().all(Balance::holds);
+    if let Some(books) = books {
+        holds &= books.agree(&opened.store).await?;
+    }
     if let Some(path) = &args.json {
         let report =
             serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances });

@@ -197,6 +197,7 @@ pub(crate) async fn run(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         store: args.gateway.store(),
         settings: args.gateway.settings(),
         metrics: metrics.clone(),
+        told: None,
         drain: Duration::from_secs(args.gateway.drain_s_max),
     };
     let serving = serve(config, stop).await?;

@@ -35,6 +35,7 @@ pub use ask::{Caller, Gateway, Told};
 pub use breaker::BreakerConfig;
 pub use credential::{Credential, CredentialError};
 pub use metrics::Metrics;
+pub use publish::Acknowledged;
 pub use serve::{GatewayConfig, GatewayError, Serving, serve};
 pub use server::Callers;
 pub use settings::Settings;

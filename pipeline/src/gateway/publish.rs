@@ -10,11 +10,13 @@ use crate::config::Kafka;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tally_schemas::Topic;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// Events that are handed to the producer and not acknowledged.
@@ -39,10 +41,25 @@ const FIXED: [(&str, &str); 4] = [
     ("message.timeout.ms", "0"), // for ever
 ];
 
+/// An event that Kafka has for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acknowledged {
+    /// Its contract.
+    pub contract: Topic,
+    /// Where it stands.
+    pub partition: i32,
+    /// At which offset; after a crash the same event may stand at another one, too.
+    pub offset: i64,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
 /// What the producer has told and nobody has read.
 #[derive(Default)]
 struct News {
     told: Mutex<Told>,
+    topics: Vec<(String, Topic)>,
+    watched: Option<UnboundedSender<Acknowledged>>,
 }
 
 #[derive(Default)]
@@ -71,6 +88,15 @@ impl ProducerContext for News {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, seq: usize) {
+        if let (Ok(message), Some(watched)) = (result, &self.watched) {
+            let found = self.topics.iter().find(|(name, _)| name == message.topic());
+            let place = (message.partition(), message.offset());
+            if let Some((_, contract)) = found {
+                let value = message.payload().unwrap_or_default().to_vec();
+                let one = Acknowledged { contract: *contract, partition: place.0, offset: place.1, value };
+                let _ = watched.send(one); // whoever watched may have gone
+            }
+        }
         let mut told = self.told();
         match result {
             Ok(_) => told.acknowledged.push(i64::try_from(seq).unwrap_or(i64::MAX)),
@@ -87,11 +113,17 @@ pub(super) struct Publisher {
     kafka: Kafka,
     metrics: Metrics,
     config: ClientConfig,
+    watched: Option<UnboundedSender<Acknowledged>>,
 }
 
 impl Publisher {
-    /// For a Kafka that need not be there yet.
-    pub(super) fn new(store: Store, kafka: Kafka, metrics: Metrics) -> Result<Publisher, String> {
+    /// For a Kafka that need not be there yet. Whoever watches is told of each event that Kafka has.
+    pub(super) fn new(
+        store: Store,
+        kafka: Kafka,
+        metrics: Metrics,
+        watched: Option<UnboundedSender<Acknowledged>>,
+    ) -> Result<Publisher, String> {
         let mut config = kafka.client()?;
         for (key, default) in DEFAULTS {
             if config.get(key).is_none() {
@@ -101,7 +133,7 @@ impl Publisher {
         for (key, value) in FIXED {
             config.set(key, value);
         }
-        Ok(Publisher { store, kafka, metrics, config })
+        Ok(Publisher { store, kafka, metrics, config, watched })
     }
 
     /// Publishes until `stop`, then for as long as `drain` what still waits. Blocks its thread.
@@ -127,7 +159,7 @@ impl Publisher {
     ) -> Result<(), String> {
         let text = |error: StoreError| error.to_string();
         let producer: BaseProducer<News> =
-            self.config.create_with_context(News::default()).map_err(|error| error.to_string())?;
+            self.config.create_with_context(self.news()).map_err(|error| error.to_string())?;
         let mut behind = 0;
         loop {
             producer.poll(NEWS);
@@ -166,6 +198,11 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    fn news(&self) -> News {
+        let topics = Topic::ALL.map(|contract| (self.kafka.topic(contract), contract)).into();
+        News { told: Mutex::default(), topics, watched: self.watched.clone() }
     }
 
     /// Calls back what is under way, and lets go of what was acknowledged meanwhile.

@@ -7,7 +7,7 @@ use super::credential::Credential;
 use super::flow::{self, Flows};
 use super::follow;
 use super::metrics::Metrics;
-use super::publish::Publisher;
+use super::publish::{Acknowledged, Publisher};
 use super::server::{self, Callers};
 use super::settings::Settings;
 use super::store::{OpenError, Store, StoreConfig};
@@ -19,6 +19,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -41,6 +42,8 @@ pub struct GatewayConfig {
     pub settings: Settings,
     /// Counters.
     pub metrics: Metrics,
+    /// Who is told of each event that Kafka has for good, if anybody.
+    pub told: Option<UnboundedSender<Acknowledged>>,
     /// For calls that are under way, and for events that wait, once it is told to stop.
     pub drain: Duration,
 }
@@ -79,7 +82,7 @@ pub struct Serving {
 pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Serving, GatewayError> {
     let (store, thread) = Store::open(&config.store)?;
     let upstream = Upstream::new(config.platform, config.credential)?;
-    let publisher = Publisher::new(store.clone(), config.kafka, config.metrics.clone());
+    let publisher = Publisher::new(store.clone(), config.kafka, config.metrics.clone(), config.told);
     let publisher = publisher.map_err(GatewayError::Kafka)?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|error| GatewayError::Listen(config.listen, error))?;

@@ -56,6 +56,11 @@ impl DemoService {
         Ok((subscribers, subjects.into_iter().map(named).collect()))
     }
 
+    /// Who signs the tokens that are taken here, and their issuer and audience.
+    pub(super) fn issuer(&self) -> (Minter, (String, String)) {
+        (self.minter.clone(), demo_names())
+    }
+
     /// Ends it: streams say goodbye, and the delivery ledger is written to its end.
     pub(super) async fn end(self) -> anyhow::Result<()> {
         self.stop.cancel();
