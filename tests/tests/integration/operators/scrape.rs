@@ -3,23 +3,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tally_tests::gateway::{Gateway, SCOPES};
 use tally_tests::prometheus::yaml_files;
 use tally_tests::stage::get;
-use tally_tests::{Prometheus, Tally, TempFolder, eventually, free_port, skip_without};
+use tally_tests::{MockPlatform, Prometheus, Stage, Tally, TempFolder, eventually, free_port, skip_without};
 
 use super::names::{METRICS_OF_TROUBLE, base, in_code};
 
 /// Until a demo has started, audited and been read, on a machine that builds at the same time.
 const SOON: Duration = Duration::from_secs(150);
 /// Targets: name of their file, and which command shows them.
-const TARGETS: [&str; 3] = ["ingest", "serve", "audit"];
+const TARGETS: [&str; 4] = ["ingest", "serve", "audit", "gateway"];
 
-/// A demo with its audit, and where they show their metrics.
+/// A demo with its audit, a gateway, and where they show their metrics.
 struct Platform {
     demo: Tally,
     audit: Tally,
-    addresses: [String; 3],
+    gateway: Gateway,
+    mock: MockPlatform,
+    addresses: [String; 4],
     _folder: TempFolder,
 }
 
@@ -27,8 +30,11 @@ impl Platform {
     fn start() -> Platform {
         let folder = TempFolder::new("scraped");
         let data = folder.path().to_str().expect("paths in tests are text").to_owned();
-        let addresses = TARGETS.map(|_| format!("127.0.0.1:{}", free_port()));
-        let [route, service, audit] = &addresses;
+        let mut addresses = TARGETS.map(|_| format!("127.0.0.1:{}", free_port()));
+        let mock = MockPlatform::start(&["--wallets", "1"]);
+        let gateway = Gateway::start(&Stage::shared("scraped"), &mock, &[]);
+        addresses[3] = gateway.ops.trim_start_matches("http://").to_owned();
+        let [route, service, audit, _] = &addresses;
         let at = ["demo", "--data", &data, "--listen", route, "--ops-listen", service, "--rate", "100"];
         let mut demo = Tally::spawn(&at, &[]);
         eventually(SOON, "a demo that shows its page", || {
@@ -39,7 +45,30 @@ impl Platform {
         let every = ["--window-minutes", "10080", "--look-back-hours", "336", "--round-seconds", "5"];
         let watch = ["audit", "watch", "--data", &data, "--listen", audit];
         let audit = Tally::spawn(&[&watch[..], &every].concat(), &[]);
-        Platform { demo, audit, addresses, _folder: folder }
+        Platform { demo, audit, gateway, mock, addresses, _folder: folder }
+    }
+
+    /// Somebody calls the gateway: twice under one key, and for a task that is held.
+    fn call(&self) {
+        let token = self.gateway.token("scraped", &format!("{SCOPES} flows:compute"));
+        let about = json!({"wallet_id": "wallet-1", "policy_tag": "BILLING", "task_id": "t-1", "user_id": "u-1",
+                           "license_id": "l-1", "template_id": "tp-1"});
+        let charge = json!({"about": about, "purpose": "CHARGE", "amount_micros": 1});
+        let flow = json!({"about": about, "queue": "NORMAL", "compute_units": 1});
+        for (path, key, body) in [
+            ("/credits/charge", "k", &charge),
+            ("/credits/charge", "k", &charge),
+            ("/flows/compute", "f", &flow),
+        ] {
+            let answer = self.gateway.call(path, &token, key, body).expect("an answer of the gateway");
+            assert!(answer.status < 300, "{}\n{}", answer.body, self.mock.tally.log_tail());
+        }
+        // attempts again and again, so that rates have a value
+        let check = json!({"about": about});
+        let estimate =
+            self.gateway.call("/credits/estimate", &token, "", &flow).expect("an answer of the gateway");
+        assert_eq!(estimate.status, 200, "{}", estimate.body);
+        assert_eq!(self.gateway.call("/licenses/check", &token, "", &check).expect("an answer").status, 404);
     }
 }
 
@@ -63,7 +92,7 @@ fn expect_healthy(prometheus: &Prometheus, expected: usize) {
     }
 }
 
-/// Scenario: a demo runs with its audit, and a Prometheus as this repository configures it reads all three; then the demo is killed.
+/// Scenario: a demo runs with its audit, beside them a gateway, and a Prometheus as this repository configures it reads all four; then the demo is killed.
 /// Guarantees: every target is up, every rule is evaluated without an error, every recorded figure has a value, every metric is one
 /// that the code names, and the other way round but for those of trouble; nobody is alarmed, until the demo is gone.
 #[test]
@@ -88,6 +117,7 @@ fn a_real_prometheus_reads_the_demo() {
     let (records, alerts) = (named("record"), named("alert"));
     let mut missing = records.clone();
     eventually(SOON, "a value of every recorded figure", || {
+        platform.call();
         assert!(platform.audit.is_running(), "tally audit watch ended\n{}", platform.audit.log_tail());
         missing.retain(|name| {
             let series = prometheus.query(name);
