@@ -8,10 +8,10 @@
 //! [`Publisher`](super::Publisher) refuses an event without it and names the field.
 
 pub use super::symbols::{
-    ActorRole, CallOutcome, CheckResult, CreditKind, Decision, LicenseKind, ModerationKind, PolicyTag,
-    RiskLevel,
+    ActorRole, CallOutcome, CheckResult, CreditKind, LicenseKind, ModerationKind, PolicyTag,
 };
 pub use crate::gateway::contract::{Audience, Endpoint, Queue, RefundReason};
+pub use crate::gateway::flow::{Decision, RiskLevel};
 pub use crate::gateway::platform::TaskStep as TaskKind;
 pub use head::{Author, Call, Head, Subject};
 pub use moment::Moment;
