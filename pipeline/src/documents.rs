@@ -21,9 +21,12 @@ fn scopes() -> String {
         .to_owned();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            let scopes = operation["security"][0]["access_token"].as_array().expect("scopes").iter();
+            // any one of them is enough, and each of them is one scope
+            let ways = operation["security"].as_array().expect("ways in").iter();
+            let scopes = ways.flat_map(|way| way["access_token"].as_array().into_iter().flatten());
             let scopes: Vec<String> =
                 scopes.filter_map(Json::as_str).map(|scope| format!("`{scope}`")).collect();
+            assert!(!scopes.is_empty(), "{path} asks for no scope");
             let (method, scopes) = (method.to_uppercase(), scopes.join(" or "));
             let _ = writeln!(
                 text,

@@ -144,36 +144,6 @@ pub enum ModerationKind {
     Closed,
 }
 
-/// Risk as assessed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RiskLevel {
-    /// Low.
-    Low,
-    /// Medium.
-    Medium,
-    /// High.
-    High,
-    /// Critical.
-    Critical,
-}
-
-/// The outcome of a review.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Decision {
-    /// All is well.
-    Approved,
-    /// Its use is narrowed.
-    Restricted,
-    /// It was taken down.
-    Removed,
-    /// The licence was taken back.
-    LicenseRevoked,
-    /// The report was unfounded.
-    Dismissed,
-}
-
 /// How an attempt at a call ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -7,7 +7,7 @@ use tally_queries::audit::JobName;
 use tally_queries::audit::result::Verdict;
 use tally_schemas::Topic;
 use tally_tests::gateway::{Gateway, SCOPES};
-use tally_tests::{Ended, MockPlatform, Process, Stage, TempFolder, python, repository, stage};
+use tally_tests::{Ended, MockPlatform, Process, Stage, TempFolder, eventually, python, repository, stage};
 
 /// An example that takes longer hangs.
 const RUN: Duration = Duration::from_secs(120);
@@ -52,27 +52,29 @@ fn the_examples_of_the_api_document_run() {
         "licenses",
         &json!([{"license_id": "license-1", "user_id": "user-1", "quota_micros": 100_000, "expires_at": "2090-01-01T00:00:00Z"}]),
     );
-    let (text, token) = (document("api.md"), gateway.token("scheduler", SCOPES));
+    let (text, token) = (document("api.md"), gateway.token("scheduler", &format!("{SCOPES} flows:compute")));
     let at_gateway = [("GATEWAY", gateway.url.as_str()), ("TOKEN", token.as_str())];
-    let [calls] = &blocks(&text, "sh")[..] else { panic!("one example for a shell") };
-    let ended = run(sh(), calls, &at_gateway);
+    let ended = run(sh(), &blocks(&text, "sh").concat(), &at_gateway);
     let answers: Vec<Value> = ended
         .stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
         .collect();
-    let has: Vec<&str> = ["license_id", "estimate_id", "charge_id", "charge_id", "refund_id"].to_vec();
+    let has: Vec<&str> = ["license_id", "estimate_id", "charge_id", "charge_id", "refund_id", "id"].to_vec();
     assert_eq!(answers.len(), has.len(), "{}", ended.stdout);
     for (answer, id) in answers.iter().zip(has) {
         assert!(answer[id].is_string(), "{answer} has no {id}");
     }
+    // the flow goes on by itself
+    let moved = || -> Vec<i64> {
+        platform.statement().movements.iter().map(|movement| movement.amount_micros).collect()
+    };
+    eventually(RUN, "the flow's last movement", || (moved().len() == 7).then_some(()));
     let [calling, publishing] = &blocks(&text, "python")[..] else { panic!("two examples for Python") };
     let python = || Command::new(python::interpreter());
     let ended = run(python(), calling, &at_gateway);
     assert!(ended.stdout.contains("'charge_id'"), "{}", ended.stdout);
-    let moved: Vec<i64> =
-        platform.statement().movements.iter().map(|movement| movement.amount_micros).collect();
-    assert_eq!(moved, [1_000_000, 20_000, 18_000, 2_000, 7_000]);
+    assert_eq!(moved(), [1_000_000, 20_000, 18_000, 2_000, 20_000, 15_000, 5_000, 7_000]);
     let brokers = stage.kafka.bootstrap();
     let ended =
         run(python(), publishing, &[("BROKERS", brokers), ("TALLY_KAFKA_TOPIC_PREFIX", stage.prefix())]);
