@@ -229,6 +229,7 @@ fn refused(error: &KafkaError) -> String {
 mod tests {
     use super::Kafka;
     use clap::{Args, Command, FromArgMatches};
+    use secrecy::ExposeSecret;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
