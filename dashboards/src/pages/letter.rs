@@ -311,6 +311,41 @@ pub(super) async fn publish(
 #[cfg(test)]
 mod tests {
     use super::dumped;
+    use crate::identity::{Principal, Role};
+    use crate::pages::shell;
+    use crate::pages::view::View;
+    use crate::problem::{Code, Problem};
+    use axum::http::HeaderMap;
+
+    /// Scenario: a form is refused since the letter was replayed, since Kafka said nothing, and since the store does not answer.
+    /// Guarantees: the first says that nothing was sent, the second does not say so and names where to look, both lead to the letter; the
+    /// third is the page's own refusal.
+    #[tokio::test]
+    async fn a_refused_replay_says_whether_something_was_sent() {
+        let who = Principal {
+            subject: "olga".to_owned(),
+            role: Role::Admin,
+            scopes: Vec::new(),
+            token_id: "1".to_owned(),
+            issued_at_s: 0,
+            expires_at_s: 900,
+        };
+        let view = View::plain(&HeaderMap::new());
+        for (code, status, title, is_letter) in [
+            (Code::Conflict, 409, "Nothing was sent to Kafka", true),
+            (Code::LogUnavailable, 503, "look there before you ask once more", true),
+            (Code::StoreUnavailable, 503, "Nothing is lost", false),
+        ] {
+            let problem = Problem::because(code, "why it is so");
+            let answer = shell::not_done(&view, (&who, false), "/dead/t/0/1", &problem);
+            assert_eq!(answer.status().as_u16(), status);
+            let page = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a page");
+            let page = String::from_utf8_lossy(&page);
+            assert!(page.contains(title) && page.contains("why it is so"), "{page}");
+            assert_eq!(page.contains("href=\"/dead/t/0/1\""), is_letter, "{page}");
+            assert!(!page.contains("This address cannot be understood"), "{page}");
+        }
+    }
 
     /// Scenario: bytes of all sorts, and the last line of a value.
     /// Guarantees: a line has its place, all bytes, and dots for what is no character.

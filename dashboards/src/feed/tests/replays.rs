@@ -133,6 +133,7 @@ pub(super) async fn stream(hub: &Arc<Hub>, shape: &Arc<Shape>, user: u8, from: &
     let who = Principal {
         subject: format!("u{user}"),
         role: Role::Buyer,
+        scopes: Vec::new(),
         token_id: "t".to_owned(),
         issued_at_s: 0,
         expires_at_s: i64::MAX,
