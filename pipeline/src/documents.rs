@@ -1,7 +1,6 @@
 //! The documents of `docs` that are made, wholly or in part, from the code. `openapi.rs` has those of the gateway's calls.
 
 use crate::gateway::openapi::gateway_document;
-use serde_json::Value as Json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tally_schemas::policy_tags;
@@ -21,9 +20,10 @@ fn scopes() -> String {
         .to_owned();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            let scopes = operation["security"][0]["access_token"].as_array().expect("scopes").iter();
-            let scopes: Vec<String> =
-                scopes.filter_map(Json::as_str).map(|scope| format!("`{scope}`")).collect();
+            // any of several requirements is enough, and each of them is one scope
+            let any = operation["security"].as_array().expect("requirements").iter();
+            let scopes = any.filter_map(|one| one["access_token"][0].as_str());
+            let scopes: Vec<String> = scopes.map(|scope| format!("`{scope}`")).collect();
             let (method, scopes) = (method.to_uppercase(), scopes.join(" or "));
             let _ = writeln!(
                 text,
