@@ -1,7 +1,6 @@
 //! The documents of `docs` that are made, wholly or in part, from the code. `openapi.rs` has those of the gateway's calls.
 
 use crate::gateway::openapi::gateway_document;
-use serde_json::Value as Json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tally_schemas::policy_tags;

@@ -17,6 +17,8 @@ use crate::wait::eventually;
 const SOON: Duration = Duration::from_secs(60);
 /// Every scope of the four calls.
 pub const SCOPES: &str = "credits:estimate credits:charge credits:refund licenses:check";
+/// Every scope of the flows.
+pub const FLOW_SCOPES: &str = "flows:compute flows:acceleration flows:moderation";
 
 /// A gateway between a stage and a mock platform. Dropped, it is killed.
 #[derive(Debug)]

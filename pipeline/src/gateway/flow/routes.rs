@@ -105,7 +105,7 @@ async fn begin(door: &Door, kind: Kind, request: Request) -> Result<(Flow, bool)
         about,
         of,
     };
-    let fresh = door.flows.put(&Flow::begin(begun, now_us), &tells).await;
+    let fresh = door.flows.put(&Flow::begin(begun, now_us), &tells, now_us).await;
     let fresh = fresh.map_err(|error| Stop::Told(store_failed(&error)))?;
     let found = own(door, &caller, &id).await?;
     if found.digest != digest {
@@ -128,14 +128,15 @@ async fn obey(door: &Door, id: &str, name: &str, request: Request) -> Result<(Fl
         return Err(Code::OutboxFull.into());
     }
     for _ in 0..OVERTAKEN_MAX {
-        let tells = match flow.command(command.clone(), now_us()) {
+        let now_us = now_us();
+        let tells = match flow.command(command.clone(), now_us) {
             Obeyed::Before => return Ok((rested(door, &caller, flow).await?, true)),
             Obeyed::Refused(Code::FlowConflict) => return Err(conflict(&flow, &flow.takes())),
             Obeyed::Refused(code) => return Err(code.into()),
             Obeyed::Conflict(takes) => return Err(conflict(&flow, &takes)),
             Obeyed::Now(tells) => tells,
         };
-        let put = door.flows.put(&flow, &tells).await;
+        let put = door.flows.put(&flow, &tells, now_us).await;
         if put.map_err(|error| Stop::Told(store_failed(&error)))? {
             return Ok((rested(door, &caller, flow).await?, false));
         }

@@ -60,8 +60,7 @@ impl Flows {
     }
 
     /// Writes the flow's next version with the events of the move; `false` where somebody was faster.
-    pub(super) async fn put(&self, flow: &Flow, tells: &[Tell]) -> Result<bool, StoreError> {
-        let now_us = now_us();
+    pub(super) async fn put(&self, flow: &Flow, tells: &[Tell], now_us: i64) -> Result<bool, StoreError> {
         let events = self.events(flow, tells, now_us);
         self.gateway().inner.store.put_flow(record::row(flow, now_us), events).await
     }
@@ -104,25 +103,28 @@ impl Flows {
             if flow.due_us.is_none_or(|due_us| due_us > now_us()) {
                 return Ok(());
             }
-            let (moved, tells) = self.moved(flow).await;
-            self.put(&moved, &tells).await?; // where somebody was faster, what is there now is looked at
+            self.go_on(flow).await?;
         }
         Ok(())
     }
 
-    /// The flow after its act was tried, or its time was over.
-    async fn moved(&self, mut flow: Flow) -> (Flow, Vec<Tell>) {
-        let tells = match flow.next() {
-            Next::Wait(_) => flow.expired(now_us()),
-            Next::Do(act) => match acts::attempt(self.gateway(), &flow, act).await {
-                Tried::Heard(heard) => flow.heard(heard, now_us()),
-                Tried::Again(wait) => {
-                    flow.again(now_us(), i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
-                    Vec::new()
-                }
-            },
+    /// Tries the flow's act, or lets its time be over. Where somebody was faster, what is there then is looked at.
+    async fn go_on(&self, mut flow: Flow) -> Result<(), StoreError> {
+        let next = flow.next();
+        let tried = match next {
+            Next::Wait(_) => None,
+            Next::Do(act) => Some(acts::attempt(self.gateway(), &flow, act).await),
         };
-        (flow, tells)
+        let now_us = now_us();
+        let tells = match tried {
+            None => flow.expired(now_us),
+            Some(Tried::Heard(heard)) => flow.heard(heard, now_us),
+            Some(Tried::Again(wait)) => {
+                flow.again(now_us, i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+                Vec::new()
+            }
+        };
+        self.put(&flow, &tells, now_us).await.map(|_| ())
     }
 
     /// A flow that this program cannot read: nothing is due any more until somebody has looked at it.

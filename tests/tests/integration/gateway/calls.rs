@@ -5,7 +5,7 @@ use std::time::Duration;
 use tally_dashboards::identity::Role;
 use tally_pipeline::gateway::mock::{Faults, Script};
 use tally_schemas::Topic;
-use tally_tests::gateway::{Gateway, SCOPES};
+use tally_tests::gateway::{FLOW_SCOPES, Gateway, SCOPES};
 use tally_tests::{Kafka, MockPlatform, Stage, eventually, skip_without};
 
 const SETTLED: Duration = Duration::from_secs(60);
@@ -344,13 +344,13 @@ fn the_document_is_the_gateway_and_the_log_has_no_secret() {
     let gateway = Gateway::start(&stage, &platform, &["--log", "trace"]);
     std::fs::write(&gateway.platform_token, "planted-platform-token").expect("written");
     platform.grant("w-planted-wallet", CREDITS);
-    let token = gateway.token("scheduler", SCOPES);
+    let token = gateway.token("scheduler", &format!("{SCOPES} {FLOW_SCOPES}"));
     let answer =
         gateway.call("/credits/charge", &token, "planted-key", &charge("w-planted-wallet", "CHARGE", 5));
     assert_eq!(answer.expect("an answer").status, 200);
     let document = tally_tests::repository().join("pipeline/docs/gateway.openapi.json");
     let said = tally_tests::python::schemathesis(&gateway.url, &document, &token);
-    assert!(said.contains("/licenses/check"), "{said}");
+    assert!(said.contains("/licenses/check") && said.contains("/flows/compute"), "{said}");
     std::thread::sleep(Duration::from_secs(2)); // until the token's file was read again
     assert_eq!(
         gateway

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// Lives of each kind.
-const LIVES: u64 = 1_000;
+const LIVES: u64 = 3_000;
 /// Moves of a life in which anything may happen; after them the platform is well and somebody brings the flow to its end.
 const WILD: usize = 40;
 /// Moves until a flow must have come to rest once the platform is well.
@@ -187,7 +187,7 @@ fn lives(
     seen
 }
 
-/// Scenario: 1,000 tasks are estimated, held, charged, topped up, refunded, failed and cancelled in any order, in wallets of
+/// Scenario: 3,000 tasks are estimated, held, charged, topped up, refunded, failed and cancelled in any order, in wallets of
 /// different depth; one act in ten is refused, two answers in seven are lost, commands overtake acts, the flow is read anew from
 /// its row after every move, and now and then somebody else lets go of the hold.
 /// Guarantees: no end leaves anything held; what stays charged at the platform is what the flow says, at most what the task has
@@ -220,7 +220,7 @@ fn the_credits_of_a_task_come_out_even() {
     assert_eq!(seen, all);
 }
 
-/// Scenario: 1,000 offers of acceleration are accepted, declined, forgotten and rolled back in any order; refusals, lost answers
+/// Scenario: 3,000 offers of acceleration are accepted, declined, forgotten and rolled back in any order; refusals, lost answers
 /// and overtaking commands as above.
 /// Guarantees: only who is accelerated has paid, and exactly the difference of the estimates; a task never hears ROLLED_BACK; every
 /// event passes its contract; every state is reached.
@@ -244,7 +244,7 @@ fn who_is_not_accelerated_has_not_paid() {
     assert_eq!(seen, all);
 }
 
-/// Scenario: 1,000 cases, with up to three running tasks for which more or less is held and charged; refusals and lost answers as
+/// Scenario: 3,000 cases, with up to three running tasks for which more or less is held and charged; refusals and lost answers as
 /// above.
 /// Guarantees: where the licence falls, each of its tasks is paused once at most and keeps nothing held or charged; where it does
 /// not, no task is touched; events come in the order of the case, each once; every state is reached.
