@@ -34,10 +34,11 @@ enum Titles {
 }
 
 /// Prometheus' files, by the name under which they are written.
-const PROMETHEUS: [(&str, &str); 5] = [
+const PROMETHEUS: [(&str, &str); 6] = [
     ("prometheus.yml", include_str!("../../../dashboards/prometheus/prometheus.yml")),
     ("rules/audit.yml", include_str!("../../../dashboards/prometheus/rules/audit.yml")),
     ("rules/feed.yml", include_str!("../../../dashboards/prometheus/rules/feed.yml")),
+    ("rules/gateway.yml", include_str!("../../../dashboards/prometheus/rules/gateway.yml")),
     ("rules/ingest.yml", include_str!("../../../dashboards/prometheus/rules/ingest.yml")),
     ("rules/service.yml", include_str!("../../../dashboards/prometheus/rules/service.yml")),
 ];
