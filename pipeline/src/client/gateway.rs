@@ -9,7 +9,7 @@ use crate::gateway::contract::{
     Refund, RefundRequest, parse,
 };
 use crate::gateway::platform::KEY_HEADER;
-use crate::gateway::whole;
+use crate::gateway::{ANSWER_BYTES_MAX, whole};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
@@ -219,7 +219,7 @@ impl GatewayClient {
         let status = response.status();
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let asked = asked.map(Duration::from_secs);
-        let body = whole(response).await?;
+        let body = whole(response, ANSWER_BYTES_MAX).await?;
         Ok(match body {
             Some(body) if status == StatusCode::OK => Ok(body),
             Some(body) => {

@@ -1,6 +1,6 @@
 //! One call from its key to its answer. Read this file first.
 
-use super::breaker::{Breaker, Gate};
+use super::breaker::Breaker;
 use super::code::{Code, Problem};
 use super::contract::{Ask, Endpoint};
 use super::event::{self, Actor, Attempt};
@@ -77,17 +77,23 @@ impl Gateway {
         let endpoint = ask.endpoint();
         let told = match self.inner.store.is_full() {
             true => Told::code(Code::OutboxFull), // no call without its event
-            false => self.admitted(caller, key, ask, trace_id).await,
+            false => self.admitted(caller, key, (ask, trace_id), began).await,
         };
         self.inner.metrics.told(endpoint, &told, began.elapsed());
         told
     }
 
-    async fn admitted(&self, caller: &Caller, key: Option<&str>, ask: Ask, trace_id: Option<String>) -> Told {
+    async fn admitted(
+        &self,
+        caller: &Caller,
+        key: Option<&str>,
+        (ask, trace_id): (Ask, Option<String>),
+        began: Instant,
+    ) -> Told {
         let endpoint = ask.endpoint();
         let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-        let place = Arc::clone(&self.inner.places).try_acquire_owned();
-        let gate = self.breaker(endpoint).gate(Instant::now());
+        let full = self.inner.places.available_permits() == 0;
+        let open = self.breaker(endpoint).is_open(Instant::now());
         let body = Bytes::from(ask.canonical());
         let begin = Begin {
             caller: caller.subject.clone(),
@@ -98,7 +104,7 @@ impl Gateway {
             trace_id: trace_id.clone(),
             role: caller.role.to_owned(),
             now_us: now_us(),
-            may_start: place.is_ok() && !matches!(gate, Gate::Open(_)),
+            may_start: !full && !open,
         };
         // whoever has the key runs it: this waits, but not longer than a call may
         let waited =
@@ -110,7 +116,7 @@ impl Gateway {
             Ok(Begun::Conflict) => return Told::code(Code::IdempotencyConflict),
             Ok(Begun::Unfinished) => return Told::code(Code::UpstreamTimeout),
             Ok(Begun::Left) => {
-                let code = if place.is_err() { Code::Overloaded } else { Code::CircuitOpen };
+                let code = if full { Code::Overloaded } else { Code::CircuitOpen };
                 let actor = Actor { id: &caller.subject, role: caller.role, trace_id: trace_id.as_deref() };
                 return self.refuse(&ask, actor, &wire_key(&caller.subject, &key), code).await;
             }
@@ -119,9 +125,11 @@ impl Gateway {
             Err(error) => return store_failed(&error),
         };
         // a task of its own: a caller who goes away does not leave a charge half done
+        // who is answered from the store, or waits for another, takes no place; those who come at the same time may be a few too many
+        let place = Arc::clone(&self.inner.places).try_acquire_owned();
         let running = tokio::spawn(async move {
             let _place = place;
-            run.through().await
+            run.through(began).await
         });
         running.await.unwrap_or_else(|_| Told::code(Code::Internal))
     }

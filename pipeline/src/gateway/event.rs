@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::code::Code;
-use super::contract::{About, Ask, ChargePurpose, RefundOf};
+use super::contract::{AMOUNT_MICROS_MAX, About, Ask, ChargePurpose, RefundOf};
 use super::moment::micros;
 use super::store::Kept;
 use super::upstream::{Attempted, Heard, Outcome};
@@ -16,6 +16,12 @@ use uuid::Uuid;
 /// Field `source` of every event of the gateway.
 pub(super) const SOURCE: &str = "gateway";
 
+/// The bounds of times in the contracts of events: from 2020 on it happened, any other time lies from 2000 to 2100.
+const OCCURRED_US_MIN: i64 = 1_577_836_800_000_000;
+const TIME_US_MIN: i64 = 946_684_800_000_000;
+const TIME_US_MAX: i64 = 4_102_444_800_000_000;
+/// How far ahead of now it may have happened: less than the day that the contract allows, for the clocks on the way.
+const AHEAD_US_MAX: i64 = 23 * 3_600_000_000;
 /// The names of movements are made from the platform's ids within this namespace (UUIDv5).
 const MOVEMENTS: Uuid = Uuid::from_u128(0x7a11_1e55_0b0e_5a3d_9c1f_4d6f_7665_6d74);
 
@@ -57,7 +63,7 @@ pub(super) fn of_attempt(
 ) -> Result<Vec<Kept>, EventError> {
     let mut events = Vec::with_capacity(2);
     if let Heard::Done(answer, _) = &attempted.heard {
-        events.extend(movement(ask, actor, attempt.key, answer).transpose()?);
+        events.extend(movement(ask, actor, (attempt.key, attempt.ended_us), answer).transpose()?);
     }
     let topic = match ask {
         Ask::Check(_) => Topic::License,
@@ -82,7 +88,8 @@ pub(super) fn of_attempt(
         Heard::Done(Answer::Estimate(answer), _) => _ = set("estimate_id", answer.estimate_id.clone().into()),
         Heard::Done(Answer::Check(answer), _) => {
             set("quota_remaining_micros", answer.quota_remaining_micros.into());
-            set("expires_at", answer.expires_at.clone().into());
+            let until_us = micros(&answer.expires_at).filter(|us| (TIME_US_MIN..=TIME_US_MAX).contains(us));
+            set("expires_at", until_us.into()); // one without an end, in the year 9999 say, has none in events
         }
         _ => {}
     }
@@ -100,7 +107,12 @@ pub(super) fn of_attempt(
 }
 
 /// The event of a movement of credits; none of an answer that moved nothing.
-fn movement(ask: &Ask, actor: Actor<'_>, key: &str, answer: &Answer) -> Option<Result<Kept, EventError>> {
+fn movement(
+    ask: &Ask,
+    actor: Actor<'_>,
+    (key, now_us): (&str, i64),
+    answer: &Answer,
+) -> Option<Result<Kept, EventError>> {
     // the trace is that of one attempt, and the same movement may be heard of in another
     let mut fields = about(ask.about(), Actor { trace_id: None, ..actor }, Topic::Credit);
     let mut set = |name: &str, value: Json| fields.insert(name.to_owned(), value);
@@ -130,10 +142,14 @@ fn movement(ask: &Ask, actor: Actor<'_>, key: &str, answer: &Answer) -> Option<R
         }
         _ => return None,
     };
-    set("event_id", Uuid::new_v5(&MOVEMENTS, id.as_bytes()).to_string().into());
-    set("balance_after_micros", balance.into());
+    // ids of charges and of refunds may be counted apart, and those of wallets, too
+    let name = format!("{}\0{}\0{id}", ask.endpoint().symbol(), ask.about().wallet_id);
+    set("event_id", Uuid::new_v5(&MOVEMENTS, name.as_bytes()).to_string().into());
+    set("balance_after_micros", Some(balance).filter(|balance| balance.abs() <= AMOUNT_MICROS_MAX).into());
     set("idempotency_key", key.into());
-    set("occurred_at", micros(moved_at).unwrap_or_default().into()); // it was read before
+    // what the contract of events would refuse: when it was heard is the best that is known
+    let moved_us = micros(moved_at).filter(|us| (OCCURRED_US_MIN..=now_us + AHEAD_US_MAX).contains(us));
+    set("occurred_at", moved_us.unwrap_or(now_us).into());
     Some(encode(Topic::Credit, fields))
 }
 

@@ -15,6 +15,8 @@ const AT_ONCE_MAX: usize = 32;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Flows are counted by the writing thread, which reads all of them.
+const FLOWS_EVERY: Duration = Duration::from_secs(15);
 
 /// Follows up until `stop`; what is under way then comes to its end.
 pub(super) async fn follow_up(gateway: Gateway, stop: CancellationToken) {
@@ -48,8 +50,16 @@ pub(super) async fn follow_up(gateway: Gateway, stop: CancellationToken) {
 /// Keeps gauges and keys current until `stop`.
 pub(super) async fn keep_house(gateway: Gateway, stop: CancellationToken) {
     let mut swept = Instant::now();
+    let mut counted: Option<Instant> = None;
     while stop.run_until_cancelled(tokio::time::sleep(GAUGES_EVERY)).await.is_some() {
-        gateway.measure().await;
+        gateway.measure();
+        if counted.is_none_or(|at| at.elapsed() >= FLOWS_EVERY) {
+            counted = Some(Instant::now());
+            match gateway.inner.store.flow_states().await {
+                Ok(states) => gateway.inner.metrics.flows(&states),
+                Err(error) => tracing::error!(%error, "flows cannot be counted"),
+            }
+        }
         if swept.elapsed() < SWEEP_EVERY {
             continue;
         }
@@ -61,18 +71,16 @@ pub(super) async fn keep_house(gateway: Gateway, stop: CancellationToken) {
 
 impl Gateway {
     /// Brings the gauges up to date.
-    async fn measure(&self) {
+    fn measure(&self) {
         let (store, metrics) = (&self.inner.store, &self.inner.metrics);
         let oldest = store.outbox_oldest_us().map_or(0, |oldest| now_us().saturating_sub(oldest));
         let age = Duration::from_micros(u64::try_from(oldest).unwrap_or(0));
         metrics.outbox(store.outbox_depth(), age);
-        metrics.unresolved(store.unresolved());
+        let open_since = store.unresolved_oldest_us().map_or(0, |oldest| now_us().saturating_sub(oldest));
+        let open_for = Duration::from_micros(u64::try_from(open_since).unwrap_or(0));
+        metrics.unresolved(store.unresolved(), open_for);
         for call in Endpoint::ALL {
             metrics.circuit(call, self.breaker(call).is_open(Instant::now()));
-        }
-        match store.flow_states().await {
-            Ok(states) => metrics.flows(&states),
-            Err(error) => tracing::error!(%error, "flows cannot be counted"),
         }
     }
 }

@@ -23,6 +23,7 @@ pub struct Metrics {
     outbox: IntGauge,
     outbox_age: IntGauge,
     unresolved: IntGauge,
+    unresolved_age: IntGauge,
     open: IntGaugeVec,
     flows: IntGaugeVec,
 }
@@ -76,6 +77,10 @@ impl Default for Metrics {
             ),
             outbox: gauge("tally_gateway_outbox_events", "Events that wait for Kafka."),
             outbox_age: gauge("tally_gateway_outbox_age_seconds", "Age of the oldest event that waits."),
+            unresolved_age: gauge(
+                "tally_gateway_unresolved_age_seconds",
+                "Age of the oldest charge or refund of which nobody knows whether it was done.",
+            ),
             unresolved: gauge(
                 "tally_gateway_unresolved_requests",
                 "Charges and refunds that may have been done, and are followed up.",
@@ -115,8 +120,9 @@ impl Metrics {
         self.outbox_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn unresolved(&self, requests: u64) {
+    pub(super) fn unresolved(&self, requests: u64, oldest: Duration) {
         self.unresolved.set(i64::try_from(requests).unwrap_or(i64::MAX));
+        self.unresolved_age.set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
     }
 
     pub(super) fn circuit(&self, endpoint: Endpoint, open: bool) {

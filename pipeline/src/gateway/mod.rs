@@ -40,4 +40,4 @@ pub use serve::{GatewayConfig, GatewayError, Serving, serve};
 pub use server::Callers;
 pub use settings::Settings;
 pub use store::{Durability, OpenError, StoreConfig, StoreError};
-pub(crate) use upstream::whole;
+pub(crate) use upstream::{ANSWER_BYTES_MAX, whole};

@@ -1,6 +1,6 @@
 //! The outbox to Kafka: in its order, each event until Kafka has it for good, however long that takes.
 //!
-//! The producer is idempotent, never gives an event up, and keeps the order of each partition. After a crash, or after an error
+//! Each contract has a producer of its own, so that a topic which Kafka refuses holds up no other. It is idempotent, never gives an event up, and keeps the order of each partition. After a crash, or after an error
 //! that it cannot go on from, all that is not acknowledged is sent once more, from the oldest on: an event may then stand twice in
 //! Kafka, byte for byte the same, and counts once.
 
@@ -58,7 +58,7 @@ pub struct Acknowledged {
 #[derive(Default)]
 struct News {
     told: Mutex<Told>,
-    topics: Vec<(String, Topic)>,
+    contract: Option<Topic>,
     watched: Option<UnboundedSender<Acknowledged>>,
 }
 
@@ -88,14 +88,10 @@ impl ProducerContext for News {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, seq: usize) {
-        if let (Ok(message), Some(watched)) = (result, &self.watched) {
-            let found = self.topics.iter().find(|(name, _)| name == message.topic());
-            let place = (message.partition(), message.offset());
-            if let Some((_, contract)) = found {
-                let value = message.payload().unwrap_or_default().to_vec();
-                let one = Acknowledged { contract: *contract, partition: place.0, offset: place.1, value };
-                let _ = watched.send(one); // whoever watched may have gone
-            }
+        if let (Ok(message), Some(watched), Some(contract)) = (result, &self.watched, self.contract) {
+            let (partition, offset) = (message.partition(), message.offset());
+            let value = message.payload().unwrap_or_default().to_vec();
+            let _ = watched.send(Acknowledged { contract, partition, offset, value }); // whoever watched may have gone
         }
         let mut told = self.told();
         match result {
@@ -113,6 +109,7 @@ pub(super) struct Publisher {
     kafka: Kafka,
     metrics: Metrics,
     config: ClientConfig,
+    contract: Topic,
     watched: Option<UnboundedSender<Acknowledged>>,
 }
 
@@ -122,6 +119,7 @@ impl Publisher {
         store: Store,
         kafka: Kafka,
         metrics: Metrics,
+        contract: Topic,
         watched: Option<UnboundedSender<Acknowledged>>,
     ) -> Result<Publisher, String> {
         let mut config = kafka.client()?;
@@ -133,7 +131,7 @@ impl Publisher {
         for (key, value) in FIXED {
             config.set(key, value);
         }
-        Ok(Publisher { store, kafka, metrics, config, watched })
+        Ok(Publisher { store, kafka, metrics, config, contract, watched })
     }
 
     /// Publishes until `stop`, then for as long as `drain` what still waits. Blocks its thread.
@@ -143,7 +141,10 @@ impl Publisher {
             let ended = self.with_one_producer(runtime, stop, drain, &mut until);
             match ended {
                 Ok(()) => return,
-                Err(error) => tracing::error!(error, "all that Kafka has not acknowledged is sent once more"),
+                Err(error) => {
+                    let contract = self.contract.name();
+                    tracing::error!(error, contract, "all that Kafka has not acknowledged is sent once more");
+                }
             }
             std::thread::sleep(PAUSE);
         }
@@ -160,30 +161,45 @@ impl Publisher {
         let text = |error: StoreError| error.to_string();
         let producer: BaseProducer<News> =
             self.config.create_with_context(self.news()).map_err(|error| error.to_string())?;
+        let topic = self.kafka.topic(self.contract);
         let mut behind = 0;
+        let mut gone: Vec<i64> = Vec::new();
         loop {
             producer.poll(NEWS);
             let told = std::mem::take(&mut *producer.context().told());
-            if !told.acknowledged.is_empty() {
-                self.metrics.published(told.acknowledged.len() as u64);
-                runtime.block_on(self.store.acknowledged(told.acknowledged)).map_err(text)?;
+            gone.extend(told.acknowledged);
+            if !gone.is_empty() {
+                match runtime.block_on(self.store.acknowledged(self.contract, gone.clone())) {
+                    Ok(()) => self.metrics.published(gone.drain(..).len() as u64),
+                    Err(error) => {
+                        // sent again they would only fill Kafka: nothing more is sent until they are let go of
+                        tracing::error!(%error, "events that Kafka has cannot be let go of");
+                        if stop.is_cancelled() {
+                            return Ok(());
+                        }
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                }
             }
             if let Some(code) = told.failed {
                 return Err(self.give_up(runtime, &producer, code));
             }
             if stop.is_cancelled() {
                 let until = *until.get_or_insert_with(|| Instant::now() + drain);
-                if self.store.outbox_depth() == 0 || Instant::now() > until {
+                let drained = producer.in_flight_count() == 0 && gone.is_empty() && {
+                    let rest = runtime.block_on(self.store.take(self.contract, 0, 1)).map_err(text)?;
+                    rest.is_empty()
+                };
+                if drained || Instant::now() > until {
                     return Ok(());
                 }
             }
             let room = producer.in_flight_count() < IN_FLIGHT_MAX;
-            let waits = self.store.outbox_depth() > u64::try_from(producer.in_flight_count()).unwrap_or(0);
-            if !(room && waits) {
+            if !room || self.store.outbox_depth() == 0 {
                 continue;
             }
-            for waiting in runtime.block_on(self.store.take(behind, TAKE_MAX)).map_err(text)? {
-                let topic = self.kafka.topic(waiting.event.contract);
+            for waiting in runtime.block_on(self.store.take(self.contract, behind, TAKE_MAX)).map_err(text)? {
                 let seq = usize::try_from(waiting.seq).unwrap_or(usize::MAX);
                 let record = BaseRecord::with_opaque_to(&topic, seq)
                     .key(&waiting.event.key)
@@ -201,8 +217,7 @@ impl Publisher {
     }
 
     fn news(&self) -> News {
-        let topics = Topic::ALL.map(|contract| (self.kafka.topic(contract), contract)).into();
-        News { told: Mutex::default(), topics, watched: self.watched.clone() }
+        News { told: Mutex::default(), contract: Some(self.contract), watched: self.watched.clone() }
     }
 
     /// Calls back what is under way, and lets go of what was acknowledged meanwhile.
@@ -214,7 +229,7 @@ impl Publisher {
         }
         let told = std::mem::take(&mut *producer.context().told());
         self.metrics.published(told.acknowledged.len() as u64);
-        match runtime.block_on(self.store.acknowledged(told.acknowledged)) {
+        match runtime.block_on(self.store.acknowledged(self.contract, told.acknowledged)) {
             Ok(()) => format!("Kafka did not take an event: {code}"),
             Err(error) => error.to_string(),
         }

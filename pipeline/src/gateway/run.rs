@@ -1,20 +1,23 @@
 //! A request that is under way: its attempts, each written down before it is sent and after it has ended.
 
 use super::ask::{Gateway, Told, store_failed};
-use super::code::{Code, Problem};
+use super::breaker::Gate;
+use super::code::{Code, Problem, Retry};
 use super::contract::Ask;
 use super::event::{self, Actor, Attempt};
 use super::moment::now_us;
 use super::settings::Settings;
 use super::store::{Begin, End, Kept, Known, StoreError, Then};
-use super::upstream::{Attempted, Heard, Outcome, With};
+use super::upstream::{ANSWER_BYTES_MAX, Attempted, Heard, Outcome, With};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Bytes of a caller's name in the key that goes to the platform; a longer one is replaced by its hash.
-const CALLER_BYTES_MAX: usize = 96;
+/// Bytes of a key that the platform takes.
+const WIRE_KEY_BYTES_MAX: usize = 128;
+/// What an attempt has at least, however late the call is.
+const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts of one call, in times of the first.
 const BACKOFF_TIMES_MAX: u32 = 64;
 /// The longest pause between attempts that follow a request up, in times of the first.
@@ -89,14 +92,17 @@ impl Run {
     }
 
     /// Attempts until there is an answer, the attempts are used up, or the time is.
-    pub(super) async fn through(mut self) -> Told {
+    pub(super) async fn through(mut self, began: Instant) -> Told {
         let settings = self.gateway.inner.settings;
-        let deadline = Instant::now() + settings.call;
+        let deadline = began + settings.call;
+        if let Gate::Open(wait) = self.gateway.breaker(self.ask.endpoint()).gate(Instant::now()) {
+            return self.left_alone(wait).await;
+        }
         for tries in 1.. {
             if let Err(error) = self.begin().await {
                 return self.untold(&error);
             }
-            let rest = deadline.saturating_duration_since(Instant::now());
+            let rest = deadline.saturating_duration_since(Instant::now()).max(REST_MIN);
             let attempted = self.attempt(settings.attempt.min(rest)).await;
             let pause = pause(settings.backoff, tries - 1, BACKOFF_TIMES_MAX);
             let pause = pause.max(attempted.retry_after.unwrap_or_default());
@@ -109,6 +115,22 @@ impl Run {
             }
         }
         Told::code(Code::Internal) // attempts are bounded: it never comes here
+    }
+
+    /// Somebody else finds out whether the platform is back: this one does not ask it.
+    async fn left_alone(&mut self, wait: Duration) -> Told {
+        let mut told = Told::code(Code::CircuitOpen);
+        told.retry_after_s = Some(wait.as_secs().max(1));
+        let mut events = self.interruption();
+        if self.begun {
+            // its first attempt was written down, and is not made
+            events.extend(self.events(&event::refused_here(Code::CircuitOpen)));
+        }
+        let then = self.left(self.ask.endpoint().moves_money());
+        match self.end(events, then).await {
+            Ok(()) => told,
+            Err(error) => self.untold(&error),
+        }
     }
 
     /// The store does not take what is to be written: what was sent before is followed up once it does.
@@ -169,8 +191,13 @@ impl Run {
     }
 
     async fn attempt(&mut self, deadline: Duration) -> Attempted {
-        let with =
-            With { key: &self.key, attempt: self.attempts, trace_id: self.trace_id.as_deref(), deadline };
+        let with = With {
+            key: &self.key,
+            attempt: self.attempts,
+            trace_id: self.trace_id.as_deref(),
+            deadline,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
         let inner = &self.gateway.inner;
         let attempted = inner.upstream.attempt(&self.ask, self.body.clone(), with).await;
         let endpoint = self.ask.endpoint();
@@ -202,7 +229,9 @@ impl Run {
                 return Ok(Step::Again);
             }
             Heard::NotDone | Heard::Unknown => {
-                let mut told = Told::code(code);
+                // what an earlier attempt may have done is not undone by a later one that did nothing
+                let unknown = self.maybe_done && remember && code.retry() != Retry::SameKey;
+                let mut told = Told::code(if unknown { Code::UpstreamUnavailable } else { code });
                 let wait = attempted.retry_after.map(|wait| wait.as_secs().max(1));
                 told.retry_after_s = wait.or(told.retry_after_s);
                 (told, self.left(remember))
@@ -252,13 +281,16 @@ impl Drop for Run {
     }
 }
 
-/// The key that goes to the platform and into events: that of the caller, whose keys are apart from those of others.
+/// The key that goes to the platform and into events: that of the caller, whose keys are apart from those of others. The platform takes
+/// [`WIRE_KEY_BYTES_MAX`]; what is longer, or a name in which the mark between the two stands, is replaced by its hash.
 pub(super) fn wire_key(caller: &str, key: &str) -> String {
-    let plain = caller.len() <= CALLER_BYTES_MAX && caller.bytes().all(|byte| byte.is_ascii_graphic());
-    match plain {
-        true => format!("{caller}:{key}"),
-        false => format!("{}:{key}", hex::encode(&Sha256::digest(caller)[..16])),
-    }
+    let plain = caller.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    let hash = |text: &str, bytes: usize| hex::encode(&Sha256::digest(text)[..bytes]);
+    let short = |text: &String| text.len() <= WIRE_KEY_BYTES_MAX;
+    let whole = Some(format!("{caller}:{key}")).filter(|text| plain && short(text));
+    // two marks: no name that stands as it is looks like a hash
+    let hashed = || Some(format!(":{}:{key}", hash(caller, 16))).filter(short);
+    whole.or_else(hashed).unwrap_or_else(|| format!("::{}:{}", hash(caller, 16), hash(key, 32)))
 }
 
 /// A pause drawn from zero to `first` × 2^`before`, so that callers who failed together do not come back together.

@@ -16,6 +16,7 @@ use crate::config::Kafka;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tally_schemas::Topic;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -82,8 +83,11 @@ pub struct Serving {
 pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Serving, GatewayError> {
     let (store, thread) = Store::open(&config.store)?;
     let upstream = Upstream::new(config.platform, config.credential)?;
-    let publisher = Publisher::new(store.clone(), config.kafka, config.metrics.clone(), config.told);
-    let publisher = publisher.map_err(GatewayError::Kafka)?;
+    let publishers = Topic::ALL.into_iter().map(|contract| {
+        let (kafka, metrics) = (config.kafka.clone(), config.metrics.clone());
+        Publisher::new(store.clone(), kafka, metrics, contract, config.told.clone())
+    });
+    let publishers = publishers.collect::<Result<Vec<_>, _>>().map_err(GatewayError::Kafka)?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|error| GatewayError::Listen(config.listen, error))?;
     let address = listener.local_addr().map_err(|error| GatewayError::Listen(config.listen, error))?;
@@ -104,7 +108,13 @@ pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Ser
     let ended = tokio::spawn(async move {
         let calls_ended = CancellationToken::new();
         let (published, drained) = (calls_ended.clone(), runtime.clone());
-        let publishing = tokio::task::spawn_blocking(move || publisher.run(&drained, &published, drain));
+        let publishing: Vec<_> = publishers
+            .into_iter()
+            .map(|publisher| {
+                let (runtime, stop) = (drained.clone(), published.clone());
+                tokio::task::spawn_blocking(move || publisher.run(&runtime, &stop, drain))
+            })
+            .collect();
         let following = tokio::spawn(follow::follow_up(beside.clone(), stop.clone()));
         let flowing = tokio::spawn(flow::run(flows, stop.clone()));
         let house = tokio::spawn(follow::keep_house(beside, calls_ended.clone()));
@@ -112,7 +122,7 @@ pub async fn serve(config: GatewayConfig, stop: CancellationToken) -> Result<Ser
         let _ = flowing.await; // so do the acts of flows that are under way
         let _ = following.await; // it ends by `stop`, after the attempts that are under way
         calls_ended.cancel();
-        let _ = tokio::join!(publishing, house); // what they could not do they have said themselves
+        let _ = tokio::join!(futures::future::join_all(publishing), house); // what they could not do they have said themselves
     });
     drop(thread); // it ends with the last clone of the store
     Ok(Serving { address, gateway, ended })

@@ -1,7 +1,7 @@
 //! One attempt at the platform: what was sent, what came back, and what that means.
 
 use super::answer::Answer;
-use super::code::{Code, Problem};
+use super::code::{Code, PROBLEM};
 use super::contract::Ask;
 use super::credential::Credential;
 use super::platform::{ATTEMPT_HEADER, KEY_HEADER};
@@ -12,8 +12,10 @@ use secrecy::ExposeSecret;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// Bytes of an answer; a longer one is none of the contract's.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer to a call; a longer one is none of the contract's.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The longest `Retry-After` that is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// A connection that is not made by then is given up, whatever the attempt's deadline.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Connections that are kept open for the next attempts.
@@ -80,6 +82,8 @@ pub(super) struct With<'a> {
     pub(super) attempt: i64,
     pub(super) trace_id: Option<&'a str>,
     pub(super) deadline: Duration,
+    /// Bytes of the answer.
+    pub(super) answer_bytes_max: usize,
 }
 
 /// What came back, unread.
@@ -138,7 +142,12 @@ impl Upstream {
             let status = response.status();
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-            Ok::<_, reqwest::Error>(Raw::Answer { status, retry_after, body: whole(response).await? })
+            let retry_after = retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
+            Ok::<_, reqwest::Error>(Raw::Answer {
+                status,
+                retry_after,
+                body: whole(response, with.answer_bytes_max).await?,
+            })
         };
         let raw = match tokio::time::timeout(with.deadline, exchange).await {
             Err(_) => Raw::Late,
@@ -154,10 +163,13 @@ impl Upstream {
 }
 
 /// Reads a body up to its bound; `None` where it is longer.
-pub(crate) async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Bytes>> {
+pub(crate) async fn whole(
+    mut response: reqwest::Response,
+    bytes_max: usize,
+) -> reqwest::Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(piece) = response.chunk().await? {
-        if body.len() + piece.len() > ANSWER_BYTES_MAX {
+        if body.len() + piece.len() > bytes_max {
             return Ok(None);
         }
         body.extend_from_slice(&piece);
@@ -205,10 +217,11 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
         // our token: nothing was done, and it is the gateway's fault, not the caller's
         StatusCode::UNAUTHORIZED => error(Some(status), Code::UpstreamUnavailable, Heard::NotDone),
         StatusCode::REQUEST_TIMEOUT => error(Some(status), Code::UpstreamTimeout, Heard::Unknown),
-        status if status.is_client_error() => {
-            let code = refusal(body.as_deref().unwrap_or_default());
-            attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code))
-        }
+        status if status.is_client_error() => match refusal(body.as_deref().unwrap_or_default()) {
+            Some(code) => attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code)),
+            // not the platform's word: a proxy's page, say
+            None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
+        },
         status if status.is_server_error() => error(Some(status), Code::UpstreamUnavailable, Heard::Unknown),
         status => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
     };
@@ -216,10 +229,18 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
     judged
 }
 
-/// The code of a refusal, where it is one that the contract knows.
-fn refusal(body: &[u8]) -> Code {
-    let problem: Option<Problem> = serde_json::from_slice(body).ok();
-    problem.map(|problem| problem.code).filter(|code| code.is_refusal()).unwrap_or(Code::PlatformRefused)
+/// The code of a refusal in the platform's own words; `None` where it is no problem document of the contract. One with a code that
+/// this program does not know is a refusal all the same.
+pub(super) fn refusal(body: &[u8]) -> Option<Code> {
+    #[derive(serde::Deserialize)]
+    struct Words {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let words: Words = serde_json::from_slice(body).ok()?;
+    let name = words.kind.strip_prefix(PROBLEM)?;
+    let known = Code::of_name(name).filter(|code| code.is_refusal() || *code == Code::IdempotencyConflict);
+    Some(known.unwrap_or(Code::PlatformRefused))
 }
 
 #[cfg(test)]
@@ -296,7 +317,20 @@ mod tests {
             (answer(StatusCode::TOO_MANY_REQUESTS, ""), Outcome::Rejected, Code::RateLimited, "not done"),
             (answer(StatusCode::UNAUTHORIZED, ""), Outcome::Error, Code::UpstreamUnavailable, "not done"),
             (answer(StatusCode::FOUND, ""), Outcome::Error, Code::UpstreamInvalid, "unknown"),
-            (answer(StatusCode::NOT_FOUND, "?"), Outcome::Rejected, Code::PlatformRefused, "refused"),
+            (answer(StatusCode::NOT_FOUND, "<html>"), Outcome::Error, Code::UpstreamInvalid, "unknown"),
+            (answer(StatusCode::CONFLICT, "{}"), Outcome::Error, Code::UpstreamInvalid, "unknown"),
+            (
+                answer(StatusCode::CONFLICT, refused(Code::IdempotencyConflict)),
+                Outcome::Rejected,
+                Code::IdempotencyConflict,
+                "refused",
+            ),
+            (
+                answer(StatusCode::GONE, r#"{"type": "urn:tally:problem:of_next_year"}"#),
+                Outcome::Rejected,
+                Code::PlatformRefused,
+                "refused",
+            ),
             (
                 answer(StatusCode::PAYMENT_REQUIRED, refused(Code::InsufficientBalance)),
                 Outcome::Rejected,

@@ -10,7 +10,7 @@ use crate::gateway::contract::{AMOUNT_MICROS_MAX, Ask, parse};
 use crate::gateway::platform::{
     REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
 };
-use crate::gateway::upstream::{Raw, With};
+use crate::gateway::upstream::{ANSWER_BYTES_MAX, Raw, With};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
@@ -76,6 +76,7 @@ async fn post(gateway: &Gateway, flow: &Flow, (path, key): (&str, &str), asked: 
         attempt: i64::from(flow.tries) + 1,
         trace_id: flow.trace_id.as_deref(),
         deadline: gateway.inner.settings.attempt,
+        answer_bytes_max: ANSWER_BYTES_MAX,
     };
     gateway.inner.upstream.post(path, body, with).await
 }

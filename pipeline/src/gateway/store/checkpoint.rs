@@ -1,7 +1,9 @@
 //! The log of SQLite is carried into its file beside the writing thread, so that no call waits for the disk of another.
 
+use super::Gauges;
 use super::open::connect;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -9,16 +11,25 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Carries the log over until the sender is dropped.
-pub(super) fn run(path: &PathBuf, stop: &Receiver<()>) {
+pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
     let connection = match connect(path) {
         Ok(connection) => connection,
         Err(error) => return tracing::error!(%error, "the gateway's store cannot be checkpointed"),
     };
     while matches!(stop.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
-        // PASSIVE waits for nobody; the frames that are in use stay for the next time
-        let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = done {
-            tracing::warn!(%error, "a checkpoint of the gateway's store failed; it is tried again");
+        // PASSIVE waits for nobody; the frames that are in use, or came meanwhile, stay for the next time
+        let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        match done {
+            Ok((frames, done)) => {
+                let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
+                gauges.log_behind.store(count(frames - done), Ordering::Relaxed);
+                gauges.log_frames.store(count(frames), Ordering::Relaxed);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint of the gateway's store failed; it is tried again");
+            }
         }
     }
 }

@@ -6,16 +6,17 @@ use crate::gateway::moment::now_us;
 use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc::Receiver;
 
 /// Operations of one commit.
 const OPERATIONS_MAX: usize = 512;
-/// Bytes of SQLite's log from which the writing thread itself carries over what the checkpoints beside it left: only without a
-/// writer the log can begin anew.
-const LOG_BYTES_MAX: u64 = 128 << 20;
+/// Pages in SQLite's log from which it is to begin anew: half a GiB.
+const LOG_FRAMES_MAX: u64 = 131_072;
+/// Pages that the checkpoint beside may have left for that.
+const LOG_BEHIND_MAX: u64 = 1_024;
 
 /// Sends a reply once all is committed. Dropped without it, whoever asked hears that it was not taken.
 type After = Box<dyn FnOnce() + Send>;
@@ -30,11 +31,15 @@ struct Writer {
     /// What the next event gets, and how many wait.
     seq: i64,
     depth: u64,
+    /// What the next request gets.
+    next_id: i64,
     /// Requests that were taken up, and let go, by operations that are not committed.
     claimed: Vec<i64>,
     freed: Vec<i64>,
     /// Requests that were let go of by a commit that failed: with the next one they are.
     unreleased: Vec<i64>,
+    /// Requests that were taken up for somebody who had gone when it was committed.
+    missed: Arc<Mutex<Vec<i64>>>,
     gauges: Arc<Gauges>,
 }
 
@@ -49,6 +54,7 @@ pub(super) fn start(
     let seq = outbox::next_seq(&connection).map_err(sqlite)?;
     let mut writer = Writer {
         depth: outbox::depth(&connection).map_err(sqlite)?,
+        next_id: requests::next_id(&connection).map_err(sqlite)?,
         connection,
         path: path.clone(),
         running: HashSet::new(),
@@ -57,14 +63,15 @@ pub(super) fn start(
         claimed: Vec::new(),
         freed: Vec::new(),
         unreleased: Vec::new(),
+        missed: Arc::default(),
         gauges,
     };
-    writer.count().map_err(sqlite)?;
+    writer.count();
     tracing::debug!(?durability, path = %path.display(), "the gateway's store is open");
     let (stop, stopped) = std::sync::mpsc::channel();
-    let checkpoints = path.clone();
+    let (checkpoints, watched) = (path.clone(), Arc::clone(&writer.gauges));
     let thread = std::thread::Builder::new().name("gateway-store".to_owned()).spawn(move || {
-        let beside = std::thread::spawn(move || checkpoint::run(&checkpoints, &stopped));
+        let beside = std::thread::spawn(move || checkpoint::run(&checkpoints, &watched, &stopped));
         let mut batch = Vec::with_capacity(OPERATIONS_MAX);
         while asked.blocking_recv_many(&mut batch, OPERATIONS_MAX) > 0 {
             writer.commit(std::mem::take(&mut batch));
@@ -82,7 +89,8 @@ impl Writer {
         let (seq, depth) = (self.seq, self.depth);
         let mut replies: Vec<After> = Vec::with_capacity(batch.len());
         let mut done = self.connection.execute_batch("BEGIN IMMEDIATE");
-        let again: Vec<Op> = self.unreleased.drain(..).map(Op::Release).collect();
+        let missed = std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner));
+        let again: Vec<Op> = self.unreleased.drain(..).chain(missed).map(Op::Release).collect();
         let mut released = Vec::new();
         for op in again.into_iter().chain(batch) {
             if let Op::Release(id) = op {
@@ -90,7 +98,6 @@ impl Writer {
             }
             done = done.and_then(|()| self.apply(op, &mut replies));
         }
-        let done = done.and_then(|()| self.count());
         let done = done.and_then(|()| self.connection.execute_batch("COMMIT"));
         if let Err(error) = done {
             tracing::error!(%error, operations, "a commit of the gateway's store failed");
@@ -105,6 +112,7 @@ impl Writer {
             self.unreleased = released;
             replies.clear();
         }
+        self.count();
         self.claimed.clear();
         self.freed.clear();
         for reply in replies {
@@ -115,21 +123,22 @@ impl Writer {
         self.bound_log();
     }
 
-    /// The log begins anew once nothing of it is needed; the checkpoint beside has done nearly all of it.
+    /// The log begins anew once it is long and the checkpoint beside has done nearly all of it: only without a writer it can, so the
+    /// writing thread does the rest, which takes as long as the disk does twice.
     fn bound_log(&self) {
-        let log = self.path.with_extension("sqlite-wal");
-        if std::fs::metadata(log).is_ok_and(|about| about.len() > LOG_BYTES_MAX) {
-            let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let behind = self.gauges.log_behind.load(Ordering::Relaxed);
+        let long = self.gauges.log_frames.load(Ordering::Relaxed) > LOG_FRAMES_MAX;
+        if long && behind < LOG_BEHIND_MAX {
+            let done = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+            self.gauges.log_frames.store(0, Ordering::Relaxed);
             if let Err(error) = done {
                 tracing::warn!(%error, "the log of the gateway's store could not begin anew");
             }
         }
     }
 
-    fn count(&self) -> rusqlite::Result<()> {
+    fn count(&self) {
         self.gauges.outbox.store(self.depth, Ordering::Relaxed);
-        self.gauges.oldest_us.store(outbox::oldest_us(&self.connection)?, Ordering::Relaxed);
-        Ok(())
     }
 
     fn keep(&mut self, events: &[Kept], now_us: i64) -> rusqlite::Result<()> {
@@ -143,7 +152,10 @@ impl Writer {
         match op {
             Op::Begin(begin, reply) => return self.begin(&begin, reply, replies),
             Op::Again { id, now_us, reply } => {
-                replies.push(after(reply, requests::again(connection, id, now_us)?));
+                // whose key was forgotten meanwhile hears that it was not taken
+                if let Some(attempt) = requests::again(connection, id, now_us)? {
+                    replies.push(after(reply, attempt));
+                }
             }
             Op::End(end, reply) => {
                 self.keep(&end.events, end.now_us)?;
@@ -162,18 +174,21 @@ impl Writer {
                 due.truncate(max);
                 self.running.extend(due.iter().map(|known| known.id));
                 self.claimed.extend(due.iter().map(|known| known.id));
-                self.gauges.unresolved.store(requests::unresolved(connection)?, Ordering::Relaxed);
-                replies.push(after(reply, due));
+                self.gauges.oldest_us.store(outbox::oldest_us(connection)?, Ordering::Relaxed);
+                let (open, oldest_us) = requests::unresolved(connection)?;
+                self.gauges.unresolved.store(open, Ordering::Relaxed);
+                self.gauges.unresolved_oldest_us.store(oldest_us, Ordering::Relaxed);
+                replies.push(self.claimed_for(reply, due, |due| due.iter().map(|known| known.id).collect()));
             }
             Op::Keep(events, reply) => {
                 self.keep(&events, now_us())?;
                 replies.push(after(reply, ()));
             }
-            Op::Take { after: behind, max, reply } => {
-                replies.push(after(reply, outbox::take(connection, behind, max)?));
+            Op::Take { contract, after: behind, max, reply } => {
+                replies.push(after(reply, outbox::take(connection, contract, behind, max)?));
             }
-            Op::Acknowledged(seqs, reply) => {
-                self.depth = self.depth.saturating_sub(outbox::acknowledged(connection, &seqs)?);
+            Op::Acknowledged(contract, seqs, reply) => {
+                self.depth = self.depth.saturating_sub(outbox::acknowledged(connection, contract, &seqs)?);
                 replies.push(after(reply, ()));
             }
             Op::Sweep { before_us, reply } => {
@@ -214,13 +229,29 @@ impl Writer {
                 Begun::Open(*known)
             }
             Found::None => {
-                let id = requests::insert(&self.connection, begin)?;
+                let id = self.next_id;
+                requests::insert(&self.connection, id, begin)?;
+                self.next_id += 1;
                 self.claim(id);
                 Begun::Fresh(id)
             }
         };
-        replies.push(after(reply, begun));
+        replies.push(self.claimed_for(reply, begun, |begun| match begun {
+            Begun::Fresh(id) => vec![*id],
+            Begun::Open(known) => vec![known.id],
+            _ => Vec::new(),
+        }));
         Ok(())
+    }
+
+    /// Sends what was taken up for somebody once it is committed. Whoever has gone meanwhile runs nothing: it is let go again.
+    fn claimed_for<T: Send + 'static>(&self, reply: Reply<T>, value: T, ids: fn(&T) -> Vec<i64>) -> After {
+        let missed = Arc::clone(&self.missed);
+        Box::new(move || {
+            if let Err(value) = reply.send(value) {
+                missed.lock().unwrap_or_else(PoisonError::into_inner).extend(ids(&value));
+            }
+        })
     }
 
     fn claim(&mut self, id: i64) {
@@ -289,9 +320,11 @@ mod tests {
             waiting: HashMap::new(),
             seq: 1,
             depth: 0,
+            next_id: 1,
             claimed: Vec::new(),
             freed: Vec::new(),
             unreleased: Vec::new(),
+            missed: Arc::default(),
             gauges: Arc::default(),
         };
         let begin = |writer: &mut Writer| {

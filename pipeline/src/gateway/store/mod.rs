@@ -19,6 +19,7 @@ pub(super) use requests::{Begin, Begun, End, Known, Then};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use tally_schemas::Topic;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -72,11 +73,12 @@ enum Op {
     },
     Keep(Vec<Kept>, Reply<()>),
     Take {
+        contract: Topic,
         after: i64,
         max: usize,
         reply: Reply<Vec<Waiting>>,
     },
-    Acknowledged(Vec<i64>, Reply<()>),
+    Acknowledged(Topic, Vec<i64>, Reply<()>),
     Sweep {
         before_us: i64,
         reply: Reply<usize>,
@@ -105,6 +107,10 @@ struct Gauges {
     commits: AtomicU64,
     operations: AtomicU64,
     unresolved: AtomicU64,
+    unresolved_oldest_us: AtomicI64,
+    /// Pages in SQLite's log, and how many of them the last checkpoint left.
+    log_frames: AtomicU64,
+    log_behind: AtomicU64,
 }
 
 /// The store. Cloning is cheap.
@@ -175,14 +181,19 @@ impl Store {
         self.ask(|reply| Op::Keep(events, reply)).await
     }
 
-    /// The events behind `after`, in their order.
-    pub(super) async fn take(&self, after: i64, max: usize) -> Result<Vec<Waiting>, StoreError> {
-        self.ask(|reply| Op::Take { after, max, reply }).await
+    /// The events of a contract behind `after`, in their order.
+    pub(super) async fn take(
+        &self,
+        contract: Topic,
+        after: i64,
+        max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        self.ask(|reply| Op::Take { contract, after, max, reply }).await
     }
 
     /// Lets go of events that Kafka has for good.
-    pub(super) async fn acknowledged(&self, seqs: Vec<i64>) -> Result<(), StoreError> {
-        self.ask(|reply| Op::Acknowledged(seqs, reply)).await
+    pub(super) async fn acknowledged(&self, contract: Topic, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.ask(|reply| Op::Acknowledged(contract, seqs, reply)).await
     }
 
     /// Forgets the keys of requests that were done long enough ago; gives how many.
@@ -231,7 +242,13 @@ impl Store {
         self.gauges.unresolved.load(Ordering::Relaxed)
     }
 
+    /// When the oldest of these came, microseconds since 1970 UTC.
+    pub(super) fn unresolved_oldest_us(&self) -> Option<i64> {
+        Some(self.gauges.unresolved_oldest_us.load(Ordering::Relaxed)).filter(|oldest| *oldest > 0)
+    }
+
     /// Operations and commits so far.
+    #[cfg(test)]
     pub(super) fn commits(&self) -> (u64, u64) {
         (self.gauges.operations.load(Ordering::Relaxed), self.gauges.commits.load(Ordering::Relaxed))
     }

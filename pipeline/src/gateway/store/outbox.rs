@@ -1,6 +1,6 @@
 //! Events on their way to Kafka.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tally_schemas::Topic;
 
 /// An event as it will be published: bytes are made once, so that every attempt to publish sends the same.
@@ -39,25 +39,28 @@ pub(super) fn keep(
     Ok(())
 }
 
-pub(super) fn take(connection: &Connection, after: i64, max: usize) -> rusqlite::Result<Vec<Waiting>> {
-    let sql = "SELECT seq, contract, key, value FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
+pub(super) fn take(
+    connection: &Connection,
+    contract: Topic,
+    after: i64,
+    max: usize,
+) -> rusqlite::Result<Vec<Waiting>> {
+    let sql = "SELECT seq, key, value FROM outbox WHERE contract = ? AND seq > ? ORDER BY seq LIMIT ?";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![after, i64::try_from(max).unwrap_or(i64::MAX)], |row| {
-        let contract: String = row.get(1)?;
-        let contract = Topic::ALL.into_iter().find(|topic| topic.name() == contract);
-        let contract = contract.ok_or(rusqlite::Error::InvalidQuery)?;
-        let event = Kept { contract, key: row.get(2)?, value: row.get(3)? };
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![contract.name(), after, max], |row| {
+        let event = Kept { contract, key: row.get(1)?, value: row.get(2)? };
         Ok(Waiting { seq: row.get(0)?, event })
     })?;
     rows.collect()
 }
 
 /// Deletes them; gives how many were there.
-pub(super) fn acknowledged(connection: &Connection, seqs: &[i64]) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached("DELETE FROM outbox WHERE seq = ?")?;
+pub(super) fn acknowledged(connection: &Connection, contract: Topic, seqs: &[i64]) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("DELETE FROM outbox WHERE contract = ? AND seq = ?")?;
     let mut deleted = 0;
     for seq in seqs {
-        deleted += statement.execute([seq])? as u64;
+        deleted += statement.execute(params![contract.name(), seq])? as u64;
     }
     Ok(deleted)
 }
@@ -70,6 +73,12 @@ pub(super) fn depth(connection: &Connection) -> rusqlite::Result<u64> {
 
 /// When the oldest that waits was written; 0 where none waits.
 pub(super) fn oldest_us(connection: &Connection) -> rusqlite::Result<i64> {
-    let sql = "SELECT coalesce((SELECT created_us FROM outbox ORDER BY seq LIMIT 1), 0)";
-    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
+    let sql = "SELECT created_us FROM outbox WHERE contract = ? ORDER BY seq LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut oldest = None;
+    for contract in Topic::ALL {
+        let first: Option<i64> = statement.query_row([contract.name()], |row| row.get(0)).optional()?;
+        oldest = oldest.min(first).or(oldest).or(first);
+    }
+    Ok(oldest.unwrap_or(0))
 }

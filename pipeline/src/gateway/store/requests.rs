@@ -37,7 +37,6 @@ pub(in crate::gateway) struct Known {
     pub(in crate::gateway) open_since_us: Option<i64>,
     /// An attempt may have reached the platform.
     pub(in crate::gateway) maybe_done: bool,
-    pub(in crate::gateway) created_us: i64,
 }
 
 /// What becomes of a request that comes in.
@@ -85,8 +84,7 @@ pub(super) enum Found {
     Conflict,
 }
 
-const COLUMNS: &str =
-    "id, caller, key, endpoint, body, trace_id, role, attempts, open_since_us, maybe_done, created_us";
+const COLUMNS: &str = "id, caller, key, endpoint, body, trace_id, role, attempts, open_since_us, maybe_done";
 
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
     let endpoint: String = row.get(3)?;
@@ -101,31 +99,48 @@ fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
         attempts: row.get(7)?,
         open_since_us: row.get(8)?,
         maybe_done: row.get(9)?,
-        created_us: row.get(10)?,
     })
 }
 
 pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<Found> {
-    let sql = format!("SELECT {COLUMNS}, digest, status, answer FROM requests WHERE caller = ? AND key = ?");
+    if begin.endpoint.moves_money() {
+        let sql = "SELECT digest, status, answer FROM answers WHERE caller = ? AND key = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_row(params![begin.caller, begin.key], |row| {
+            let digest: Vec<u8> = row.get(0)?;
+            Ok(match digest == begin.digest {
+                true => Found::Done { status: row.get(1)?, answer: row.get(2)? },
+                false => Found::Conflict,
+            })
+        });
+        if let Some(found) = found.optional()? {
+            return Ok(found);
+        }
+    }
+    let sql = format!("SELECT {COLUMNS}, digest FROM requests WHERE caller = ? AND key = ?");
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row(params![begin.caller, begin.key], |row| {
-        let (digest, status): (Vec<u8>, Option<u16>) = (row.get(11)?, row.get(12)?);
-        if digest != begin.digest {
-            return Ok(Found::Conflict);
-        }
-        Ok(match status {
-            Some(status) => Found::Done { status, answer: row.get(13)? },
-            None => Found::Known(Box::new(known(row)?)),
+        let digest: Vec<u8> = row.get(10)?;
+        Ok(match digest == begin.digest {
+            true => Found::Known(Box::new(known(row)?)),
+            false => Found::Conflict,
         })
     });
     Ok(found.optional()?.unwrap_or(Found::None))
 }
 
+/// The number of the next request: none is given twice while the process lives.
+pub(super) fn next_id(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM requests", [], |row| row.get(0))
+}
+
 /// Writes the request with its first attempt under way.
-pub(super) fn insert(connection: &Connection, begin: &Begin) -> rusqlite::Result<i64> {
-    let sql = "INSERT INTO requests (caller, key, endpoint, digest, body, trace_id, role, attempts, open_since_us, created_us) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
-    connection.prepare_cached(sql)?.insert(params![
+pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO requests (id, caller, key, endpoint, digest, body, trace_id, role, attempts, open_since_us, created_us) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let written = statement.execute(params![
+        id,
         begin.caller,
         begin.key,
         begin.endpoint.symbol(),
@@ -135,23 +150,26 @@ pub(super) fn insert(connection: &Connection, begin: &Begin) -> rusqlite::Result
         begin.role,
         begin.now_us,
         begin.now_us,
-    ])
+    ]);
+    written.map(|_| ())
 }
 
-pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<i64> {
-    let sql = "UPDATE requests SET attempts = attempts + 1, open_since_us = ?, next_try_us = NULL, done_us = NULL \
+pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "UPDATE requests SET attempts = attempts + 1, open_since_us = ?, next_try_us = NULL, left_us = NULL \
                WHERE id = ? RETURNING attempts";
-    connection.prepare_cached(sql)?.query_row(params![now_us, id], |row| row.get(0))
+    connection.prepare_cached(sql)?.query_row(params![now_us, id], |row| row.get(0)).optional()
 }
 
 pub(super) fn end(connection: &Connection, end: &End) -> rusqlite::Result<()> {
     match &end.then {
-        Then::Answer { remember: false, .. } => {
+        Then::Answer { status, answer, remember } => {
+            if *remember {
+                let sql = "INSERT OR REPLACE INTO answers (caller, key, digest, status, answer, done_us) \
+                           SELECT caller, key, digest, ?, ?, ? FROM requests WHERE id = ?";
+                let values = params![status, answer, end.now_us, end.id];
+                connection.prepare_cached(sql)?.execute(values)?;
+            }
             connection.prepare_cached("DELETE FROM requests WHERE id = ?")?.execute([end.id])?;
-        }
-        Then::Answer { status, answer, remember: true } => {
-            let sql = "UPDATE requests SET status = ?, answer = ?, done_us = ?, open_since_us = NULL, next_try_us = NULL WHERE id = ?";
-            connection.prepare_cached(sql)?.execute(params![status, answer, end.now_us, end.id])?;
         }
         Then::Retry { maybe_done } => {
             let sql =
@@ -160,7 +178,7 @@ pub(super) fn end(connection: &Connection, end: &End) -> rusqlite::Result<()> {
         }
         Then::Leave { maybe_done, next_try_us } => {
             let over = next_try_us.is_none().then_some(end.now_us);
-            let sql = "UPDATE requests SET open_since_us = NULL, maybe_done = max(maybe_done, ?), next_try_us = ?, done_us = ? \
+            let sql = "UPDATE requests SET open_since_us = NULL, maybe_done = max(maybe_done, ?), next_try_us = ?, left_us = ? \
                        WHERE id = ?";
             connection.prepare_cached(sql)?.execute(params![maybe_done, next_try_us, over, end.id])?;
         }
@@ -182,22 +200,28 @@ pub(super) fn due(connection: &Connection, now_us: i64, max: usize) -> rusqlite:
 }
 
 /// An attempt was under way, or may have reached the platform, or the row of a call that is not remembered was left behind.
-const UNKNOWN: &str = "status IS NULL AND (open_since_us IS NOT NULL OR maybe_done \
-                       OR endpoint NOT IN ('CREDITS_CHARGE', 'CREDITS_REFUND'))";
+const UNKNOWN: &str =
+    "(open_since_us IS NOT NULL OR maybe_done OR endpoint NOT IN ('CREDITS_CHARGE', 'CREDITS_REFUND'))";
 
 /// After a start nobody runs anything: what was under way when the process died is followed up at once.
 pub(super) fn orphan(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute(&format!("UPDATE requests SET next_try_us = 0 WHERE {UNKNOWN}"), [])
 }
 
-/// How many may have been done and have no answer, whether an attempt is under way or not.
-pub(super) fn unresolved(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT count(*) FROM requests WHERE status IS NULL AND maybe_done";
-    let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+/// How many may have been done and have no answer, whether an attempt is under way or not, and when the oldest of them came (0 where
+/// there is none).
+pub(super) fn unresolved(connection: &Connection) -> rusqlite::Result<(u64, i64)> {
+    let sql = "SELECT count(*), coalesce(min(created_us), 0) FROM requests WHERE maybe_done";
+    let (count, oldest_us): (i64, i64) =
+        connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((u64::try_from(count).unwrap_or(0), oldest_us))
 }
 
+/// Forgets a thousand keys that were answered, or left, before that; gives how many.
 pub(super) fn sweep(connection: &Connection, before_us: i64) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE done_us < ? ORDER BY done_us LIMIT 1000)";
-    connection.prepare_cached(sql)?.execute([before_us])
+    let sql = "DELETE FROM answers WHERE (caller, key) IN \
+               (SELECT caller, key FROM answers WHERE done_us < ? ORDER BY done_us LIMIT 1000)";
+    let answered = connection.prepare_cached(sql)?.execute([before_us])?;
+    let sql = "DELETE FROM requests WHERE left_us < ?";
+    Ok(answered + connection.prepare_cached(sql)?.execute([before_us])?)
 }

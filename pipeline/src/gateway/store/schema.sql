@@ -1,6 +1,9 @@
 -- What the gateway must not forget. One file, one process, one writing thread.
+--
+-- Every page that a commit touches is written whole, so what is under way stands apart from what is only remembered: the tables that
+-- each call touches are small, and have no index that it could do without.
 
--- Requests. A charge or refund stays for the time that its key is remembered; other calls only while they are under way.
+-- Requests that are not done, whether somebody runs them or not.
 CREATE TABLE IF NOT EXISTS requests (
     id             INTEGER PRIMARY KEY,
     caller         TEXT    NOT NULL,
@@ -14,25 +17,34 @@ CREATE TABLE IF NOT EXISTS requests (
     open_since_us  INTEGER,           -- an attempt is under way, or was when the process died
     maybe_done     INTEGER NOT NULL DEFAULT 0, -- an attempt may have reached the platform
     next_try_us    INTEGER,           -- to be followed up from then on
-    created_us     INTEGER NOT NULL,
-    done_us        INTEGER,           -- answered, or left without anything to follow up
-    status         INTEGER,           -- of the answer, once there is one for good
-    answer         BLOB
+    left_us        INTEGER,           -- nothing was done and nothing is to be followed up: since when
+    created_us     INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS requests_by_key ON requests (caller, key);
 CREATE INDEX IF NOT EXISTS requests_to_follow ON requests (next_try_us) WHERE next_try_us IS NOT NULL;
-CREATE INDEX IF NOT EXISTS requests_unfinished ON requests (id) WHERE status IS NULL;
-CREATE INDEX IF NOT EXISTS requests_unresolved ON requests (id) WHERE status IS NULL AND maybe_done;
-CREATE INDEX IF NOT EXISTS requests_done ON requests (done_us) WHERE done_us IS NOT NULL;
+CREATE INDEX IF NOT EXISTS requests_unresolved ON requests (created_us) WHERE maybe_done;
+
+-- Answers of charges and refunds, for as long as their keys are remembered.
+CREATE TABLE IF NOT EXISTS answers (
+    caller   TEXT    NOT NULL,
+    key      TEXT    NOT NULL,
+    digest   BLOB    NOT NULL,
+    status   INTEGER NOT NULL,
+    answer   BLOB    NOT NULL,
+    done_us  INTEGER NOT NULL,
+    PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (done_us);
 
 -- Events on their way to Kafka, in the order in which they happened.
 CREATE TABLE IF NOT EXISTS outbox (
-    seq         INTEGER PRIMARY KEY,
     contract    TEXT    NOT NULL,
+    seq         INTEGER NOT NULL,
     key         TEXT    NOT NULL,
     value       BLOB    NOT NULL,
-    created_us  INTEGER NOT NULL
-);
+    created_us  INTEGER NOT NULL,
+    PRIMARY KEY (contract, seq)
+) WITHOUT ROWID;
 
 -- Flows: the state of each, what it does next, and when.
 CREATE TABLE IF NOT EXISTS flows (
@@ -46,5 +58,5 @@ CREATE TABLE IF NOT EXISTS flows (
     updated_us  INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS flows_due ON flows (due_us) WHERE due_us IS NOT NULL;
--- How many are in each state is asked every second: without reading what belongs to them.
+-- How many are in each state is asked again and again: without reading what belongs to them.
 CREATE INDEX IF NOT EXISTS flows_by_state ON flows (kind, state);

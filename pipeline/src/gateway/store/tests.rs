@@ -115,6 +115,34 @@ async fn what_is_left_under_way_is_due() {
     assert_eq!(store.again(never, 10).await.expect("again"), 2);
 }
 
+/// Scenario: whoever asks goes away before it is committed that its request is theirs to run.
+/// Guarantees: the request is not theirs for ever: whoever asks again under the key runs it, and it is followed up.
+#[tokio::test]
+async fn a_request_of_somebody_who_has_gone_is_let_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _thread) = open(folder.path());
+    let mut left = 0;
+    for n in 0..50 {
+        let key = format!("k{n}");
+        let mut asking = Box::pin(store.begin(begin(&key, "a")));
+        if futures::poll!(asking.as_mut()).is_ready() {
+            continue;
+        }
+        drop(asking); // the operation is on its way all the same
+        left += 1;
+        let soon = std::time::Duration::from_secs(10);
+        let again = tokio::time::timeout(soon, store.begin(begin(&key, "a"))).await;
+        let again = again.expect("nobody waits for somebody who has gone").expect("begun");
+        if let Begun::Open(known) = again {
+            store.release(known.id);
+        } else {
+            assert!(matches!(again, Begun::Unfinished), "{again:?}");
+        }
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(left > 0 && store.due(1, 100).await.expect("due").len() == left, "what was begun is followed up");
+}
+
 /// Scenario: three events, acknowledged out of their order, with a restart between; then as many as may wait.
 /// Guarantees: they come in their order, those that are acknowledged do not come again, and the bound is seen.
 #[tokio::test]
@@ -123,17 +151,24 @@ async fn events_wait_in_their_order() {
     let opened = open(folder.path());
     let store = &opened.0;
     store.keep(vec![event("1"), event("2"), event("3")]).await.expect("kept");
+    assert!(store.due(0, 1).await.expect("due").is_empty());
     assert!(store.is_full() && store.outbox_depth() == 3 && store.outbox_oldest_us().is_some());
-    let seqs: Vec<i64> = store.take(0, 10).await.expect("taken").iter().map(|waiting| waiting.seq).collect();
-    store.acknowledged(vec![seqs[1]]).await.expect("acknowledged");
-    assert_eq!(store.take(seqs[0], 1).await.expect("taken")[0].event, event("3"));
+    let seqs: Vec<i64> =
+        store.take(Topic::Credit, 0, 10).await.expect("taken").iter().map(|waiting| waiting.seq).collect();
+    store.acknowledged(Topic::Credit, vec![seqs[1]]).await.expect("acknowledged");
+    assert_eq!(store.take(Topic::Credit, seqs[0], 1).await.expect("taken")[0].event, event("3"));
     close(opened);
     let (store, _thread) = open(folder.path());
-    let values: Vec<Kept> = store.take(0, 10).await.expect("taken").into_iter().map(|w| w.event).collect();
+    let values: Vec<Kept> =
+        store.take(Topic::Credit, 0, 10).await.expect("taken").into_iter().map(|w| w.event).collect();
     assert_eq!(values, [event("1"), event("3")]);
     assert_eq!(store.outbox_depth(), 2);
     store.keep(vec![event("4")]).await.expect("kept");
-    assert_eq!(store.take(0, 10).await.expect("taken")[2].event, event("4"), "behind those of before");
+    assert_eq!(
+        store.take(Topic::Credit, 0, 10).await.expect("taken")[2].event,
+        event("4"),
+        "behind those of before"
+    );
 }
 
 /// Scenario: three hundred calls at once.
@@ -212,7 +247,7 @@ async fn a_flow_takes_each_step_once() {
     assert!(store.put_flow(row(2, "HELD"), vec![event("yes")]).await.expect("put"));
     assert!(!store.put_flow(row(2, "OTHER"), vec![event("no")]).await.expect("put"));
     assert_eq!(store.flow("f-1").await.expect("read"), Some(row(2, "HELD")));
-    assert_eq!(store.take(0, 9).await.expect("taken").len(), 1);
+    assert_eq!(store.take(Topic::Credit, 0, 9).await.expect("taken").len(), 1);
     assert_eq!(store.flows_due(5, 9).await.expect("due"), [row(2, "HELD")]);
     assert_eq!(store.flow_states().await.expect("states"), [("compute".to_owned(), "HELD".to_owned(), 1)]);
 }
