@@ -109,22 +109,22 @@ impl Machine for Acceleration {
         let about = about.clone();
         let estimate = |about, queue| {
             let compute_units = self.compute_units;
-            Next::Do(Act::Ask(Ask::Estimate(EstimateRequest { about, queue, compute_units })))
+            Next::act(Act::Ask(Ask::Estimate(EstimateRequest { about, queue, compute_units })))
         };
         match self.state {
             State::EstimatingNormal => estimate(about, Queue::Normal),
             State::Estimating => estimate(about, Queue::Accelerated),
-            State::Offering => Next::Do(Act::Step(about, TaskStep::AccelerationOffered)),
+            State::Offering => Next::act(Act::Step(about, TaskStep::AccelerationOffered)),
             State::Offered => Next::Wait(self.expires_us),
-            State::Charging => Next::Do(Act::Ask(Ask::Charge(ChargeRequest {
+            State::Charging => Next::act(Act::Ask(Ask::Charge(ChargeRequest {
                 about,
                 purpose: ChargePurpose::Acceleration,
                 amount_micros: self.price().unwrap_or(0),
                 estimate_id: self.estimate_id.clone(),
                 queue: Some(Queue::Accelerated),
             }))),
-            State::Accelerating => Next::Do(Act::Step(about, TaskStep::Accelerated)),
-            State::RollingBack => Next::Do(Act::Ask(Ask::Refund(RefundRequest {
+            State::Accelerating => Next::act(Act::Step(about, TaskStep::Accelerated)),
+            State::RollingBack => Next::act(Act::Ask(Ask::Refund(RefundRequest {
                 about,
                 of: RefundOf::Charge,
                 amount_micros: self.charged - self.refunded,

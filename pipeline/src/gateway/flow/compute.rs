@@ -111,7 +111,7 @@ impl Compute {
     fn charge(&self, about: &About, purpose: ChargePurpose, amount_micros: i64) -> Next {
         let estimate_id = self.estimate_id.clone().filter(|_| !self.estimate_gone);
         let (about, queue) = (about.clone(), Some(self.queue));
-        Next::Do(Act::Ask(Ask::Charge(ChargeRequest { about, purpose, amount_micros, estimate_id, queue })))
+        Next::act(Act::Ask(Ask::Charge(ChargeRequest { about, purpose, amount_micros, estimate_id, queue })))
     }
 
     /// Charging is over, or there was nothing to charge.
@@ -219,10 +219,15 @@ impl Machine for Compute {
 
     fn next(&self, about: &About) -> Next {
         let refund = |of, amount_micros, reason| {
-            Next::Do(Act::Ask(Ask::Refund(RefundRequest { about: about.clone(), of, amount_micros, reason })))
+            Next::act(Act::Ask(Ask::Refund(RefundRequest {
+                about: about.clone(),
+                of,
+                amount_micros,
+                reason,
+            })))
         };
         match self.state {
-            State::Estimating => Next::Do(Act::Ask(Ask::Estimate(EstimateRequest {
+            State::Estimating => Next::act(Act::Ask(Ask::Estimate(EstimateRequest {
                 about: about.clone(),
                 queue: self.queue,
                 compute_units: self.compute_units,
@@ -230,13 +235,13 @@ impl Machine for Compute {
             State::Holding => self.charge(about, ChargePurpose::Hold, self.estimated.unwrap_or(0)),
             State::Charging => self.charge(about, ChargePurpose::Charge, self.due()),
             State::Releasing => refund(RefundOf::Hold, self.held, RefundReason::Overcharge),
-            State::SupplementRequested => Next::Do(Act::Step(about.clone(), TaskStep::SupplementRequired)),
+            State::SupplementRequested => Next::act(Act::Step(about.clone(), TaskStep::SupplementRequired)),
             State::SupplementPrompted => Next::Wait(self.expires_us),
             State::SupplementCharging => {
                 self.charge(about, ChargePurpose::Supplement, self.asked.unwrap_or(0))
             }
             State::SupplementCharged | State::SupplementDeclined => {
-                Next::Do(Act::Step(about.clone(), TaskStep::SupplementSettled))
+                Next::act(Act::Step(about.clone(), TaskStep::SupplementSettled))
             }
             State::Refunding => {
                 let (amount, reason) = self.refund.unwrap_or((self.charged, RefundReason::Goodwill));

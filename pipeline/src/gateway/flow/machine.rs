@@ -23,9 +23,16 @@ pub(super) enum Act {
 /// What a state is there for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Next {
-    Do(Act),
+    Do(Box<Act>),
     /// A command is waited for, until a time if there is one, microseconds since 1970.
     Wait(Option<i64>),
+}
+
+impl Next {
+    /// This is to be done.
+    pub(super) fn act(act: Act) -> Next {
+        Next::Do(Box::new(act))
+    }
 }
 
 /// How an act ended. That nobody knows is not among it: then it is done again under the same key.

@@ -207,14 +207,14 @@ impl Machine for Moderation {
     fn next(&self, about: &About) -> Next {
         let refund = |task: &RunningTask, of, amount_micros| {
             let (about, reason) = (about_task(about, task), RefundReason::Rollback);
-            Next::Do(Act::Ask(Ask::Refund(RefundRequest { about, of, amount_micros, reason })))
+            Next::act(Act::Ask(Ask::Refund(RefundRequest { about, of, amount_micros, reason })))
         };
         match (self.state, self.tasks.first()) {
-            (State::Revoking, _) => Next::Do(Act::Revoke(RevokeRequest {
+            (State::Revoking, _) => Next::act(Act::Revoke(RevokeRequest {
                 about: about.clone(),
                 moderator_id: self.moderator_id.clone().unwrap_or_default(),
             })),
-            (State::Pausing, Some(task)) => Next::Do(Act::Step(about_task(about, task), TaskStep::Paused)),
+            (State::Pausing, Some(task)) => Next::act(Act::Step(about_task(about, task), TaskStep::Paused)),
             (State::Releasing, Some(task)) => refund(task, RefundOf::Hold, task.held_micros),
             (State::Refunding, Some(task)) => refund(task, RefundOf::Charge, task.charged_micros),
             _ => Next::Wait(None),

@@ -113,7 +113,7 @@ impl Flows {
         let next = flow.next();
         let tried = match next {
             Next::Wait(_) => None,
-            Next::Do(act) => Some(acts::attempt(self.gateway(), &flow, act).await),
+            Next::Do(act) => Some(acts::attempt(self.gateway(), &flow, *act).await),
         };
         let now_us = now_us();
         let tells = match tried {

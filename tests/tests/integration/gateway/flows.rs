@@ -392,7 +392,7 @@ fn flows_go_on_whatever_is_killed() {
             push(&scene, place, flow);
         }
     }
-    let ends = |place: usize| if place % 3 == 0 { "ROLLED_BACK" } else { "SETTLED" };
+    let ends = |place: usize| if place.is_multiple_of(3) { "ROLLED_BACK" } else { "SETTLED" };
     for (place, flow) in flows.iter().enumerate() {
         eventually(END, "a flow at its end", || {
             push(&scene, place, flow);
