@@ -5,7 +5,6 @@ use super::{Gauges, Kept, Op, OpenError, Reply, checkpoint, flows, outbox};
 use crate::gateway::moment::now_us;
 use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,7 +22,6 @@ type After = Box<dyn FnOnce() + Send>;
 
 struct Writer {
     connection: Connection,
-    path: PathBuf,
     /// Requests that a task of this process runs.
     running: HashSet<i64>,
     /// Who waits for one of them.
@@ -56,7 +54,6 @@ pub(super) fn start(
         depth: outbox::depth(&connection).map_err(sqlite)?,
         next_id: requests::next_id(&connection).map_err(sqlite)?,
         connection,
-        path: path.clone(),
         running: HashSet::new(),
         waiting: HashMap::new(),
         seq,
@@ -75,6 +72,9 @@ pub(super) fn start(
         let mut batch = Vec::with_capacity(OPERATIONS_MAX);
         while asked.blocking_recv_many(&mut batch, OPERATIONS_MAX) > 0 {
             writer.commit(std::mem::take(&mut batch));
+            if writer.has_missed() {
+                writer.commit(Vec::new()); // they are let go at once: somebody may wait for them
+            }
         }
         drop(stop);
         let _ = beside.join(); // it has said itself what was wrong
@@ -135,6 +135,10 @@ impl Writer {
                 tracing::warn!(%error, "the log of the gateway's store could not begin anew");
             }
         }
+    }
+
+    fn has_missed(&self) -> bool {
+        !self.missed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn count(&self) {
@@ -315,7 +319,6 @@ mod tests {
         let opened = open::open(&config).expect("opened");
         let mut writer = Writer {
             connection: opened.connection,
-            path: opened.path,
             running: HashSet::new(),
             waiting: HashMap::new(),
             seq: 1,
