@@ -156,7 +156,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let books = match customers {
         None => None,
         Some(customers) => {
-            let (theirs, books) = customers.finish(&config.kafka).await?;
+            let (theirs, books) = customers.finish().await?;
             sent.extend(theirs);
             Some(books)
         }

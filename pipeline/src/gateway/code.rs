@@ -85,7 +85,7 @@ codes! {
         "Look at the address.";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED Never "the method is not allowed here"
         "The path is known, the method is not."
-        "Calls are POST.";
+        "Calls and commands are POST; a flow is looked at by GET.";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Never "the body is too long"
         "More bytes than body_bytes_max."
         "Requests have a few hundred bytes: look at what is sent.";
@@ -132,10 +132,10 @@ codes! {
         "The command is none of those that the flow's state takes; the detail names state and commands."
         "Read the flow, then send a command that its state takes.";
     PlatformRefused "platform_refused" UNPROCESSABLE_ENTITY Never "the platform has refused it"
-        "The platform answered 4xx with a code that the contract does not know. Nothing was moved."
+        "The platform refused it by a problem of a code that this gateway does not know. Nothing was moved."
         "Look at the platform's log under the trace id.";
     RateLimited "rate_limited" TOO_MANY_REQUESTS Later "the platform takes no more just now"
-        "The platform answered 429 to every attempt."
+        "The platform answered 429, and no attempt before may have been done."
         "Wait as Retry-After says.";
     Overloaded "overloaded" SERVICE_UNAVAILABLE Later "too many calls at once"
         "As many calls as calls_at_once_max are under way. The platform was not asked."
@@ -156,7 +156,7 @@ codes! {
         "No attempt was answered by the deadline."
         "Ask again under the same key: a charge or refund is followed up here meanwhile, and is done once or not at all.";
     UpstreamInvalid "upstream_invalid" BAD_GATEWAY SameKey "the platform's answer is not what the contract says"
-        "A 2xx whose body is not JSON, lacks a field, or speaks of another wallet or amount."
+        "A 2xx whose body is not JSON, lacks a field, or speaks of another wallet or amount; or a 4xx that is no problem of the platform, such as a proxy's page."
         "Tell the platform's team; ask again under the same key.";
     AdapterStopped "adapter_stopped" SERVICE_UNAVAILABLE SameKey "the gateway stopped during the call"
         "The process ended while an attempt was under way."

@@ -16,7 +16,7 @@ use tally_dashboards::identity::{Authority, KeySource, Minter, Role, Settings as
 use tally_pipeline::client::{
     BoxError, GatewayClient, Patience, Publisher, PublisherConfig, SecretString, Want,
 };
-use tally_pipeline::config::Sections;
+use tally_pipeline::config::{Kafka, SchemaRegistry, Sections};
 use tally_pipeline::dead::{Outcome, Rejudge};
 use tally_pipeline::gateway::mock::{self, Config as MockConfig, Faults, Kind, Script, Statement};
 use tally_pipeline::gateway::{
@@ -67,7 +67,8 @@ pub(super) struct Customers {
     gateway: JoinHandle<()>,
     gateway_stop: CancellationToken,
     platform: SocketAddr,
-    acknowledged: UnboundedReceiver<Acknowledged>,
+    /// Until the gateway has ended: what it published, as the balance wants it.
+    listening: JoinHandle<anyhow::Result<()>>,
     published: Published,
 }
 
@@ -134,6 +135,7 @@ impl Customers {
         let publisher = PublisherConfig { kafka: sections.kafka.clone(), deliver: Duration::from_secs(30) };
         let publisher = Arc::new(Publisher::new(publisher)?);
         let published = Published::default();
+        let listening = tokio::spawn(listen(acknowledged, sections.kafka.clone(), published.clone()));
         let tasks_per_s = (events_per_s / EVENTS_PER_TASK).min(TASKS_PER_S_MAX);
         let (until, sent) = (stop.clone(), published.clone());
         let going = tokio::spawn(async move {
@@ -160,27 +162,34 @@ impl Customers {
 
     /// Lets nobody come any more, waits for those who are there and for the last event. Gives all that was published, and the
     /// platform's books.
-    pub(super) async fn finish(
-        mut self,
-        kafka: &tally_pipeline::config::Kafka,
-    ) -> anyhow::Result<(Vec<Sent>, Books)> {
+    pub(super) async fn finish(self) -> anyhow::Result<(Vec<Sent>, Books)> {
         self.stop.cancel();
         self.going.await?;
         let statement = statement(self.platform).await?;
         self.gateway_stop.cancel();
         self.gateway.await?;
-        let none = tally_pipeline::config::SchemaRegistry { url: None, user: None, password: None, ca: None };
-        let mut judge = Rejudge::new(kafka, &none, 1 << 20)?;
-        let mut sent = std::mem::take(&mut *self.published.0.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Ok(one) = self.acknowledged.try_recv() {
-            let judged = judge.judge(&kafka.topic(one.contract), Some(&one.value)).await?;
-            let Outcome::Event { event_id, .. } = judged else {
-                anyhow::bail!("the gateway published what is no event of {}", one.contract)
-            };
-            sent.push(taken(one.contract, (one.partition, one.offset), event_id));
-        }
+        self.listening.await??; // whoever tells it has ended
+        let sent = std::mem::take(&mut *self.published.0.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((sent, Books::of(&statement)))
     }
+}
+
+/// Adds what the gateway publishes, for as long as it does.
+async fn listen(
+    mut acknowledged: UnboundedReceiver<Acknowledged>,
+    kafka: Kafka,
+    published: Published,
+) -> anyhow::Result<()> {
+    let none = SchemaRegistry { url: None, user: None, password: None, ca: None };
+    let mut judge = Rejudge::new(&kafka, &none, 1 << 20)?;
+    while let Some(one) = acknowledged.recv().await {
+        let judged = judge.judge(&kafka.topic(one.contract), Some(&one.value)).await?;
+        let Outcome::Event { event_id, .. } = judged else {
+            anyhow::bail!("the gateway published what is no event of {}", one.contract)
+        };
+        published.add(taken(one.contract, (one.partition, one.offset), event_id));
+    }
+    Ok(())
 }
 
 /// As the balance wants it.
