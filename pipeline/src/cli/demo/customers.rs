@@ -157,7 +157,7 @@ impl Customers {
             lives.wait().await; // who has begun a task sees it through
         });
         println!("gateway: http://{}/   (before a mock platform)", gateway.address);
-        Ok(Customers { stop, going, gateway: gateway.ended, gateway_stop, platform, acknowledged, published })
+        Ok(Customers { stop, going, gateway: gateway.ended, gateway_stop, platform, listening, published })
     }
 
     /// Lets nobody come any more, waits for those who are there and for the last event. Gives all that was published, and the
