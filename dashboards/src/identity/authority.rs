@@ -3,11 +3,11 @@
 use super::jwks::Jwks;
 use super::keys::{KeyError, Keys};
 use super::principal::Principal;
-use super::revocations::Revocations;
+use super::revocations::{BLIND_MS_MAX, Revocations};
 use super::token::{self, Expected, Wrong};
 use clickhouse::Client;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally_queries::QueryError;
 use tally_queries::revocations::{Revocation, revoke};
 use thiserror::Error;
@@ -106,6 +106,19 @@ impl Authority {
         client: Client,
         stop: CancellationToken,
     ) -> Result<Authority, AuthorityError> {
+        Authority::start_blind_for(Duration::from_millis(BLIND_MS_MAX), settings, client, stop)
+    }
+
+    /// The same, for those who must go on for a while where the store is away: a revocation may then be that much later in force.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_blind_for(
+        blind: Duration,
+        settings: Settings,
+        client: Client,
+        stop: CancellationToken,
+    ) -> Result<Authority, AuthorityError> {
         let source = match settings.keys {
             KeySource::Local(texts) => {
                 let mut keys = Keys::default();
@@ -125,7 +138,7 @@ impl Authority {
                 Source::Jwks(jwks)
             }
         };
-        let revocations = Revocations::new(client.clone());
+        let revocations = Revocations::new(client.clone(), blind);
         revocations.follow(stop);
         let expected = Expected { issuer: settings.issuer, audience: settings.audience };
         Ok(Authority { inner: Arc::new(Inner { source, expected, revocations, client }) })

@@ -32,6 +32,7 @@ pub(super) enum Unread {
 /// The set as it is known here.
 pub(super) struct Revocations {
     client: Client,
+    blind: Duration,
     known: RwLock<Known>,
     changed: watch::Sender<u64>,
     /// Held while asking, so that an older answer never follows a newer one.
@@ -47,9 +48,10 @@ struct Known {
 }
 
 impl Revocations {
-    pub(super) fn new(client: Client) -> Arc<Revocations> {
+    /// Without an answer for longer than `blind` nobody is let in.
+    pub(super) fn new(client: Client, blind: Duration) -> Arc<Revocations> {
         let changed = watch::Sender::new(0);
-        Arc::new(Revocations { client, known: RwLock::default(), changed, asking: Mutex::default() })
+        Arc::new(Revocations { client, blind, known: RwLock::default(), changed, asking: Mutex::default() })
     }
 
     /// Asks again and again until `stop`.
@@ -120,7 +122,7 @@ impl Revocations {
 
     /// Whether the set is known well enough to let somebody in.
     pub(super) fn is_known(&self) -> bool {
-        self.read().seen.is_some_and(|seen| seen.elapsed() <= Duration::from_millis(BLIND_MS_MAX))
+        self.read().seen.is_some_and(|seen| seen.elapsed() <= self.blind)
     }
 
     pub(super) fn holds(&self, principal: &Principal) -> bool {

@@ -109,6 +109,17 @@ struct Section {
     /// Hours for which the key of a request that is done is remembered. 1 to 8760.
     #[arg(id = "gateway.keys_hours", long = "keys-hours", env = "TALLY_GATEWAY_KEYS_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760), value_name = "HOURS")]
     keys_hours: u32,
+    /// Seconds for which callers are let in although ClickHouse does not say what was revoked: charges go on without it for so long, and a
+    /// revocation may be that much later in force here. 2 to 900: no token lives longer.
+    #[arg(
+        id = "gateway.revocations_s_max",
+        long = "revocations-s-max",
+        env = "TALLY_GATEWAY_REVOCATIONS_S_MAX",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(2..=900),
+        value_name = "SECONDS"
+    )]
+    revocations_s_max: u64,
     /// Bytes of a request's body. 1 KiB to 1 MiB.
     #[arg(id = "gateway.body_bytes_max", long = "body-bytes-max", env = "TALLY_GATEWAY_BODY_BYTES_MAX", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576), value_name = "BYTES")]
     body_bytes_max: u32,
@@ -186,7 +197,9 @@ pub(crate) async fn run(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     let credential = Credential::open(&file)?;
     let stop = super::shutdown()?;
     let opened = store::open_migrated(&args.clickhouse).await?;
-    let authority = Authority::start(settings, opened.store.client().clone(), stop.clone())?;
+    let blind = Duration::from_secs(args.gateway.revocations_s_max);
+    let client = opened.store.client().clone();
+    let authority = Authority::start_blind_for(blind, settings, client, stop.clone())?;
     let metrics = Metrics::default();
     let config = GatewayConfig {
         listen: args.gateway.listen,
