@@ -24,7 +24,7 @@ fn scopes() -> String {
             let ways = operation["security"].as_array().expect("ways in").iter();
             let scopes = ways.flat_map(|way| way["access_token"].as_array().into_iter().flatten());
             let scopes: Vec<String> =
-                scopes.filter_map(Json::as_str).map(|scope| format!("`{scope}`")).collect();
+                scopes.filter_map(serde_json::Value::as_str).map(|scope| format!("`{scope}`")).collect();
             assert!(!scopes.is_empty(), "{path} asks for no scope");
             let (method, scopes) = (method.to_uppercase(), scopes.join(" or "));
             let _ = writeln!(

@@ -192,6 +192,9 @@ impl Code {
     }
 }
 
+/// What stands before the code in the `type` of a problem.
+pub const PROBLEM: &str = "urn:tally:problem:";
+
 /// A problem document (RFC 9457), as it is sent before the gateway and behind it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
@@ -215,7 +218,7 @@ impl Problem {
     /// Of a code, without more to say.
     pub fn new(code: Code) -> Problem {
         Problem {
-            kind: format!("urn:tally:problem:{}", code.name()),
+            kind: format!("{PROBLEM}{}", code.name()),
             title: code.title().to_owned(),
             status: code.status().as_u16(),
             code,

@@ -5,7 +5,7 @@ use super::machine::{Act, Heard};
 use super::moderation::about_task;
 use crate::gateway::answer::Answer;
 use crate::gateway::ask::{Caller, Gateway, Told};
-use crate::gateway::code::{Code, Problem, Retry};
+use crate::gateway::code::{Code, PROBLEM, Problem, Retry};
 use crate::gateway::contract::{AMOUNT_MICROS_MAX, Ask, parse};
 use crate::gateway::platform::{
     REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
@@ -13,7 +13,7 @@ use crate::gateway::platform::{
 use crate::gateway::upstream::{Raw, With};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
@@ -88,16 +88,29 @@ fn judge(raw: Raw, read: impl FnOnce(&[u8]) -> Option<Heard>) -> Tried {
         StatusCode::OK => read(&body),
         // not done, or not known: our token, too much at once, too late
         StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => None,
-        status if status.is_client_error() => Some(Heard::Refused(refusal(&body))),
+        status if status.is_client_error() => refusal(&body).map(Heard::Refused),
         _ => None,
     };
     heard.map_or(Tried::Again(retry_after.unwrap_or_default()), Tried::Heard)
 }
 
-fn refusal(body: &[u8]) -> Code {
-    let code = serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.code);
+/// What a problem document must have to be the platform's.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "type")]
+    kind: String,
+    code: String,
+}
+
+/// The code of a refusal. A body that is no problem document of the contract is somebody else's, a proxy's say: what became of the
+/// act is not known then.
+fn refusal(body: &[u8]) -> Option<Code> {
+    let problem: Document = serde_json::from_slice(body).ok()?;
+    if !problem.kind.starts_with(PROBLEM) {
+        return None;
+    }
     let known = |code: &Code| code.is_refusal() || matches!(code, Code::FlowConflict | Code::NotFound);
-    code.filter(known).unwrap_or(Code::PlatformRefused)
+    Some(Code::of_name(&problem.code).filter(known).unwrap_or(Code::PlatformRefused))
 }
 
 fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
@@ -142,9 +155,9 @@ mod tests {
     }
 
     /// Scenario: a step is answered as asked, for another task, for another step, without a version, with refusals known and
-    /// unknown, with errors, and not at all.
-    /// Guarantees: only the first is done; only a 4xx of the contract's kind is a refusal, of a known code or platform_refused;
-    /// everything else is tried again.
+    /// unknown, with pages of a proxy, with errors, and not at all.
+    /// Guarantees: only the first is done; only a 4xx with a problem document of the contract is a refusal, of a known code or
+    /// platform_refused; everything else is tried again.
     #[test]
     fn only_what_is_certain_counts() {
         let good = json!({"task_id": "t-1", "step": "PAUSED", "state_version": 4, "queue": "NORMAL"});
@@ -159,7 +172,13 @@ mod tests {
         let problem = |code| serde_json::to_value(Problem::new(code)).expect("JSON");
         assert_eq!(heard(409, &problem(Code::FlowConflict)), Some(Heard::Refused(Code::FlowConflict)));
         assert_eq!(heard(404, &problem(Code::NotFound)), Some(Heard::Refused(Code::NotFound)));
-        assert_eq!(heard(400, &json!("what?")), Some(Heard::Refused(Code::PlatformRefused)));
+        let mut unknown = problem(Code::FlowConflict);
+        (unknown["type"], unknown["code"]) = (json!("urn:tally:problem:moon_phase"), json!("moon_phase"));
+        assert_eq!(heard(409, &unknown), Some(Heard::Refused(Code::PlatformRefused)));
+        unknown["type"] = json!("about:blank");
+        for (status, page) in [(404, json!("<html>not found</html>")), (403, json!({})), (409, unknown)] {
+            assert_eq!(heard(status, &page), None, "{status} {page}");
+        }
         for status in [201, 302, 401, 408, 429, 500, 503] {
             assert_eq!(heard(status, &problem(Code::Internal)), None, "{status}");
         }

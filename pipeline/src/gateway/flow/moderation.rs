@@ -175,8 +175,10 @@ impl Moderation {
     fn refused(&mut self, turn: &mut Turn<'_>, code: Code) {
         turn.error = Some(code);
         match self.state {
-            State::Revoking => self.close_if_done(turn), // it fell before, or never was: nothing runs under it
-            State::Pausing => self.go_on(turn),          // it has ended meanwhile, or stands still already
+            // it never was: nothing runs under it
+            State::Revoking if code == Code::LicenseUnknown => self.close_if_done(turn),
+            // it has ended meanwhile, or stands still already
+            State::Pausing if matches!(code, Code::FlowConflict | Code::NotFound) => self.go_on(turn),
             // somebody else has let it go, or given it back
             State::Releasing | State::Refunding if code == Code::RefundExceedsCharge => {
                 self.back(turn, false);

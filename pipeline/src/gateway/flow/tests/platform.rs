@@ -94,8 +94,8 @@ impl Platform {
                 &[Code::WalletFrozen, Code::EstimateExpired, Code::InsufficientBalance]
             }
             Act::Ask(_) => &[Code::WalletUnknown, Code::PlatformRefused],
-            Act::Step(..) => &[Code::FlowConflict, Code::NotFound],
-            Act::Revoke(_) => &[Code::LicenseRevoked, Code::LicenseUnknown],
+            Act::Step(..) => &[Code::FlowConflict, Code::NotFound, Code::PlatformRefused],
+            Act::Revoke(_) => &[Code::LicenseUnknown, Code::LicenseDenied, Code::PlatformRefused],
         };
         codes[self.draws.below(codes.len() as u64) as usize]
     }
