@@ -63,6 +63,9 @@ fn answered(ask: &Ask, told: &Told) -> Tried {
         };
     }
     match serde_json::from_slice::<Problem>(&told.body) {
+        Ok(problem) if problem.code == Code::RefundExceedsCharge => {
+            Tried::Heard(Heard::Exceeded(problem.remaining_micros))
+        }
         Ok(problem) if problem.code.retry() == Retry::Never => Tried::Heard(Heard::Refused(problem.code)),
         Ok(_) | Err(_) => Tried::Again(wait),
     }

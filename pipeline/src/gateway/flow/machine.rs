@@ -38,6 +38,8 @@ pub(super) enum Heard {
     Revoked(Revocation),
     /// For good; nothing was moved.
     Refused(Code),
+    /// More was asked back than is there, and nothing was moved; so much is there, micros, where the platform says so.
+    Exceeded(Option<i64>),
 }
 
 /// Who acts, where it is not the flow's caller.

@@ -23,6 +23,7 @@ mod record;
 mod requests;
 mod routes;
 mod runner;
+mod share;
 mod texts;
 mod view;
 

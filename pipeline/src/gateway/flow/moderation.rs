@@ -226,6 +226,7 @@ impl Machine for Moderation {
     fn heard(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         match (self.state, heard) {
             (_, Heard::Refused(code)) => self.refused(turn, code),
+            (_, Heard::Exceeded(_)) => self.refused(turn, Code::RefundExceedsCharge),
             (State::Revoking, Heard::Revoked(revocation)) => {
                 turn.tells.push(Tell::Revoked { by: self.moderator() });
                 self.tasks = revocation.tasks;

@@ -138,13 +138,14 @@ impl Platform {
             }
             Act::Ask(Ask::Refund(ask)) => {
                 assert!(ask.amount_micros > 0, "a refund of nothing");
+                let says = self.draws.chance(500);
                 let account = self.accounts.entry(ask.about.task_id.clone().expect("a task")).or_default();
                 let there = match ask.of {
                     RefundOf::Hold => &mut account.held,
                     RefundOf::Charge => &mut account.charged,
                 };
                 if ask.amount_micros > *there {
-                    return Heard::Refused(Code::RefundExceedsCharge);
+                    return Heard::Exceeded(says.then_some(*there));
                 }
                 *there -= ask.amount_micros;
                 self.free += ask.amount_micros;

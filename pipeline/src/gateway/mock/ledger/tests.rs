@@ -77,6 +77,12 @@ fn no_more_comes_back_than_was_taken() {
     }
     charge(&mut ledger, "a", Hold, 5).expect("a hold");
     assert_eq!(refund(&mut ledger, "a", RefundOf::Charge, 31), Err(Code::RefundExceedsCharge));
+    for (of, left) in [(RefundOf::Charge, 30), (RefundOf::Hold, 5)] {
+        let ask =
+            RefundRequest { about: about("a"), of, amount_micros: left + 1, reason: RefundReason::Goodwill };
+        let refused = ledger.refund("key", &ask, NOW).expect_err("too much");
+        assert_eq!(refused.remaining_micros, Some(left));
+    }
     assert_eq!(refund(&mut ledger, "a", RefundOf::Hold, 6), Err(Code::RefundExceedsCharge));
     assert_eq!(refund(&mut ledger, "a", RefundOf::Charge, 10), Ok((60, 5)));
     grant(&mut ledger, 0, true);
