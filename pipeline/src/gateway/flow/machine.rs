@@ -86,6 +86,8 @@ pub(super) struct Turn<'a> {
     pub(super) forget: Option<&'static str>,
     /// The next act waits a while.
     pub(super) pause: bool,
+    /// The next act waits until then, microseconds since 1970.
+    pub(super) until_us: Option<i64>,
 }
 
 /// What the flows differ in.

@@ -15,6 +15,7 @@ mod acts;
 mod compute;
 mod document;
 mod events;
+mod fallen;
 mod kind;
 mod life;
 mod machine;

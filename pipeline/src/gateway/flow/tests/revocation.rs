@@ -7,6 +7,7 @@ use super::super::moderation::Decision;
 use super::platform::{Account, Platform};
 use super::{NOW, moderation as report};
 use crate::gateway::code::Code;
+use crate::gateway::contract::Ask;
 
 /// A case whose licence is about to be revoked.
 fn revoking() -> Flow {
@@ -62,4 +63,60 @@ fn only_what_says_that_nothing_runs_ends_a_revocation() {
     let mut flow = revoking();
     flow.heard(Heard::Refused(Code::LicenseUnknown), NOW);
     assert_eq!((flow.state(), flow.error), ("CLOSED", Some(Code::LicenseUnknown)));
+}
+
+/// Scenario: a licence falls under which three tasks run. The account of the first one's buyer is gone: the platform refuses whatever is
+/// asked for it, six times over, and then no more.
+/// Guarantees: all are paused before any is paid back; the others are paused and paid back before the first is tried again; that one is
+/// tried later and later, under keys of its own, and is paid back in the end.
+#[test]
+fn a_task_that_is_refused_holds_up_no_other() {
+    let (mut flow, mut platform) = (revoking(), platform(&[("t-1", 5, 0), ("t-2", 0, 7), ("t-3", 1, 2)]));
+    go_on(&mut flow, &mut platform);
+    let (mut refused, mut now_us, mut order) = (Vec::new(), NOW, Vec::new());
+    while let Next::Do(act) = flow.next() {
+        let task = match &act {
+            Act::Step(about, _) => about.task_id.clone(),
+            Act::Ask(Ask::Refund(ask)) => ask.about.task_id.clone(),
+            other => panic!("{other:?}"),
+        };
+        let task = task.expect("a task");
+        now_us = now_us.max(flow.due_us.expect("a time"));
+        order.push(format!("{task} {}", flow.state()));
+        if task == "t-1" && refused.len() < 6 {
+            refused.push((flow.key(), now_us));
+            flow.heard(Heard::Refused(Code::WalletUnknown), now_us);
+        } else {
+            let heard = platform.perform(&flow.key(), &act, now_us).expect("nothing is lost");
+            flow.heard(heard, now_us);
+        }
+    }
+    let others = ["t-2 PAUSING", "t-3 PAUSING", "t-2 REFUNDING", "t-3 RELEASING", "t-3 REFUNDING"];
+    assert_eq!(order[0], "t-1 PAUSING");
+    assert_eq!(order[1..6], others);
+    assert_eq!(order[6..11], ["t-1 PAUSING"; 5]);
+    assert_eq!(order[11..], ["t-1 PAUSING", "t-1 RELEASING"]);
+    for (round, pair) in refused.windows(2).enumerate() {
+        let (pause, longest) = (pair[1].1 - pair[0].1, 200_000_i64 << round);
+        assert!(pair[0].0 != pair[1].0 && pause >= longest / 2 && pause < longest, "{round}: {pause}");
+    }
+    assert_eq!((flow.state(), platform.free), ("CLOSED", 15));
+}
+
+/// Scenario: a licence falls; 100 are held for its task and nothing is charged. Before the pause the task's own flow charges 60. For
+/// another 50 are charged, of which support gives 20 back.
+/// Guarantees: 40 are let go and the 60 are given back; of the other the 30 come back, and the case says that it gave 90 back of 110,
+/// and is closed in part.
+#[test]
+fn what_moved_before_the_pause_comes_back_too() {
+    let (mut flow, mut platform) = (revoking(), platform(&[("t-1", 100, 0), ("t-2", 0, 50)]));
+    go_on(&mut flow, &mut platform);
+    platform.accounts.insert("t-1".to_owned(), Account { held: 40, charged: 60 });
+    platform.accounts.insert("t-2".to_owned(), Account { held: 0, charged: 30 });
+    while !flow.has_ended() {
+        go_on(&mut flow, &mut platform);
+    }
+    assert_eq!([platform.account("t-1"), platform.account("t-2")], [Account::default(); 2]);
+    assert_eq!((flow.state(), platform.free), ("CLOSED_IN_PART", 130));
+    assert_eq!((flow.amounts().charged_micros, flow.amounts().refunded_micros), (110, 90));
 }
