@@ -1,19 +1,20 @@
 //! What a flow wants done at the platform, done once: through the four calls, or past them where there is no call.
 
 use super::life::Flow;
-use super::machine::{Act, Heard};
+use super::machine::{Act, Fell, Heard};
 use super::moderation::about_task;
 use crate::gateway::answer::Answer;
 use crate::gateway::ask::{Caller, Gateway, Told};
 use crate::gateway::code::{Code, PROBLEM, Problem, Retry};
-use crate::gateway::contract::{AMOUNT_MICROS_MAX, Ask, parse};
+use crate::gateway::contract::{AMOUNT_MICROS_MAX, About, Ask, ID_BYTES_MAX, parse};
 use crate::gateway::platform::{
-    REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
+    REVOKE_PATH, RevokeRequest, RunningTask, TRANSITIONS_PATH, Transition, TransitionRequest,
 };
 use crate::gateway::upstream::{Raw, With};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use std::time::Duration;
 
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
@@ -124,25 +125,48 @@ fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
     fits.then_some(Heard::Stepped(taken))
 }
 
+/// The answer to a revocation, its tasks not read yet.
+#[derive(Deserialize)]
+struct Unread {
+    license_id: String,
+    tasks: Vec<Json>,
+}
+
+/// Each task is judged by itself: one that cannot be read keeps no other from being paused and paid back.
 fn revoked(asked: &RevokeRequest, body: &[u8]) -> Option<Heard> {
-    let revocation: Revocation = parse(body).ok()?;
+    let unread: Unread = parse(body).ok()?;
+    if Some(&unread.license_id) != asked.about.license_id.as_ref() {
+        return None;
+    }
+    let mut fell = Fell::default();
+    for (place, task) in unread.tasks.into_iter().enumerate() {
+        let id = task["task_id"].as_str().filter(|id| is_id(id)).map(str::to_owned);
+        match serde_json::from_value(task).ok().filter(|task| is_good(&asked.about, task)) {
+            Some(task) => fell.tasks.push(task),
+            None => fell.odd.push(id.unwrap_or_else(|| format!("(number {} of the answer)", place + 1))),
+        }
+    }
+    Some(Heard::Revoked(fell))
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_good(about: &About, task: &RunningTask) -> bool {
     let amounts = 0..=AMOUNT_MICROS_MAX;
-    let fits = Some(&revocation.license_id) == asked.about.license_id.as_ref()
-        && revocation.tasks.iter().all(|task| {
-            about_task(&asked.about, task).check().is_ok()
-                && amounts.contains(&task.held_micros)
-                && amounts.contains(&task.charged_micros)
-        });
-    fits.then_some(Heard::Revoked(revocation))
+    about_task(about, task).check().is_ok()
+        && amounts.contains(&task.held_micros)
+        && amounts.contains(&task.charged_micros)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Raw, Tried, judge, stepped};
+    use super::{Raw, Tried, judge, revoked, stepped};
     use crate::gateway::code::{Code, Problem};
     use crate::gateway::contract::About;
     use crate::gateway::flow::machine::Heard;
-    use crate::gateway::platform::{TaskStep, TransitionRequest};
+    use crate::gateway::platform::{RevokeRequest, TaskStep, TransitionRequest};
     use axum::http::StatusCode;
     use serde_json::json;
 
@@ -187,5 +211,53 @@ mod tests {
         }
         assert!(matches!(judge(Raw::Late, |_| None), Tried::Again(_)));
         assert!(matches!(judge(Raw::Broken, |_| None), Tried::Again(_)));
+    }
+
+    /// Scenario: a revocation tells of 2,000 tasks, and of some more: with a tag outside the dictionary, an id too long, a charge below
+    /// 0, no wallet, and one that is no task at all. Another is told of another licence.
+    /// Guarantees: the 2,000 are heard, the others are named by their ids, or by their places where they have none that is one; what is
+    /// said of another licence is not heard.
+    #[test]
+    fn one_odd_task_hides_no_other() {
+        let task = |id: &str| {
+            json!({
+                "task_id": id, "wallet_id": "w-1", "user_id": "u-1", "audience": "CUSTOMER", "policy_tag": "GENERAL_USE",
+                "queue": "NORMAL", "held_micros": 3, "charged_micros": 4,
+            })
+        };
+        let with = |id: &str, field: &str, value: serde_json::Value| {
+            let mut task = task(id);
+            task[field] = value;
+            task
+        };
+        let mut tasks: Vec<_> = (0..2_000).map(|number| task(&format!("t-{number}"))).collect();
+        tasks.insert(0, with("odd-tag", "policy_tag", json!("NEVER_HEARD_OF")));
+        tasks.insert(1_000, with(&"x".repeat(257), "held_micros", json!(1)));
+        tasks.push(with("odd-charge", "charged_micros", json!(-1)));
+        tasks.push(with("odd-wallet", "wallet_id", json!(null)));
+        tasks.push(json!(17));
+        let about = About {
+            wallet_id: "w-0".to_owned(),
+            policy_tag: "LIKENESS".to_owned(),
+            license_id: Some("l-1".to_owned()),
+            ..About::default()
+        };
+        let asked = RevokeRequest { about, moderator_id: "m-1".to_owned() };
+        let read = |license: &str| {
+            let body = json!({"license_id": license, "tasks": tasks}).to_string();
+            revoked(&asked, body.as_bytes())
+        };
+        let Some(Heard::Revoked(fell)) = read("l-1") else { panic!("not heard") };
+        assert_eq!(fell.tasks.len(), 2_000);
+        assert!((0..2_000).all(|number| fell.tasks[number].task_id == format!("t-{number}")));
+        let named = [
+            "odd-tag",
+            "(number 1001 of the answer)",
+            "odd-charge",
+            "odd-wallet",
+            "(number 2005 of the answer)",
+        ];
+        assert_eq!((fell.odd.count, fell.odd.first), (5, named.map(str::to_owned).to_vec()));
+        assert_eq!(read("l-2"), None);
     }
 }

@@ -4,7 +4,7 @@
 use super::acceleration::Acceleration;
 use super::compute::Compute;
 use super::kind::{Command, Kind};
-use super::machine::{Amounts, Heard, Machine, Next, Prompt, Tell, Turn};
+use super::machine::{Amounts, Heard, Machine, Next, Prompt, Tell, Turn, Unsettled};
 use super::moderation::Moderation;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Queue};
@@ -154,6 +154,10 @@ impl Flow {
 
     pub(super) fn amounts(&self) -> Amounts {
         self.of.machine().amounts()
+    }
+
+    pub(super) fn unsettled(&self) -> Unsettled {
+        self.of.machine().unsettled()
     }
 
     pub(super) fn prompt(&self) -> Option<Prompt> {

@@ -37,7 +37,7 @@ pub use requests::{
 pub(super) use routes::routes;
 pub(super) use runner::{Flows, run};
 pub use texts::Shown;
-pub use view::{FlowView, PromptView, StateView};
+pub use view::{FlowView, PromptView, StateView, TasksView};
 
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,12 @@
 //!                                                             (every task)   ▲──(task by task)──┘
 //! ```
 //! All tasks are paused before the first is paid back. One that is refused comes after all the others, with pauses of its own, and
-//! holds up none of them. CLOSED_IN_PART: less was left of what was charged for a task than the platform had told; the rest came back
-//! by other hands.
+//! holds up none of them. CLOSED_IN_PART: less was left of what was charged for a task than the platform had told, and the rest came
+//! back by other hands; or what it told of a task could not be read, and nothing was done for that one: the view names it.
 
 use super::fallen::{Back, Fallen, Phase};
 use super::kind::Command;
-use super::machine::{Act, Amounts, By, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::machine::{Act, Amounts, By, Heard, Machine, Names, Next, Prompt, Tell, Turn, Unsettled, states};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Ask, Queue, RefundOf, RefundReason, RefundRequest};
 use crate::gateway::platform::{RevokeRequest, RunningTask, TaskStep};
@@ -96,7 +96,7 @@ states! {
         /// What was charged for it is given back.
         Refunding "REFUNDING",
         Closed "CLOSED",
-        /// Less was left to give back than was charged: the rest came back by other hands.
+        /// Less was left to give back than was charged, and the rest came back by other hands; or nothing could be done for a task.
         ClosedInPart "CLOSED_IN_PART",
     }
 }
@@ -115,6 +115,9 @@ pub(super) struct Moderation {
     /// What was charged and was not there any more to be given back.
     #[serde(default)]
     missing: i64,
+    /// Tasks for which nothing can be done.
+    #[serde(default)]
+    odd: Names,
 }
 
 impl Moderation {
@@ -136,8 +139,11 @@ impl Moderation {
         ];
         let state = State::Queued;
         let (decision, moderator_id, tasks) = (None, None, Vec::new());
-        let (released, refunded, missing) = (0, 0, 0);
-        (Moderation { state, risk_level, decision, moderator_id, tasks, released, refunded, missing }, tells)
+        let (released, refunded, missing, odd) = (0, 0, 0, Names::default());
+        (
+            Moderation { state, risk_level, decision, moderator_id, tasks, released, refunded, missing, odd },
+            tells,
+        )
     }
 
     fn moderator(&self) -> By {
@@ -172,7 +178,7 @@ impl Moderation {
 
     fn close(&mut self, turn: &mut Turn<'_>) {
         turn.tells.push(self.tell("CLOSED"));
-        self.state = if self.missing > 0 { State::ClosedInPart } else { State::Closed };
+        self.state = if self.missing > 0 || self.odd.count > 0 { State::ClosedInPart } else { State::Closed };
     }
 
     /// What was asked back for the task has come back, or was more than is there.
@@ -253,9 +259,13 @@ impl Machine for Moderation {
                 turn.error = Some(Code::RefundExceedsCharge);
                 self.back(turn, Back::Exceeded(left));
             }
-            (State::Revoking, Heard::Revoked(revocation)) => {
+            (State::Revoking, Heard::Revoked(fell)) => {
                 turn.tells.push(Tell::Revoked { by: self.moderator() });
-                self.tasks = revocation.tasks.into_iter().map(Fallen::new).collect();
+                self.tasks = fell.tasks.into_iter().map(Fallen::new).collect();
+                self.odd = fell.odd;
+                if self.odd.count > 0 {
+                    turn.error = Some(Code::UpstreamInvalid);
+                }
                 self.go_on(turn);
             }
             (State::Pausing, Heard::Stepped(taken)) => {
@@ -318,6 +328,14 @@ impl Machine for Moderation {
 
     fn queue(&self) -> Option<Queue> {
         None
+    }
+
+    fn unsettled(&self) -> Unsettled {
+        let mut refused = Names::default();
+        for task in self.tasks.iter().filter(|task| task.error.is_some()) {
+            refused.push(task.told.task_id.clone());
+        }
+        Unsettled { refused, odd: self.odd.clone() }
     }
 
     fn prompt(&self) -> Option<Prompt> {

@@ -1,10 +1,10 @@
 //! A platform of few lines: accounts of tasks, answers under their keys, and what goes wrong at random.
 
-use super::super::machine::{Act, Heard};
+use super::super::machine::{Act, Fell, Heard};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{Ask, Audience, ChargePurpose, Estimate, Queue, RefundOf};
 use crate::gateway::moment;
-use crate::gateway::platform::{Revocation, RunningTask, TaskStep, Transition};
+use crate::gateway::platform::{RunningTask, TaskStep, Transition};
 use std::collections::BTreeMap;
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
@@ -169,8 +169,8 @@ impl Platform {
                     held_micros: account.held,
                     charged_micros: account.charged,
                 });
-                let license_id = ask.about.license_id.clone().expect("a licence");
-                Heard::Revoked(Revocation { license_id, tasks: tasks.collect() })
+                assert!(ask.about.license_id.is_some(), "no licence");
+                Heard::Revoked(Fell { tasks: tasks.collect(), ..Fell::default() })
             }
             Act::Ask(Ask::Check(_)) => panic!("flows check no licences"),
         }

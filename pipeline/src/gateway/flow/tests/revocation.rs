@@ -4,6 +4,7 @@ use super::super::kind::Command;
 use super::super::life::Flow;
 use super::super::machine::{Act, Heard, Next};
 use super::super::moderation::Decision;
+use super::super::view::{self, TasksView};
 use super::platform::{Account, Platform};
 use super::{NOW, moderation as report};
 use crate::gateway::code::Code;
@@ -73,6 +74,7 @@ fn only_what_says_that_nothing_runs_ends_a_revocation() {
 fn a_task_that_is_refused_holds_up_no_other() {
     let (mut flow, mut platform) = (revoking(), platform(&[("t-1", 5, 0), ("t-2", 0, 7), ("t-3", 1, 2)]));
     go_on(&mut flow, &mut platform);
+    let named = |flow: &Flow| view::of(flow).refused_tasks.map(|tasks| (tasks.count, tasks.task_ids));
     let (mut refused, mut now_us, mut order) = (Vec::new(), NOW, Vec::new());
     while let Next::Do(act) = flow.next() {
         let task = match &act {
@@ -86,6 +88,7 @@ fn a_task_that_is_refused_holds_up_no_other() {
         if task == "t-1" && refused.len() < 6 {
             refused.push((flow.key(), now_us));
             flow.heard(Heard::Refused(Code::WalletUnknown), now_us);
+            assert_eq!(named(&flow), Some((1, vec!["t-1".to_owned()])));
         } else {
             let heard = platform.perform(&flow.key(), &act, now_us).expect("nothing is lost");
             flow.heard(heard, now_us);
@@ -100,7 +103,7 @@ fn a_task_that_is_refused_holds_up_no_other() {
         let (pause, longest) = (pair[1].1 - pair[0].1, 200_000_i64 << round);
         assert!(pair[0].0 != pair[1].0 && pause >= longest / 2 && pause < longest, "{round}: {pause}");
     }
-    assert_eq!((flow.state(), platform.free), ("CLOSED", 15));
+    assert_eq!((flow.state(), platform.free, named(&flow)), ("CLOSED", 15, None));
 }
 
 /// Scenario: a licence falls; 100 are held for its task and nothing is charged. Before the pause the task's own flow charges 60. For
@@ -119,4 +122,23 @@ fn what_moved_before_the_pause_comes_back_too() {
     assert_eq!([platform.account("t-1"), platform.account("t-2")], [Account::default(); 2]);
     assert_eq!((flow.state(), platform.free), ("CLOSED_IN_PART", 130));
     assert_eq!((flow.amounts().charged_micros, flow.amounts().refunded_micros), (110, 90));
+}
+
+/// Scenario: a licence falls; of one of its two tasks the platform tells what cannot be read.
+/// Guarantees: the other is paused and paid back; the case says which one was left out, and is closed in part.
+#[test]
+fn a_task_that_cannot_be_read_is_named() {
+    let (mut flow, mut platform) = (revoking(), platform(&[("t-1", 5, 0)]));
+    let Next::Do(act) = flow.next() else { panic!("nothing to do") };
+    let heard = platform.perform(&flow.key(), &act, NOW).expect("nothing is lost");
+    let Heard::Revoked(mut fell) = heard else { panic!("another answer") };
+    fell.odd.push("t-2".to_owned());
+    flow.heard(Heard::Revoked(fell), NOW);
+    while !flow.has_ended() {
+        go_on(&mut flow, &mut platform);
+    }
+    assert_eq!((flow.state(), platform.free), ("CLOSED_IN_PART", 5));
+    let view = view::of(&flow);
+    assert_eq!(view.error, Some(Code::UpstreamInvalid));
+    assert_eq!(view.odd_tasks, Some(TasksView { count: 1, task_ids: vec!["t-2".to_owned()] }));
 }
