@@ -212,6 +212,9 @@ pub struct Problem {
     /// What is wrong with this request, where there is more to say. Never a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Of `refund_exceeds_charge`: what can still come back of what was asked for, micros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_micros: Option<i64>,
 }
 
 impl Problem {
@@ -224,6 +227,7 @@ impl Problem {
             code,
             retry: code.retry(),
             detail: None,
+            remaining_micros: None,
         }
     }
 

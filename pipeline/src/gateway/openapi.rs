@@ -199,7 +199,7 @@ fn revocations() -> Call {
         request: ("RevokeRequest", json!({"about": about, "moderator_id": "moderator-1"})),
         response: "Revocation",
         has_key: true,
-        codes: vec![Code::LicenseUnknown, Code::LicenseRevoked],
+        codes: vec![Code::LicenseUnknown],
     }
 }
 

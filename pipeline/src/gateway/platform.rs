@@ -74,7 +74,8 @@ pub struct Transition {
     pub queue: Queue,
 }
 
-/// `POST /licenses/revoke`: no task runs under the licence any more. Needs an `Idempotency-Key`.
+/// `POST /licenses/revoke`: no task runs under the licence any more. Needs an `Idempotency-Key`. A licence that is revoked already,
+/// by whomever, is answered like one that was not: with the tasks that still run under it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
@@ -84,7 +85,7 @@ pub struct RevokeRequest {
     pub moderator_id: String,
 }
 
-/// The licence is revoked; these tasks run under it, and are to be paused and refunded.
+/// The licence is revoked, now or before; these tasks run under it, and are to be paused and refunded.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Revocation {
     /// The licence.

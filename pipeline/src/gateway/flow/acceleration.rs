@@ -3,12 +3,13 @@
 //! ```text
 //! ESTIMATING_NORMAL ─▶ ESTIMATING ─▶ OFFERING ─▶ OFFERED ─accept─▶ CHARGING ─▶ ACCELERATING ─▶ ACCELERATED ─rollback─┐
 //!         └───────────────┴─────────────┴─▶ REFUSED ◀─(refused)───────┘             └─(refused)─▶ ROLLING_BACK ◀─────┘
-//!                                          OFFERED ─decline─▶ DECLINED, ─expiry─▶ EXPIRED               └─▶ ROLLED_BACK
+//!                                          OFFERED ─decline─▶ DECLINED, ─expiry─▶ EXPIRED               └─▶ ROLLED_BACK, ROLLED_BACK_IN_PART
 //! ```
 //! ROLLED_BACK is the flow's state and no step of the task: a task that was rolled back has ended, and this one goes on.
 
 use super::kind::Command;
 use super::machine::{Act, Amounts, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::share::Share;
 use super::texts;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{
@@ -35,6 +36,8 @@ states! {
         Expired "EXPIRED",
         RollingBack "ROLLING_BACK",
         RolledBack "ROLLED_BACK",
+        /// Less was left to give back than was charged: the rest came back by other hands.
+        RolledBackInPart "ROLLED_BACK_IN_PART",
         /// Nothing was taken.
         Refused "REFUSED",
     }
@@ -53,6 +56,9 @@ pub(super) struct Acceleration {
     expires_us: Option<i64>,
     pub(super) charged: i64,
     pub(super) refunded: i64,
+    /// What of it is asked back now.
+    #[serde(default)]
+    share: Share,
     /// The place is given up: once the act that is under way has ended, what was paid is given back.
     giving_up: bool,
 }
@@ -70,6 +76,7 @@ impl Acceleration {
             expires_us: None,
             charged: 0,
             refunded: 0,
+            share: Share::Whole,
             giving_up: false,
         }
     }
@@ -84,6 +91,14 @@ impl Acceleration {
         self.state = if paid { State::RollingBack } else { State::RolledBack };
     }
 
+    /// Where nothing is left to come back, that was all of it, or was not.
+    fn go_back_on(&mut self) {
+        if self.share.is_over() {
+            let whole = self.charged == self.refunded;
+            self.state = if whole { State::RolledBack } else { State::RolledBackInPart };
+        }
+    }
+
     fn refused(&mut self, turn: &mut Turn<'_>, code: Code) {
         turn.error = Some(code);
         match self.state {
@@ -92,8 +107,6 @@ impl Acceleration {
                 self.state = State::Refused;
             }
             State::Accelerating => self.roll_back(),
-            // somebody else has given it back
-            State::RollingBack if code == Code::RefundExceedsCharge => self.state = State::RolledBack,
             // never given up: once more under another key, since nothing was moved under this one
             _ => turn.pause = true,
         }
@@ -127,18 +140,26 @@ impl Machine for Acceleration {
             State::RollingBack => Next::act(Act::Ask(Ask::Refund(RefundRequest {
                 about,
                 of: RefundOf::Charge,
-                amount_micros: self.charged - self.refunded,
+                amount_micros: self.share.asks(self.charged - self.refunded),
                 reason: RefundReason::Rollback,
             }))),
-            State::Accelerated | State::Declined | State::Expired | State::RolledBack | State::Refused => {
-                Next::Wait(None)
-            }
+            State::Accelerated
+            | State::Declined
+            | State::Expired
+            | State::RolledBack
+            | State::RolledBackInPart
+            | State::Refused => Next::Wait(None),
         }
     }
 
     fn heard(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         match (self.state, heard) {
             (_, Heard::Refused(code)) => self.refused(turn, code),
+            (State::RollingBack, Heard::Exceeded(left)) => {
+                turn.error = Some(Code::RefundExceedsCharge);
+                self.share = self.share.exceeded(self.charged - self.refunded, left);
+                self.go_back_on();
+            }
             (State::EstimatingNormal, Heard::Estimated(estimate)) => {
                 self.normal = Some(estimate.amount_micros);
                 self.state = State::Estimating;
@@ -171,8 +192,10 @@ impl Machine for Acceleration {
                 }
             }
             (State::RollingBack, Heard::Moved) => {
-                self.refunded = self.charged;
-                self.state = State::RolledBack;
+                let owed = self.charged - self.refunded;
+                self.refunded += self.share.asks(owed);
+                self.share = self.share.moved(owed);
+                self.go_back_on();
             }
             _ => {} // what was heard belongs to a state that is over
         }
@@ -212,8 +235,8 @@ impl Machine for Acceleration {
     }
 
     fn has_ended(&self) -> bool {
-        use State::{Accelerated, Declined, Expired, Refused, RolledBack};
-        matches!(self.state, Accelerated | Declined | Expired | Refused | RolledBack)
+        use State::{Accelerated, Declined, Expired, Refused, RolledBack, RolledBackInPart};
+        matches!(self.state, Accelerated | Declined | Expired | Refused | RolledBack | RolledBackInPart)
     }
 
     fn amounts(&self) -> Amounts {

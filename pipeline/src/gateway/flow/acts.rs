@@ -1,19 +1,20 @@
 //! What a flow wants done at the platform, done once: through the four calls, or past them where there is no call.
 
 use super::life::Flow;
-use super::machine::{Act, Heard};
+use super::machine::{Act, Fell, Heard};
 use super::moderation::about_task;
 use crate::gateway::answer::Answer;
 use crate::gateway::ask::{Caller, Gateway, Told};
-use crate::gateway::code::{Code, Problem, Retry};
-use crate::gateway::contract::{AMOUNT_MICROS_MAX, Ask, parse};
+use crate::gateway::code::{Code, PROBLEM, Problem, Retry};
+use crate::gateway::contract::{AMOUNT_MICROS_MAX, About, Ask, ID_BYTES_MAX, parse};
 use crate::gateway::platform::{
-    REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
+    REVOKE_PATH, RevokeRequest, RunningTask, TRANSITIONS_PATH, Transition, TransitionRequest,
 };
 use crate::gateway::upstream::{ANSWER_BYTES_MAX, Raw, With};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use std::time::Duration;
 
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
@@ -63,6 +64,9 @@ fn answered(ask: &Ask, told: &Told) -> Tried {
         };
     }
     match serde_json::from_slice::<Problem>(&told.body) {
+        Ok(problem) if problem.code == Code::RefundExceedsCharge => {
+            Tried::Heard(Heard::Exceeded(problem.remaining_micros))
+        }
         Ok(problem) if problem.code.retry() == Retry::Never => Tried::Heard(Heard::Refused(problem.code)),
         Ok(_) | Err(_) => Tried::Again(wait),
     }
@@ -89,16 +93,29 @@ fn judge(raw: Raw, read: impl FnOnce(&[u8]) -> Option<Heard>) -> Tried {
         StatusCode::OK => read(&body),
         // not done, or not known: our token, too much at once, too late
         StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => None,
-        status if status.is_client_error() => Some(Heard::Refused(refusal(&body))),
+        status if status.is_client_error() => refusal(&body).map(Heard::Refused),
         _ => None,
     };
     heard.map_or(Tried::Again(retry_after.unwrap_or_default()), Tried::Heard)
 }
 
-fn refusal(body: &[u8]) -> Code {
-    let code = serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.code);
+/// What a problem document must have to be the platform's.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "type")]
+    kind: String,
+    code: String,
+}
+
+/// The code of a refusal. A body that is no problem document of the contract is somebody else's, a proxy's say: what became of the
+/// act is not known then.
+fn refusal(body: &[u8]) -> Option<Code> {
+    let problem: Document = serde_json::from_slice(body).ok()?;
+    if !problem.kind.starts_with(PROBLEM) {
+        return None;
+    }
     let known = |code: &Code| code.is_refusal() || matches!(code, Code::FlowConflict | Code::NotFound);
-    code.filter(known).unwrap_or(Code::PlatformRefused)
+    Some(Code::of_name(&problem.code).filter(known).unwrap_or(Code::PlatformRefused))
 }
 
 fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
@@ -109,25 +126,48 @@ fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
     fits.then_some(Heard::Stepped(taken))
 }
 
+/// The answer to a revocation, its tasks not read yet.
+#[derive(Deserialize)]
+struct Unread {
+    license_id: String,
+    tasks: Vec<Json>,
+}
+
+/// Each task is judged by itself: one that cannot be read keeps no other from being paused and paid back.
 fn revoked(asked: &RevokeRequest, body: &[u8]) -> Option<Heard> {
-    let revocation: Revocation = parse(body).ok()?;
+    let unread: Unread = parse(body).ok()?;
+    if Some(&unread.license_id) != asked.about.license_id.as_ref() {
+        return None;
+    }
+    let mut fell = Fell::default();
+    for (place, task) in unread.tasks.into_iter().enumerate() {
+        let id = task["task_id"].as_str().filter(|id| is_id(id)).map(str::to_owned);
+        match serde_json::from_value(task).ok().filter(|task| is_good(&asked.about, task)) {
+            Some(task) => fell.tasks.push(task),
+            None => fell.odd.push(id.unwrap_or_else(|| format!("(number {} of the answer)", place + 1))),
+        }
+    }
+    Some(Heard::Revoked(fell))
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_good(about: &About, task: &RunningTask) -> bool {
     let amounts = 0..=AMOUNT_MICROS_MAX;
-    let fits = Some(&revocation.license_id) == asked.about.license_id.as_ref()
-        && revocation.tasks.iter().all(|task| {
-            about_task(&asked.about, task).check().is_ok()
-                && amounts.contains(&task.held_micros)
-                && amounts.contains(&task.charged_micros)
-        });
-    fits.then_some(Heard::Revoked(revocation))
+    about_task(about, task).check().is_ok()
+        && amounts.contains(&task.held_micros)
+        && amounts.contains(&task.charged_micros)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Raw, Tried, judge, stepped};
+    use super::{Raw, Tried, judge, revoked, stepped};
     use crate::gateway::code::{Code, Problem};
     use crate::gateway::contract::About;
     use crate::gateway::flow::machine::Heard;
-    use crate::gateway::platform::{TaskStep, TransitionRequest};
+    use crate::gateway::platform::{RevokeRequest, TaskStep, TransitionRequest};
     use axum::http::StatusCode;
     use serde_json::json;
 
@@ -143,9 +183,9 @@ mod tests {
     }
 
     /// Scenario: a step is answered as asked, for another task, for another step, without a version, with refusals known and
-    /// unknown, with errors, and not at all.
-    /// Guarantees: only the first is done; only a 4xx of the contract's kind is a refusal, of a known code or platform_refused;
-    /// everything else is tried again.
+    /// unknown, with pages of a proxy, with errors, and not at all.
+    /// Guarantees: only the first is done; only a 4xx with a problem document of the contract is a refusal, of a known code or
+    /// platform_refused; everything else is tried again.
     #[test]
     fn only_what_is_certain_counts() {
         let good = json!({"task_id": "t-1", "step": "PAUSED", "state_version": 4, "queue": "NORMAL"});
@@ -160,11 +200,65 @@ mod tests {
         let problem = |code| serde_json::to_value(Problem::new(code)).expect("JSON");
         assert_eq!(heard(409, &problem(Code::FlowConflict)), Some(Heard::Refused(Code::FlowConflict)));
         assert_eq!(heard(404, &problem(Code::NotFound)), Some(Heard::Refused(Code::NotFound)));
-        assert_eq!(heard(400, &json!("what?")), Some(Heard::Refused(Code::PlatformRefused)));
+        let mut unknown = problem(Code::FlowConflict);
+        (unknown["type"], unknown["code"]) = (json!("urn:tally:problem:moon_phase"), json!("moon_phase"));
+        assert_eq!(heard(409, &unknown), Some(Heard::Refused(Code::PlatformRefused)));
+        unknown["type"] = json!("about:blank");
+        for (status, page) in [(404, json!("<html>not found</html>")), (403, json!({})), (409, unknown)] {
+            assert_eq!(heard(status, &page), None, "{status} {page}");
+        }
         for status in [201, 302, 401, 408, 429, 500, 503] {
             assert_eq!(heard(status, &problem(Code::Internal)), None, "{status}");
         }
         assert!(matches!(judge(Raw::Late, |_| None), Tried::Again(_)));
         assert!(matches!(judge(Raw::Broken, |_| None), Tried::Again(_)));
+    }
+
+    /// Scenario: a revocation tells of 2,000 tasks, and of some more: with a tag outside the dictionary, an id too long, a charge below
+    /// 0, no wallet, and one that is no task at all. Another is told of another licence.
+    /// Guarantees: the 2,000 are heard, the others are named by their ids, or by their places where they have none that is one; what is
+    /// said of another licence is not heard.
+    #[test]
+    fn one_odd_task_hides_no_other() {
+        let task = |id: &str| {
+            json!({
+                "task_id": id, "wallet_id": "w-1", "user_id": "u-1", "audience": "CUSTOMER", "policy_tag": "GENERAL_USE",
+                "queue": "NORMAL", "held_micros": 3, "charged_micros": 4,
+            })
+        };
+        let with = |id: &str, field: &str, value: serde_json::Value| {
+            let mut task = task(id);
+            task[field] = value;
+            task
+        };
+        let mut tasks: Vec<_> = (0..2_000).map(|number| task(&format!("t-{number}"))).collect();
+        tasks.insert(0, with("odd-tag", "policy_tag", json!("NEVER_HEARD_OF")));
+        tasks.insert(1_000, with(&"x".repeat(257), "held_micros", json!(1)));
+        tasks.push(with("odd-charge", "charged_micros", json!(-1)));
+        tasks.push(with("odd-wallet", "wallet_id", json!(null)));
+        tasks.push(json!(17));
+        let about = About {
+            wallet_id: "w-0".to_owned(),
+            policy_tag: "LIKENESS".to_owned(),
+            license_id: Some("l-1".to_owned()),
+            ..About::default()
+        };
+        let asked = RevokeRequest { about, moderator_id: "m-1".to_owned() };
+        let read = |license: &str| {
+            let body = json!({"license_id": license, "tasks": tasks}).to_string();
+            revoked(&asked, body.as_bytes())
+        };
+        let Some(Heard::Revoked(fell)) = read("l-1") else { panic!("not heard") };
+        assert_eq!(fell.tasks.len(), 2_000);
+        assert!((0..2_000).all(|number| fell.tasks[number].task_id == format!("t-{number}")));
+        let named = [
+            "odd-tag",
+            "(number 1001 of the answer)",
+            "odd-charge",
+            "odd-wallet",
+            "(number 2005 of the answer)",
+        ];
+        assert_eq!((fell.odd.count, fell.odd.first), (5, named.map(str::to_owned).to_vec()));
+        assert_eq!(read("l-2"), None);
     }
 }

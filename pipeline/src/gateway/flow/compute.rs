@@ -5,12 +5,16 @@
 //!      └───────────┴─▶ REFUSED                └─▶ SUPPLEMENT_REQUESTED ─▶ SUPPLEMENT_PROMPTED            ▲
 //!                                                   accept ─▶ SUPPLEMENT_CHARGING ─▶ SUPPLEMENT_CHARGED ─┤
 //!                                   decline, expiry, refused ─▶ SUPPLEMENT_DECLINED ─────────────────────┘
-//! fail, cancel, from everywhere before SETTLED ─▶ ROLLING_BACK_HOLD ─▶ ROLLING_BACK_CHARGES ─▶ ROLLED_BACK
+//! fail, cancel, from everywhere before RELEASING ─▶ ROLLING_BACK_HOLD ─▶ ROLLING_BACK_CHARGES ─▶ ROLLED_BACK, ROLLED_BACK_IN_PART
 //! ```
+//! RELEASING takes no command: the task has come to its end and is paid for. ROLLED_BACK_IN_PART: the platform had less left to give
+//! back than this flow has charged; the rest came back by other hands.
+//!
 //! An act that is under way when the task fails or is cancelled comes to its end first: only then is it known what to give back.
 
 use super::kind::Command;
 use super::machine::{Act, Amounts, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::share::Share;
 use super::texts;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{
@@ -44,6 +48,8 @@ states! {
         RollingBackHold "ROLLING_BACK_HOLD",
         RollingBackCharges "ROLLING_BACK_CHARGES",
         RolledBack "ROLLED_BACK",
+        /// Less was left to give back than was charged: the rest came back by other hands.
+        RolledBackInPart "ROLLED_BACK_IN_PART",
         /// Nothing was held.
         Refused "REFUSED",
     }
@@ -71,6 +77,9 @@ pub(super) struct Compute {
     /// What is to come back, and why.
     refund: Option<(i64, RefundReason)>,
     pub(super) refunded: i64,
+    /// What of the hold, or of the charges, is asked back now.
+    #[serde(default)]
+    share: Share,
     /// The task failed or was cancelled: once the act that is under way has ended, all is given back.
     ending: bool,
     /// The platform does not rely upon the estimate any more.
@@ -93,6 +102,7 @@ impl Compute {
             expires_us: None,
             refund: None,
             refunded: 0,
+            share: Share::Whole,
             ending: false,
             estimate_gone: false,
         }
@@ -158,6 +168,54 @@ impl Compute {
         };
     }
 
+    /// What is still to come back in this state.
+    fn owed(&self) -> i64 {
+        match self.state {
+            State::Releasing | State::RollingBackHold => self.held,
+            _ => self.charged - self.refunded,
+        }
+    }
+
+    /// What was asked back has come back.
+    fn came_back(&mut self) {
+        let (owed, share) = (self.owed(), self.share);
+        match self.state {
+            State::Releasing | State::RollingBackHold => self.held -= share.asks(owed),
+            _ => self.refunded += share.asks(owed),
+        }
+        self.share = share.moved(owed);
+        self.go_back_on();
+    }
+
+    /// More was asked back than is there: somebody else has let it go, charged it, or given it back.
+    fn exceeded(&mut self, turn: &mut Turn<'_>, left: Option<i64>) {
+        match self.state {
+            State::Releasing | State::RollingBackHold | State::RollingBackCharges => {
+                turn.error = Some(Code::RefundExceedsCharge);
+                self.share = self.share.exceeded(self.owed(), left);
+                self.go_back_on();
+            }
+            _ => self.refused(turn, Code::RefundExceedsCharge),
+        }
+    }
+
+    /// Where nothing is left to come back, on to what is next.
+    fn go_back_on(&mut self) {
+        if !self.share.is_over() {
+            return;
+        }
+        self.share = Share::Whole;
+        match self.state {
+            State::Releasing => (self.held, self.state) = (0, State::Settled),
+            State::RollingBackHold => {
+                self.held = 0; // by this flow or another
+                self.roll_back();
+            }
+            _ if self.charged > self.refunded => self.state = State::RolledBackInPart,
+            _ => self.state = State::RolledBack,
+        }
+    }
+
     /// The task failed or was cancelled.
     fn end(&mut self, turn: &mut Turn<'_>) {
         self.ending = true;
@@ -192,16 +250,6 @@ impl Compute {
                 self.state = State::Settled;
                 turn.forget = Some("refund");
             }
-            // somebody else has let it go, or given it back: there is nothing left to do
-            State::Releasing if code == Code::RefundExceedsCharge => {
-                self.held = 0;
-                self.state = State::Settled;
-            }
-            State::RollingBackHold if code == Code::RefundExceedsCharge => {
-                self.held = 0;
-                self.roll_back();
-            }
-            State::RollingBackCharges if code == Code::RefundExceedsCharge => self.state = State::RolledBack,
             // what is owed is never given up: once more under another key, since nothing was moved under this one
             _ => turn.pause = true,
         }
@@ -234,7 +282,9 @@ impl Machine for Compute {
             }))),
             State::Holding => self.charge(about, ChargePurpose::Hold, self.estimated.unwrap_or(0)),
             State::Charging => self.charge(about, ChargePurpose::Charge, self.due()),
-            State::Releasing => refund(RefundOf::Hold, self.held, RefundReason::Overcharge),
+            State::Releasing => {
+                refund(RefundOf::Hold, self.share.asks(self.owed()), RefundReason::Overcharge)
+            }
             State::SupplementRequested => Next::act(Act::Step(about.clone(), TaskStep::SupplementRequired)),
             State::SupplementPrompted => Next::Wait(self.expires_us),
             State::SupplementCharging => {
@@ -247,19 +297,25 @@ impl Machine for Compute {
                 let (amount, reason) = self.refund.unwrap_or((self.charged, RefundReason::Goodwill));
                 refund(RefundOf::Charge, amount, reason)
             }
-            State::RollingBackHold => refund(RefundOf::Hold, self.held, RefundReason::TaskFailed),
+            State::RollingBackHold => {
+                refund(RefundOf::Hold, self.share.asks(self.owed()), RefundReason::TaskFailed)
+            }
             State::RollingBackCharges => {
-                refund(RefundOf::Charge, self.charged - self.refunded, RefundReason::TaskFailed)
+                refund(RefundOf::Charge, self.share.asks(self.owed()), RefundReason::TaskFailed)
             }
-            State::Held | State::Settled | State::Refunded | State::RolledBack | State::Refused => {
-                Next::Wait(None)
-            }
+            State::Held
+            | State::Settled
+            | State::Refunded
+            | State::RolledBack
+            | State::RolledBackInPart
+            | State::Refused => Next::Wait(None),
         }
     }
 
     fn heard(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         match (self.state, heard) {
             (_, Heard::Refused(code)) => self.refused(turn, code),
+            (_, Heard::Exceeded(left)) => self.exceeded(turn, left),
             (State::Estimating, Heard::Estimated(estimate)) => {
                 self.estimate_id = Some(estimate.estimate_id);
                 self.estimated = Some(estimate.amount_micros);
@@ -278,7 +334,6 @@ impl Machine for Compute {
                 (self.charged, self.held) = (self.charged + due, self.held - due);
                 self.charged_up(turn);
             }
-            (State::Releasing, Heard::Moved) => (self.held, self.state) = (0, State::Settled),
             (State::SupplementRequested, Heard::Stepped(taken)) => {
                 turn.tells.push(Tell::Task { about: turn.about.clone(), taken });
                 self.expires_us = Some(turn.now_us.saturating_add(self.answer_us));
@@ -299,13 +354,8 @@ impl Machine for Compute {
                 self.refunded += self.refund.map_or(0, |(amount, _)| amount);
                 self.state = State::Refunded;
             }
-            (State::RollingBackHold, Heard::Moved) => {
-                self.held = 0;
-                self.roll_back();
-            }
-            (State::RollingBackCharges, Heard::Moved) => {
-                self.refunded = self.charged;
-                self.state = State::RolledBack;
+            (State::Releasing | State::RollingBackHold | State::RollingBackCharges, Heard::Moved) => {
+                self.came_back();
             }
             _ => {} // what was heard belongs to a state that is over
         }
@@ -370,7 +420,8 @@ impl Machine for Compute {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.state, State::Settled | State::Refunded | State::RolledBack | State::Refused)
+        use State::{Refunded, Refused, RolledBack, RolledBackInPart, Settled};
+        matches!(self.state, Settled | Refunded | RolledBack | RolledBackInPart | Refused)
     }
 
     fn amounts(&self) -> Amounts {

@@ -4,7 +4,7 @@
 use super::acceleration::Acceleration;
 use super::compute::Compute;
 use super::kind::{Command, Kind};
-use super::machine::{Amounts, Heard, Machine, Next, Prompt, Tell, Turn};
+use super::machine::{Amounts, Heard, Machine, Next, Prompt, Tell, Turn, Unsettled};
 use super::moderation::Moderation;
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Queue};
@@ -156,6 +156,10 @@ impl Flow {
         self.of.machine().amounts()
     }
 
+    pub(super) fn unsettled(&self) -> Unsettled {
+        self.of.machine().unsettled()
+    }
+
     pub(super) fn prompt(&self) -> Option<Prompt> {
         self.of.machine().prompt()
     }
@@ -235,9 +239,10 @@ impl Flow {
             error: self.error,
             forget: None,
             pause: false,
+            until_us: None,
         };
         act(self.of.machine_mut(), &mut turn);
-        let Turn { tells, error, forget, pause, .. } = turn;
+        let Turn { tells, error, forget, pause, until_us, .. } = turn;
         self.error = error;
         if let Some(name) = forget {
             self.accepted.retain(|accepted| accepted.name != name);
@@ -254,7 +259,7 @@ impl Flow {
             self.tries = self.tries.saturating_add(1);
         } else if ended || before != self.state() {
             self.tries = 0;
-            self.due_us = self.due(now_us);
+            self.due_us = self.due(now_us).max(until_us);
         } // else the act is still under way, and has its time
         tells
     }
@@ -266,13 +271,18 @@ impl Flow {
         }
     }
 
-    /// From half of the longest pause to the whole of it, so that flows which failed together do not come back together.
     fn pause_us(&self) -> i64 {
-        let half = PAUSE_US.saturating_mul(1_i64 << self.tries.min(16)).min(PAUSE_US_MAX) / 2;
-        let hash = Sha256::new().chain_update(&self.id).chain_update(self.tries.to_be_bytes()).finalize();
-        let draw = hash.iter().take(4).fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
-        half + draw % half
+        pause_us(&self.id, self.tries)
     }
+}
+
+/// The pause after so many tries, microseconds: from half of the longest one to the whole of it, so that what failed together does not
+/// come back together.
+pub(super) fn pause_us(id: &str, tries: u32) -> i64 {
+    let half = PAUSE_US.saturating_mul(1_i64 << tries.min(16)).min(PAUSE_US_MAX) / 2;
+    let hash = Sha256::new().chain_update(id).chain_update(tries.to_be_bytes()).finalize();
+    let draw = hash.iter().take(4).fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
+    half + draw % half
 }
 
 fn digest(command: &Command) -> String {

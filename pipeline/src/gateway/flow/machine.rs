@@ -5,7 +5,7 @@ use super::kind::Command;
 use super::moderation::{Decision, RiskLevel};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Ask, Estimate, Queue};
-use crate::gateway::platform::{Revocation, RevokeRequest, TaskStep, Transition};
+use crate::gateway::platform::{RevokeRequest, RunningTask, TaskStep, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -42,9 +42,47 @@ pub(super) enum Heard {
     /// Credits were held or taken, or came back, as was asked.
     Moved,
     Stepped(Transition),
-    Revoked(Revocation),
+    Revoked(Fell),
     /// For good; nothing was moved.
     Refused(Code),
+    /// More was asked back than is there, and nothing was moved; so much is there, micros, where the platform says so.
+    Exceeded(Option<i64>),
+}
+
+/// What the platform told of a licence that fell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Fell {
+    pub(super) tasks: Vec<RunningTask>,
+    /// What it told of others is not what the contract says.
+    pub(super) odd: Names,
+}
+
+/// Tasks that something is said of: some of them by name, and how many there are.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Names {
+    pub(super) count: usize,
+    pub(super) first: Vec<String>,
+}
+
+impl Names {
+    /// Tasks that are named; of more the number.
+    const MAX: usize = 100;
+
+    pub(super) fn push(&mut self, name: String) {
+        self.count += 1;
+        if self.first.len() < Names::MAX {
+            self.first.push(name);
+        }
+    }
+}
+
+/// Tasks that a flow has not paused or paid back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Unsettled {
+    /// The platform refuses what is to be done; it is tried again.
+    pub(super) refused: Names,
+    /// Nothing is done: what the platform told of them is not what the contract says.
+    pub(super) odd: Names,
 }
 
 /// Who acts, where it is not the flow's caller.
@@ -91,6 +129,8 @@ pub(super) struct Turn<'a> {
     pub(super) forget: Option<&'static str>,
     /// The next act waits a while.
     pub(super) pause: bool,
+    /// The next act waits until then, microseconds since 1970.
+    pub(super) until_us: Option<i64>,
 }
 
 /// What the flows differ in.
@@ -116,6 +156,10 @@ pub(super) trait Machine {
     fn amounts(&self) -> Amounts;
     /// The queue that its credits are for, where there is one.
     fn queue(&self) -> Option<Queue>;
+    /// The tasks, of several, that it has not paused or paid back.
+    fn unsettled(&self) -> Unsettled {
+        Unsettled::default()
+    }
     /// What a person is asked in this state.
     fn prompt(&self) -> Option<Prompt>;
 }

@@ -15,6 +15,7 @@ mod acts;
 mod compute;
 mod document;
 mod events;
+mod fallen;
 mod kind;
 mod life;
 mod machine;
@@ -23,6 +24,7 @@ mod record;
 mod requests;
 mod routes;
 mod runner;
+mod share;
 mod texts;
 mod view;
 
@@ -35,7 +37,7 @@ pub use requests::{
 pub(super) use routes::routes;
 pub(super) use runner::{Flows, run};
 pub use texts::Shown;
-pub use view::{FlowView, PromptView, StateView};
+pub use view::{FlowView, PromptView, StateView, TasksView};
 
 #[cfg(test)]
 mod tests;

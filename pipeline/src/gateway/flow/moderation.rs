@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! QUEUED ─review─▶ REVIEWING ─decide─▶ CLOSED
-//!                              └(LICENSE_REVOKED)─▶ REVOKING ─▶ PAUSING ─▶ RELEASING ─▶ REFUNDING ─▶ CLOSED
-//!                                                                 ▲──────────(task by task)───┘
+//!                              └(LICENSE_REVOKED)─▶ REVOKING ─▶ PAUSING ─▶ RELEASING ─▶ REFUNDING ─▶ CLOSED, CLOSED_IN_PART
+//!                                                             (every task)   ▲──(task by task)──┘
 //! ```
+//! All tasks are paused before the first is paid back. One that is refused comes after all the others, with pauses of its own, and
+//! holds up none of them. CLOSED_IN_PART: less was left of what was charged for a task than the platform had told, and the rest came
+//! back by other hands; or what it told of a task could not be read, and nothing was done for that one: the view names it.
 
+use super::fallen::{Back, Fallen, Phase};
 use super::kind::Command;
-use super::machine::{Act, Amounts, By, Heard, Machine, Next, Prompt, Tell, Turn, states};
+use super::machine::{Act, Amounts, By, Heard, Machine, Names, Next, Prompt, Tell, Turn, Unsettled, states};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Ask, Queue, RefundOf, RefundReason, RefundRequest};
 use crate::gateway::platform::{RevokeRequest, RunningTask, TaskStep};
@@ -85,13 +89,15 @@ states! {
         /// One looks at it.
         Reviewing "REVIEWING",
         Revoking "REVOKING",
-        /// The first of the tasks that are left is told to stand still.
+        /// One of the tasks is told to stand still.
         Pausing "PAUSING",
         /// What is held for it is let go.
         Releasing "RELEASING",
         /// What was charged for it is given back.
         Refunding "REFUNDING",
         Closed "CLOSED",
+        /// Less was left to give back than was charged, and the rest came back by other hands; or nothing could be done for a task.
+        ClosedInPart "CLOSED_IN_PART",
     }
 }
 
@@ -102,10 +108,16 @@ pub(super) struct Moderation {
     risk_level: RiskLevel,
     decision: Option<Decision>,
     moderator_id: Option<String>,
-    /// Tasks that are still to be paused and paid back; the first of them now.
-    pub(super) tasks: Vec<RunningTask>,
+    /// Tasks that are still to be paused and paid back.
+    pub(super) tasks: Vec<Fallen>,
     pub(super) released: i64,
     pub(super) refunded: i64,
+    /// What was charged and was not there any more to be given back.
+    #[serde(default)]
+    missing: i64,
+    /// Tasks for which nothing can be done.
+    #[serde(default)]
+    odd: Names,
 }
 
 impl Moderation {
@@ -127,7 +139,11 @@ impl Moderation {
         ];
         let state = State::Queued;
         let (decision, moderator_id, tasks) = (None, None, Vec::new());
-        (Moderation { state, risk_level, decision, moderator_id, tasks, released: 0, refunded: 0 }, tells)
+        let (released, refunded, missing, odd) = (0, 0, 0, Names::default());
+        (
+            Moderation { state, risk_level, decision, moderator_id, tasks, released, refunded, missing, odd },
+            tells,
+        )
     }
 
     fn moderator(&self) -> By {
@@ -139,47 +155,60 @@ impl Moderation {
         Tell::Case { kind, by: self.moderator(), risk_level, decision, due_us: None }
     }
 
-    /// The first task is done with as far as it was; on to what is left of it, or to the next one.
+    /// The task whose turn it is: those that were refused after all others, those that stand still after those that run.
+    fn current(&self) -> Option<&Fallen> {
+        self.tasks.iter().min_by_key(|task| task.turn())
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Fallen> {
+        self.tasks.iter_mut().min_by_key(|task| task.turn())
+    }
+
+    /// On to the task whose turn it is now, and what is next for it; without one the case is closed.
     fn go_on(&mut self, turn: &mut Turn<'_>) {
-        if self.tasks.first().is_some_and(|task| task.held_micros == 0 && task.charged_micros == 0) {
-            self.tasks.remove(0);
-            self.state = State::Pausing;
-        } else {
-            let held = self.tasks.first().is_some_and(|task| task.held_micros > 0);
-            self.state = if held { State::Releasing } else { State::Refunding };
-        }
-        self.close_if_done(turn);
+        self.tasks.retain(|task| task.phase().is_some());
+        let Some(task) = self.current() else { return self.close(turn) };
+        turn.until_us = Some(task.due_us);
+        self.state = match task.phase() {
+            Some(Phase::Refund) => State::Refunding,
+            Some(Phase::Release) => State::Releasing,
+            Some(Phase::Pause) | None => State::Pausing,
+        };
     }
 
-    fn close_if_done(&mut self, turn: &mut Turn<'_>) {
-        if self.tasks.is_empty() {
-            turn.tells.push(self.tell("CLOSED"));
-            self.state = State::Closed;
-        }
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        turn.tells.push(self.tell("CLOSED"));
+        self.state = if self.missing > 0 || self.odd.count > 0 { State::ClosedInPart } else { State::Closed };
     }
 
-    /// What was held, or charged, for the first task has come back; `moved`: by this flow.
-    fn back(&mut self, turn: &mut Turn<'_>, moved: bool) {
-        let Some(task) = self.tasks.first_mut() else { return };
+    /// What was asked back for the task has come back, or was more than is there.
+    fn back(&mut self, turn: &mut Turn<'_>, back: Back) {
         let releasing = self.state == State::Releasing;
-        let rest = if releasing { &mut task.held_micros } else { &mut task.charged_micros };
-        let amount = std::mem::take(rest);
-        match (moved, releasing) {
-            (true, true) => self.released += amount,
-            (true, false) => self.refunded += amount,
-            (false, _) => {}
+        let Some(task) = self.current_mut() else { return };
+        let (amount, missing) = task.back(releasing, back);
+        if releasing {
+            self.released += amount;
+        } else {
+            self.refunded += amount;
         }
+        self.missing += missing;
         self.go_on(turn);
     }
 
     fn refused(&mut self, turn: &mut Turn<'_>, code: Code) {
         turn.error = Some(code);
-        match self.state {
-            State::Revoking => self.close_if_done(turn), // it fell before, or never was: nothing runs under it
-            State::Pausing => self.go_on(turn),          // it has ended meanwhile, or stands still already
-            // somebody else has let it go, or given it back
-            State::Releasing | State::Refunding if code == Code::RefundExceedsCharge => {
-                self.back(turn, false);
+        match (self.state, code) {
+            (State::Revoking, Code::LicenseUnknown) => self.close(turn), // it never was: nothing runs under it
+            (State::Pausing | State::Releasing | State::Refunding, _) => {
+                let pausing = self.state == State::Pausing;
+                if let Some(task) = self.current_mut() {
+                    match code {
+                        // it has ended meanwhile, or stands still already
+                        Code::FlowConflict | Code::NotFound if pausing => task.paused = true,
+                        _ => task.put_off(turn.now_us, code),
+                    }
+                }
+                self.go_on(turn);
             }
             // never given up: once more under another key, since nothing was moved under this one
             _ => turn.pause = true,
@@ -209,14 +238,16 @@ impl Machine for Moderation {
             let (about, reason) = (about_task(about, task), RefundReason::Rollback);
             Next::act(Act::Ask(Ask::Refund(RefundRequest { about, of, amount_micros, reason })))
         };
-        match (self.state, self.tasks.first()) {
+        match (self.state, self.current()) {
             (State::Revoking, _) => Next::act(Act::Revoke(RevokeRequest {
                 about: about.clone(),
                 moderator_id: self.moderator_id.clone().unwrap_or_default(),
             })),
-            (State::Pausing, Some(task)) => Next::act(Act::Step(about_task(about, task), TaskStep::Paused)),
-            (State::Releasing, Some(task)) => refund(task, RefundOf::Hold, task.held_micros),
-            (State::Refunding, Some(task)) => refund(task, RefundOf::Charge, task.charged_micros),
+            (State::Pausing, Some(task)) => {
+                Next::act(Act::Step(about_task(about, &task.told), TaskStep::Paused))
+            }
+            (State::Releasing, Some(task)) => refund(&task.told, RefundOf::Hold, task.asks(true)),
+            (State::Refunding, Some(task)) => refund(&task.told, RefundOf::Charge, task.asks(false)),
             _ => Next::Wait(None),
         }
     }
@@ -224,19 +255,27 @@ impl Machine for Moderation {
     fn heard(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         match (self.state, heard) {
             (_, Heard::Refused(code)) => self.refused(turn, code),
-            (State::Revoking, Heard::Revoked(revocation)) => {
-                turn.tells.push(Tell::Revoked { by: self.moderator() });
-                self.tasks = revocation.tasks;
-                self.state = State::Pausing;
-                self.close_if_done(turn);
+            (State::Releasing | State::Refunding, Heard::Exceeded(left)) => {
+                turn.error = Some(Code::RefundExceedsCharge);
+                self.back(turn, Back::Exceeded(left));
             }
-            (State::Pausing, Heard::Stepped(taken)) => {
-                if let Some(task) = self.tasks.first() {
-                    turn.tells.push(Tell::Task { about: about_task(turn.about, task), taken });
+            (State::Revoking, Heard::Revoked(fell)) => {
+                turn.tells.push(Tell::Revoked { by: self.moderator() });
+                self.tasks = fell.tasks.into_iter().map(Fallen::new).collect();
+                self.odd = fell.odd;
+                if self.odd.count > 0 {
+                    turn.error = Some(Code::UpstreamInvalid);
                 }
                 self.go_on(turn);
             }
-            (State::Releasing | State::Refunding, Heard::Moved) => self.back(turn, true),
+            (State::Pausing, Heard::Stepped(taken)) => {
+                if let Some(task) = self.current_mut() {
+                    turn.tells.push(Tell::Task { about: about_task(turn.about, &task.told), taken });
+                    task.stands_still();
+                }
+                self.go_on(turn);
+            }
+            (State::Releasing | State::Refunding, Heard::Moved) => self.back(turn, Back::Moved),
             _ => {} // what was heard belongs to a state that is over
         }
     }
@@ -264,7 +303,7 @@ impl Machine for Moderation {
                 turn.tells.push(self.tell("DECIDED"));
                 match decision {
                     Decision::LicenseRevoked => self.state = State::Revoking,
-                    _ => self.close_if_done(turn),
+                    _ => self.close(turn),
                 }
             }
             _ => return Err(Code::FlowConflict),
@@ -273,15 +312,15 @@ impl Machine for Moderation {
     }
 
     fn has_ended(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closed | State::ClosedInPart)
     }
 
     fn amounts(&self) -> Amounts {
-        let held_micros = self.tasks.iter().map(|task| task.held_micros).sum();
-        let charged = self.tasks.iter().map(|task| task.charged_micros).sum::<i64>();
+        let held_micros = self.tasks.iter().map(|task| task.told.held_micros).sum();
+        let charged = self.tasks.iter().map(Fallen::known_charged).sum::<i64>();
         Amounts {
             held_micros,
-            charged_micros: charged + self.refunded,
+            charged_micros: charged + self.refunded + self.missing,
             refunded_micros: self.refunded,
             ..Amounts::default()
         }
@@ -289,6 +328,14 @@ impl Machine for Moderation {
 
     fn queue(&self) -> Option<Queue> {
         None
+    }
+
+    fn unsettled(&self) -> Unsettled {
+        let mut refused = Names::default();
+        for task in self.tasks.iter().filter(|task| task.error.is_some()) {
+            refused.push(task.told.task_id.clone());
+        }
+        Unsettled { refused, odd: self.odd.clone() }
     }
 
     fn prompt(&self) -> Option<Prompt> {

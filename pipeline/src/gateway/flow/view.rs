@@ -1,7 +1,7 @@
 //! A flow as its caller sees it.
 
 use super::life::Flow;
-use super::machine::Amounts;
+use super::machine::{Amounts, Names, Unsettled};
 use super::texts::{self, Shown, Values};
 use crate::gateway::code::Code;
 use crate::gateway::moment;
@@ -38,6 +38,26 @@ pub struct FlowView {
     pub history: Vec<StateView>,
     /// Its credits.
     pub amounts: Amounts,
+    /// Tasks under a licence that fell which are not paused or not paid back since the platform refuses it: it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_tasks: Option<TasksView>,
+    /// Tasks under a licence that fell for which nothing is done: what the platform told of them is not what the contract says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odd_tasks: Option<TasksView>,
+}
+
+/// Some tasks.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct TasksView {
+    /// How many there are.
+    pub count: usize,
+    /// The first hundred of them, by their ids where they have one.
+    pub task_ids: Vec<String>,
+}
+
+fn tasks(names: Names) -> Option<TasksView> {
+    let Names { count, first } = names;
+    (count > 0).then_some(TasksView { count, task_ids: first })
 }
 
 /// A question to the buyer.
@@ -79,6 +99,7 @@ pub(super) fn of(flow: &Flow) -> FlowView {
         queue: flow.queue(),
         expires_us: None,
     };
+    let Unsettled { refused, odd } = flow.unsettled();
     let history = flow.history.iter();
     FlowView {
         id: flow.id.clone(),
@@ -95,5 +116,7 @@ pub(super) fn of(flow: &Flow) -> FlowView {
             .map(|passed| StateView { state: passed.state.clone(), at: moment::text(passed.at_us) })
             .collect(),
         amounts,
+        refused_tasks: tasks(refused),
+        odd_tasks: tasks(odd),
     }
 }

@@ -272,7 +272,8 @@ impl Ledger {
             (RefundOf::Charge, Some(_)) => account.charged.min(wallet.charged()),
         };
         if amount > most {
-            return Err(Problem::new(Code::RefundExceedsCharge));
+            let remaining_micros = Some(most.max(0));
+            return Err(Problem { remaining_micros, ..Problem::new(Code::RefundExceedsCharge) });
         }
         let kind = match ask.of {
             RefundOf::Hold => Kind::Release,

@@ -214,18 +214,17 @@ impl Ledger {
         Ok(Transition { task_id, step: ask.step, state_version: task.state_version, queue: task.queue })
     }
 
-    /// Revokes a licence; the tasks under it that have not ended are told with what was paid for them.
+    /// Revokes a licence; the tasks under it that have not ended are told with what was paid for them. One that is revoked already
+    /// stays so, and its tasks are told again.
     ///
     /// # Errors
-    /// `invalid_request` without a licence or a case, `license_unknown`, `license_revoked` where it is revoked already.
+    /// `invalid_request` without a licence or a case, `license_unknown`.
     pub(super) fn revoke(&mut self, ask: &RevokeRequest) -> Result<Revocation, Problem> {
         let license_id = required("about.license_id", ask.about.license_id.as_ref())?;
         required("about.case_id", ask.about.case_id.as_ref())?;
         let license = self.tasks.licenses.get_mut(&license_id);
         let license = license.ok_or_else(|| Problem::new(Code::LicenseUnknown))?;
-        if std::mem::replace(&mut license.revoked, true) {
-            return Err(Problem::new(Code::LicenseRevoked));
-        }
+        license.revoked = true;
         let holder = license.granted.user_id.clone();
         let under = |task: &Task| task.license_id.as_ref() == Some(&license_id) && !task.has_ended();
         let running = self.tasks.tasks.iter().filter(|(_, task)| under(task));

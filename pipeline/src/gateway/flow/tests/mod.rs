@@ -1,6 +1,7 @@
 //! The machines, held against a platform of few lines that keeps accounts of its own.
 
 mod platform;
+mod revocation;
 mod table;
 mod walks;
 

@@ -1,10 +1,10 @@
 //! A platform of few lines: accounts of tasks, answers under their keys, and what goes wrong at random.
 
-use super::super::machine::{Act, Heard};
+use super::super::machine::{Act, Fell, Heard};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{Ask, Audience, ChargePurpose, Estimate, Queue, RefundOf};
 use crate::gateway::moment;
-use crate::gateway::platform::{Revocation, RunningTask, TaskStep, Transition};
+use crate::gateway::platform::{RunningTask, TaskStep, Transition};
 use std::collections::BTreeMap;
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
@@ -94,8 +94,8 @@ impl Platform {
                 &[Code::WalletFrozen, Code::EstimateExpired, Code::InsufficientBalance]
             }
             Act::Ask(_) => &[Code::WalletUnknown, Code::PlatformRefused],
-            Act::Step(..) => &[Code::FlowConflict, Code::NotFound],
-            Act::Revoke(_) => &[Code::LicenseRevoked, Code::LicenseUnknown],
+            Act::Step(..) => &[Code::FlowConflict, Code::NotFound, Code::PlatformRefused],
+            Act::Revoke(_) => &[Code::LicenseUnknown, Code::LicenseDenied, Code::PlatformRefused],
         };
         codes[self.draws.below(codes.len() as u64) as usize]
     }
@@ -138,13 +138,14 @@ impl Platform {
             }
             Act::Ask(Ask::Refund(ask)) => {
                 assert!(ask.amount_micros > 0, "a refund of nothing");
+                let says = self.draws.chance(500);
                 let account = self.accounts.entry(ask.about.task_id.clone().expect("a task")).or_default();
                 let there = match ask.of {
                     RefundOf::Hold => &mut account.held,
                     RefundOf::Charge => &mut account.charged,
                 };
                 if ask.amount_micros > *there {
-                    return Heard::Refused(Code::RefundExceedsCharge);
+                    return Heard::Exceeded(says.then_some(*there));
                 }
                 *there -= ask.amount_micros;
                 self.free += ask.amount_micros;
@@ -168,8 +169,8 @@ impl Platform {
                     held_micros: account.held,
                     charged_micros: account.charged,
                 });
-                let license_id = ask.about.license_id.clone().expect("a licence");
-                Heard::Revoked(Revocation { license_id, tasks: tasks.collect() })
+                assert!(ask.about.license_id.is_some(), "no licence");
+                Heard::Revoked(Fell { tasks: tasks.collect(), ..Fell::default() })
             }
             Act::Ask(Ask::Check(_)) => panic!("flows check no licences"),
         }

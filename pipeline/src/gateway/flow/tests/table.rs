@@ -2,14 +2,14 @@
 
 use super::super::kind::{Command, Kind};
 use super::super::life::{Flow, Obeyed, Of};
-use super::super::machine::{Heard, Next, Tell};
+use super::super::machine::{Act, Heard, Next, Tell};
 use super::super::moderation::{self, Decision};
 use super::super::requests::Start;
 use super::super::{acceleration, compute, view};
 use super::platform::Platform;
 use super::{ANSWER, NOW, acceleration as accelerate, compute as task, moderation as report};
 use crate::gateway::code::Code;
-use crate::gateway::contract::RefundReason;
+use crate::gateway::contract::{Ask, RefundReason};
 use crate::gateway::platform::TaskStep;
 
 fn every_command() -> Vec<Command> {
@@ -239,6 +239,40 @@ fn what_was_paid_for_nothing_comes_back() {
         ("ROLLED_BACK", Some(Code::WalletUnknown), 5_000_000)
     );
     assert!(platform.steps.iter().all(|(_, step)| *step == TaskStep::AccelerationOffered));
+}
+
+/// Scenario: a task was charged 100, of which support has given 10 back, and fails; so does one whose hold of 100 was charged up to 60
+/// by somebody else. The platform says what is left, or does not.
+/// Guarantees: the 90 and the 40 come back either way; the flow says that it gave back 90 of 100, and ends in part.
+#[test]
+fn what_is_left_comes_back() {
+    for says in [true, false] {
+        for (state, held, charged, end) in [
+            (compute::State::RollingBackCharges, 0, 100, "ROLLED_BACK_IN_PART"),
+            (compute::State::RollingBackHold, 100, 0, "ROLLED_BACK"),
+        ] {
+            let mut flow = task("f-1");
+            let Of::Compute(machine) = &mut flow.of else { panic!("another machine") };
+            (machine.state, machine.held, machine.charged) = (state, held, charged);
+            let (mut left, mut keys) = (if held > 0 { 40 } else { 90 }, Vec::new());
+            while let Next::Do(act) = flow.next() {
+                let Act::Ask(Ask::Refund(ask)) = *act else { panic!("another act") };
+                keys.push(flow.key());
+                let heard = match ask.amount_micros > left {
+                    true => Heard::Exceeded(says.then_some(left)),
+                    false => Heard::Moved,
+                };
+                left -= if heard == Heard::Moved { ask.amount_micros } else { 0 };
+                flow.heard(heard, NOW);
+            }
+            assert_eq!((flow.state(), left, flow.error), (end, 0, Some(Code::RefundExceedsCharge)));
+            assert_eq!((flow.amounts().held_micros, flow.amounts().refunded_micros), (0, charged * 9 / 10));
+            assert!(flow.has_ended());
+            let asked = keys.len();
+            keys.dedup();
+            assert!(keys.len() == asked && asked <= if says { 2 } else { 9 }, "{asked} acts");
+        }
+    }
 }
 
 /// Scenario: a case under LIKENESS is reported, whose dictionary gives eight hours; its risk is not said.
