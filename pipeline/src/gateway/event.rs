@@ -240,6 +240,7 @@ pub(super) fn refused_here(code: Code) -> Attempted {
         code: Some(code),
         latency: std::time::Duration::ZERO,
         retry_after: None,
+        remaining_micros: None,
         heard: Heard::NotDone,
     }
 }

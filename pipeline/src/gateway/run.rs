@@ -185,6 +185,7 @@ impl Run {
             code: Some(Code::AdapterStopped),
             latency: Duration::from_micros(lasted).min(longest),
             retry_after: None,
+            remaining_micros: None,
             heard: Heard::Unknown,
         };
         self.events(&attempted)
@@ -220,7 +221,8 @@ impl Run {
                 (Told { status, body, replayed: false, retry_after_s: None }, then)
             }
             Heard::Refused(code) => {
-                let told = Told::problem(&Problem::new(code));
+                let remaining_micros = attempted.remaining_micros;
+                let told = Told::problem(&Problem { remaining_micros, ..Problem::new(code) });
                 let then = Then::Answer { status: told.status, answer: told.body.to_vec(), remember };
                 (told, then)
             }

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::code::{Code, PROBLEM};
-use super::contract::Ask;
+use super::contract::{AMOUNT_MICROS_MAX, Ask};
 use super::credential::Credential;
 use super::platform::{ATTEMPT_HEADER, KEY_HEADER};
 use bytes::{Bytes, BytesMut};
@@ -51,6 +51,8 @@ pub(super) struct Attempted {
     pub(super) latency: Duration,
     /// After which time the platform wants to be asked again.
     pub(super) retry_after: Option<Duration>,
+    /// Of a refund that was refused for being too much: what can come back, micros.
+    pub(super) remaining_micros: Option<i64>,
     pub(super) heard: Heard,
 }
 
@@ -194,6 +196,7 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
         code,
         latency: Duration::ZERO,
         retry_after: None,
+        remaining_micros: None,
         heard,
     };
     let error = |status, code, heard| attempted(Outcome::Error, status, Some(code), heard);
@@ -218,7 +221,10 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
         StatusCode::UNAUTHORIZED => error(Some(status), Code::UpstreamUnavailable, Heard::NotDone),
         StatusCode::REQUEST_TIMEOUT => error(Some(status), Code::UpstreamTimeout, Heard::Unknown),
         status if status.is_client_error() => match refusal(body.as_deref().unwrap_or_default()) {
-            Some(code) => attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code)),
+            Some((code, remaining_micros)) => Attempted {
+                remaining_micros,
+                ..attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code))
+            },
             // not the platform's word: a proxy's page, say
             None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
         },
@@ -229,18 +235,21 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
     judged
 }
 
-/// The code of a refusal in the platform's own words; `None` where it is no problem document of the contract. One with a code that
+/// The code of a refusal in the platform's own words, and what can come back if it says so; `None` where it is no problem document of the contract. One with a code that
 /// this program does not know is a refusal all the same.
-pub(super) fn refusal(body: &[u8]) -> Option<Code> {
+fn refusal(body: &[u8]) -> Option<(Code, Option<i64>)> {
     #[derive(serde::Deserialize)]
     struct Words {
         #[serde(rename = "type")]
         kind: String,
+        #[serde(default)]
+        remaining_micros: Option<i64>,
     }
     let words: Words = serde_json::from_slice(body).ok()?;
     let name = words.kind.strip_prefix(PROBLEM)?;
     let known = Code::of_name(name).filter(|code| code.is_refusal() || *code == Code::IdempotencyConflict);
-    Some(known.unwrap_or(Code::PlatformRefused))
+    let remaining = words.remaining_micros.filter(|micros| (0..=AMOUNT_MICROS_MAX).contains(micros));
+    Some((known.unwrap_or(Code::PlatformRefused), remaining))
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
 const CALLER: &str = "gateway-flow";
 
+/// Bytes of the answer to a revocation, which names every task that runs under the licence: some sixty thousand.
+const REVOCATION_BYTES_MAX: usize = 16 << 20;
+
 /// How trying an act ended.
 #[derive(Debug)]
 pub(super) enum Tried {
@@ -80,7 +83,7 @@ async fn post(gateway: &Gateway, flow: &Flow, (path, key): (&str, &str), asked: 
         attempt: i64::from(flow.tries) + 1,
         trace_id: flow.trace_id.as_deref(),
         deadline: gateway.inner.settings.attempt,
-        answer_bytes_max: ANSWER_BYTES_MAX,
+        answer_bytes_max: if path == REVOKE_PATH { REVOCATION_BYTES_MAX } else { ANSWER_BYTES_MAX },
     };
     gateway.inner.upstream.post(path, body, with).await
 }

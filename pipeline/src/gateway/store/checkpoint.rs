@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// What was written is on the disk after so long at the latest, with the time that the disk takes.
-const EVERY: Duration = Duration::from_millis(500);
+/// What was written is on the disk after so long at the latest, with the time that the disk takes. More often, and calls would meet it
+/// at work: who appends to a file waits while the file system commits.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Carries the log over until the sender is dropped.
 pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {

@@ -29,7 +29,7 @@ const WAITING_MAX: usize = 4_096;
 /// When an answer may be given: how much of the machine may fail then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Durability {
-    /// The system has it: the process may be killed. It is on the disk within a second.
+    /// The system has it: the process may be killed. It is on the disk within ten seconds.
     Process,
     /// The disk has it: the power may fail. Each commit waits for the disk.
     Disk,

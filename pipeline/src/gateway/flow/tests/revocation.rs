@@ -54,7 +54,10 @@ fn only_what_says_that_nothing_runs_ends_a_revocation() {
     for code in [Code::WalletUnknown, Code::PlatformRefused] {
         flow.heard(Heard::Refused(code), NOW);
         assert_eq!((flow.state(), flow.error), ("PAUSING", Some(code)));
-        assert!(matches!(flow.next(), Next::Do(act) if matches!(*act, Act::Step(..))) && flow.due_us > Some(NOW), "{code:?}");
+        assert!(
+            matches!(flow.next(), Next::Do(act) if matches!(*act, Act::Step(..))) && flow.due_us > Some(NOW),
+            "{code:?}"
+        );
     }
     flow.heard(Heard::Refused(Code::FlowConflict), NOW);
     assert_eq!(flow.state(), "RELEASING");
