@@ -156,7 +156,7 @@ impl Crowd<'_> {
         let estimate: Value = serde_json::from_str(&answer).expect("an estimate");
         let started = now();
         let expected = estimate["amount_micros"].as_i64().expect("an amount");
-        let hit = draw(self.seed, number, 5) % 5 > 0;
+        let hit = !draw(self.seed, number, 5).is_multiple_of(5);
         let amount = if hit { expected + expected / 20 } else { expected + expected / 5 };
         let body = json!({"about": about, "purpose": "CHARGE", "amount_micros": amount,
                           "estimate_id": estimate["estimate_id"], "queue": "NORMAL"});
