@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 const IN_FLIGHT_MAX: i32 = 10_000;
 /// Events that are read from the store at once.
 const TAKE_MAX: usize = 1_000;
-/// Longest wait for news of events.
-const NEWS: Duration = Duration::from_millis(10);
+/// News of events is gathered for so long: each time the store is asked twice, whose commits calls wait for.
+const NEWS: Duration = Duration::from_millis(20);
 /// After an error that the producer cannot go on from.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What holds unless it is configured otherwise. The order and the promise not to give up hold whatever is configured.
@@ -103,6 +103,14 @@ impl ProducerContext for News {
     }
 }
 
+/// Hears what became of events, for a while.
+fn gather(producer: &BaseProducer<News>) {
+    let until = Instant::now() + NEWS;
+    while let Some(rest) = until.checked_duration_since(Instant::now()) {
+        producer.poll(rest);
+    }
+}
+
 /// Publishes what waits.
 pub(super) struct Publisher {
     store: Store,
@@ -165,7 +173,7 @@ impl Publisher {
         let mut behind = 0;
         let mut gone: Vec<i64> = Vec::new();
         loop {
-            producer.poll(NEWS);
+            gather(&producer);
             let told = std::mem::take(&mut *producer.context().told());
             gone.extend(told.acknowledged);
             if !gone.is_empty() {
