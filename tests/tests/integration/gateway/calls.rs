@@ -250,7 +250,20 @@ fn a_key_moves_credits_once_whichever_gateway_has_it() {
 fn the_platform_is_left_alone_and_found_again() {
     let stage = Stage::shared("gateway-circuit");
     let platform = MockPlatform::start(&[]);
-    let gateway = Gateway::start(&stage, &platform, &["--attempts-max", "1", "--calls-at-once-max", "1"]);
+    let gateway = Gateway::start(
+        &stage,
+        &platform,
+        &[
+            "--attempts-max",
+            "1",
+            "--calls-at-once-max",
+            "1",
+            "--attempt-ms-max",
+            "20000",
+            "--call-ms-max",
+            "30000",
+        ],
+    );
     let token = gateway.token("scheduler", SCOPES);
     platform.grant("w-1", CREDITS);
     let ask = |key: &str| {
@@ -271,10 +284,15 @@ fn the_platform_is_left_alone_and_found_again() {
     eventually(SETTLED, "the renewed token", || (ask("new-token").status == 200).then_some(()));
     platform.play(&all(Faults { latency_min_ms: 2_500, latency_max_ms: 2_500, ..Faults::default() }));
     std::thread::scope(|scope| {
-        let slow = scope.spawn(|| ask("slow").status);
-        eventually(SETTLED, "a call that is under way", || {
-            (ask("beside").code() == "overloaded").then_some(())
+        let slow = scope.spawn(|| {
+            let answer = ask("slow");
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            answer.status
         });
+        let is_there = || platform.statement().receipts.iter().any(|receipt| receipt.key.ends_with(":slow"));
+        eventually(SETTLED, "a call that is under way", || is_there().then_some(()));
+        assert_eq!(ask("beside").code(), "overloaded");
+        assert_eq!(ask("known").status, 200, "an answer that is known takes no place");
         assert_eq!(slow.join().expect("no panic"), 200);
     });
 }
