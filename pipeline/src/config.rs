@@ -4,7 +4,7 @@
 mod kafka;
 mod secret;
 
-pub use kafka::Kafka;
+pub use kafka::{Kafka, set_defaults};
 pub use secret::redacted;
 
 use clap::Args;

@@ -39,4 +39,5 @@ pub use framing::{WriterId, split};
 pub use policy::{PolicyTag, policy_tags};
 pub use read::{Messages, Read, Reader};
 pub use reason::{Fault, Reason};
+pub use rules::{AHEAD_MICROS_MAX, MICROS_MAX, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TEXT_BYTES_MAX, TIME_MIN};
 pub use writer::{BATCH_ROWS_MAX, Writer, local_writers};

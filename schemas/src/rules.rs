@@ -4,18 +4,18 @@ use crate::contract::Topic;
 use crate::reason::Reason;
 
 /// 2020-01-01T00:00:00Z in microseconds: nothing here happened earlier.
-pub(crate) const OCCURRED_AT_MIN: i64 = 1_577_836_800_000_000;
+pub const OCCURRED_AT_MIN: i64 = 1_577_836_800_000_000;
 /// 2100-01-01T00:00:00Z in microseconds, whatever the Kafka timestamp claims.
-pub(crate) const OCCURRED_AT_MAX: i64 = 4_102_444_800_000_000;
+pub const OCCURRED_AT_MAX: i64 = 4_102_444_800_000_000;
 /// 2000-01-01T00:00:00Z in microseconds: no other time of an event lies before it, nor after [`OCCURRED_AT_MAX`]. Beyond
 /// 1900 and 2299 ClickHouse would store another time than the one that was sent.
-pub(crate) const TIME_MIN: i64 = 946_684_800_000_000;
+pub const TIME_MIN: i64 = 946_684_800_000_000;
 /// How far `occurred_at` may lie after the Kafka timestamp, in microseconds: 24 hours.
-pub(crate) const AHEAD_MICROS_MAX: i64 = 86_400_000_000;
+pub const AHEAD_MICROS_MAX: i64 = 86_400_000_000;
 /// 10^15 micros: a thousand million credits.
-const MICROS_MAX: i64 = 1_000_000_000_000_000;
+pub const MICROS_MAX: i64 = 1_000_000_000_000_000;
 /// Bytes of an id or a name.
-pub(crate) const TEXT_BYTES_MAX: usize = 256;
+pub const TEXT_BYTES_MAX: usize = 256;
 
 /// These kinds of event must carry these fields.
 pub(crate) struct Required {

@@ -175,7 +175,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     super::balance::print(&balances);
     let mut holds = balances.iter().all(Balance::holds);
     if let Some(books) = books {
-        holds &= books.agree(&opened.store).await?;
+        holds &= customers::agree(&books, &opened.store).await?;
     }
     if let Some(path) = &args.json {
         let report =

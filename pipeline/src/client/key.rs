@@ -1,10 +1,8 @@
 //! The key under which a request is done once.
 
+use crate::gateway::contract::{KEY_BYTES_MAX, is_key};
 use std::fmt;
 use uuid::Uuid;
-
-/// Longest key, bytes: the gateway's bound.
-const KEY_BYTES_MAX: usize = 128;
 
 /// A key that the gateway would not take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -23,9 +21,7 @@ impl IdempotencyKey {
     /// See [`NotAKey`].
     pub fn new(key: impl Into<String>) -> Result<IdempotencyKey, NotAKey> {
         let key = key.into();
-        let good =
-            (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        good.then_some(IdempotencyKey(key)).ok_or(NotAKey)
+        is_key(&key).then_some(IdempotencyKey(key)).ok_or(NotAKey)
     }
 
     /// A key that nobody has. Keep it before it is used: whoever forgets it cannot ask again.

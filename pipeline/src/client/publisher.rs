@@ -1,7 +1,7 @@
 //! Publishing: held against the contract, keyed, framed, acknowledged.
 
 use super::events::{Event, Moment};
-use crate::config::Kafka;
+use crate::config::{Kafka, set_defaults};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -120,11 +120,7 @@ impl Publisher {
     /// See [`PublisherError`].
     pub fn new(config: PublisherConfig) -> Result<Publisher, PublisherError> {
         let mut client = config.kafka.client().map_err(PublisherError::Config)?;
-        for (key, default) in DEFAULTS {
-            if client.get(key).is_none() {
-                client.set(key, default);
-            }
-        }
+        set_defaults(&mut client, &DEFAULTS);
         client.set("enable.idempotence", "true").set("acks", "all");
         client.set("message.timeout.ms", config.deliver.as_millis().max(1).to_string());
         let encoder = |topic| match Encoder::new(latest(topic)) {

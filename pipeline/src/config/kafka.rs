@@ -105,6 +105,15 @@ impl std::fmt::Debug for Kafka {
     }
 }
 
+/// Sets properties that hold unless they are configured otherwise.
+pub fn set_defaults(config: &mut ClientConfig, defaults: &[(&str, &str)]) {
+    for (key, default) in defaults {
+        if config.get(key).is_none() {
+            config.set(*key, *default);
+        }
+    }
+}
+
 impl Kafka {
     /// Brokers without credentials, `host:port` with commas between; everything else as by default.
     pub fn at(brokers: impl Into<String>) -> Kafka {

@@ -8,8 +8,8 @@ use super::metrics::Metrics;
 use super::moment::now_us;
 use super::run::{Run, wire_key};
 use super::settings::Settings;
-use super::store::{Begin, Begun, End, Known, Store, StoreError, Then};
-use super::upstream::Upstream;
+use super::store::{Begin, Begun, End, Kept, Known, Store, StoreError, Then};
+use super::upstream::{Attempted, Upstream};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Gateway {
             key: key.clone(),
             endpoint,
             digest: digest(endpoint, &body),
-            body: body.to_vec(),
+            body,
             trace_id: trace_id.clone(),
             role: caller.role.to_owned(),
             now_us: now_us(),
@@ -157,18 +157,26 @@ impl Gateway {
     /// Refuses a call without asking the platform; that it came is an event all the same.
     async fn refuse(&self, ask: &Ask, actor: Actor<'_>, key: &str, code: Code) -> Told {
         let attempt = Attempt { key, number: 1, ended_us: now_us() };
-        match event::of_attempt(ask, actor, attempt, &event::refused_here(code)) {
-            Ok(events) => {
-                if let Err(error) = self.inner.store.keep(events).await {
-                    return store_failed(&error);
-                }
-            }
-            Err(error) => {
-                self.inner.metrics.event_lost();
-                tracing::error!(%error, "the event of a refused call is lost");
-            }
+        let events = self.events(ask, actor, attempt, &event::refused_here(code));
+        match self.inner.store.keep(events).await {
+            Ok(()) => Told::code(code),
+            Err(error) => store_failed(&error),
         }
-        Told::code(code)
+    }
+
+    /// The events of an attempt. That there are none is a bug of ours, which is counted and told.
+    pub(super) fn events(
+        &self,
+        ask: &Ask,
+        actor: Actor<'_>,
+        attempt: Attempt<'_>,
+        attempted: &Attempted,
+    ) -> Vec<Kept> {
+        event::of_attempt(ask, actor, attempt, attempted).unwrap_or_else(|error| {
+            self.inner.metrics.event_lost();
+            tracing::error!(%error, "the event of an attempt is lost");
+            Vec::new()
+        })
     }
 }
 

@@ -5,13 +5,20 @@
 
 use super::code::Code;
 use serde::{Deserialize, Serialize};
-use tally_schemas::policy_tags;
+use tally_schemas::{MICROS_MAX, TEXT_BYTES_MAX, policy_tags};
 use utoipa::ToSchema;
 
 /// Bytes of an id.
-pub const ID_BYTES_MAX: usize = 256;
+pub const ID_BYTES_MAX: usize = TEXT_BYTES_MAX;
+/// Bytes of an `Idempotency-Key`, of a caller and of the gateway's own.
+pub const KEY_BYTES_MAX: usize = 128;
 /// 10^15 micros: a thousand million credits, the bound of the contracts of events.
-pub const AMOUNT_MICROS_MAX: i64 = 1_000_000_000_000_000;
+pub const AMOUNT_MICROS_MAX: i64 = MICROS_MAX;
+
+/// Whether that may be an `Idempotency-Key`: 1 to [`KEY_BYTES_MAX`] characters of printable ASCII, without spaces.
+pub fn is_key(text: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// A call; the path and the symbol that events give it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ToSchema)]

@@ -9,19 +9,18 @@ use super::upstream::{Attempted, Heard, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::sync::LazyLock;
-use tally_schemas::{Encoder, FieldError, Topic, frame_single_object, latest};
+use tally_schemas::{
+    AHEAD_MICROS_MAX, Encoder, FieldError, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TIME_MIN, Topic,
+    frame_single_object, latest,
+};
 use thiserror::Error;
 use uuid::Uuid;
 
 /// Field `source` of every event of the gateway.
 pub(super) const SOURCE: &str = "gateway";
 
-/// The bounds of times in the contracts of events: from 2020 on it happened, any other time lies from 2000 to 2100.
-const OCCURRED_US_MIN: i64 = 1_577_836_800_000_000;
-const TIME_US_MIN: i64 = 946_684_800_000_000;
-const TIME_US_MAX: i64 = 4_102_444_800_000_000;
-/// How far ahead of now it may have happened: less than the day that the contract allows, for the clocks on the way.
-const AHEAD_US_MAX: i64 = 23 * 3_600_000_000;
+/// How far ahead of now it may have happened: an hour less than the contract allows, for the clocks on the way.
+const AHEAD_US_MAX: i64 = AHEAD_MICROS_MAX - 3_600_000_000;
 /// The names of movements are made from the platform's ids within this namespace (UUIDv5).
 const MOVEMENTS: Uuid = Uuid::from_u128(0x7a11_1e55_0b0e_5a3d_9c1f_4d6f_7665_6d74);
 
@@ -88,7 +87,7 @@ pub(super) fn of_attempt(
         Heard::Done(Answer::Estimate(answer), _) => _ = set("estimate_id", answer.estimate_id.clone().into()),
         Heard::Done(Answer::Check(answer), _) => {
             set("quota_remaining_micros", answer.quota_remaining_micros.into());
-            let until_us = micros(&answer.expires_at).filter(|us| (TIME_US_MIN..=TIME_US_MAX).contains(us));
+            let until_us = micros(&answer.expires_at).filter(|us| (TIME_MIN..=OCCURRED_AT_MAX).contains(us));
             set("expires_at", until_us.into()); // one without an end, in the year 9999 say, has none in events
         }
         _ => {}
@@ -148,7 +147,7 @@ fn movement(
     set("balance_after_micros", Some(balance).filter(|balance| balance.abs() <= AMOUNT_MICROS_MAX).into());
     set("idempotency_key", key.into());
     // what the contract of events would refuse: when it was heard is the best that is known
-    let moved_us = micros(moved_at).filter(|us| (OCCURRED_US_MIN..=now_us + AHEAD_US_MAX).contains(us));
+    let moved_us = micros(moved_at).filter(|us| (OCCURRED_AT_MIN..=now_us + AHEAD_US_MAX).contains(us));
     set("occurred_at", moved_us.unwrap_or(now_us).into());
     Some(encode(Topic::Credit, fields))
 }

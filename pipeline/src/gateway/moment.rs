@@ -1,13 +1,7 @@
 //! The time of day, for events and for what is written down. The route never reads it; whoever publishes must.
 
+pub(super) use crate::simulate::now_micros as now_us;
 use chrono::{DateTime, SecondsFormat, Utc};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Microseconds since 1970 UTC.
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
 
 /// RFC 3339 with microseconds.
 pub(super) fn text(us: i64) -> String {

@@ -4,7 +4,7 @@
 
 use super::code::{Code, Problem, Retry};
 use super::contract::{
-    Charge, ChargeRequest, Endpoint, Estimate, EstimateRequest, ID_BYTES_MAX, LicenseCheck,
+    Charge, ChargeRequest, Endpoint, Estimate, EstimateRequest, ID_BYTES_MAX, KEY_BYTES_MAX, LicenseCheck,
     LicenseCheckRequest, Refund, RefundRequest,
 };
 use super::platform::{
@@ -25,8 +25,6 @@ use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, Info, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Type,
 };
 
-/// Bytes of an `Idempotency-Key`.
-const KEY_BYTES_MAX: usize = 128;
 pub(super) const BEARER: &str = "access_token";
 
 /// An operation before it is written: its path, texts, bodies, and the problems that are its own.

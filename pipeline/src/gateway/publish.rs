@@ -1,12 +1,13 @@
 //! The outbox to Kafka: in its order, each event until Kafka has it for good, however long that takes.
 //!
-//! Each contract has a producer of its own, so that a topic which Kafka refuses holds up no other. It is idempotent, never gives an event up, and keeps the order of each partition. After a crash, or after an error
-//! that it cannot go on from, all that is not acknowledged is sent once more, from the oldest on: an event may then stand twice in
-//! Kafka, byte for byte the same, and counts once.
+//! Each contract has a producer of its own, so that a topic which Kafka refuses holds up no other. It is idempotent, never gives an
+//! event up, and keeps the order of each partition. After a crash, or after an error that it cannot go on from, all that is not
+//! acknowledged is sent once more, from the oldest on: an event may then stand twice in Kafka, byte for byte the same, and counts
+//! once.
 
 use super::metrics::Metrics;
 use super::store::{Store, StoreError};
-use crate::config::Kafka;
+use crate::config::{Kafka, set_defaults};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -55,10 +56,9 @@ pub struct Acknowledged {
 }
 
 /// What the producer has told and nobody has read.
-#[derive(Default)]
 struct News {
     told: Mutex<Told>,
-    contract: Option<Topic>,
+    contract: Topic,
     watched: Option<UnboundedSender<Acknowledged>>,
 }
 
@@ -88,8 +88,8 @@ impl ProducerContext for News {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, seq: usize) {
-        if let (Ok(message), Some(watched), Some(contract)) = (result, &self.watched, self.contract) {
-            let (partition, offset) = (message.partition(), message.offset());
+        if let (Ok(message), Some(watched)) = (result, &self.watched) {
+            let (contract, partition, offset) = (self.contract, message.partition(), message.offset());
             let value = message.payload().unwrap_or_default().to_vec();
             let _ = watched.send(Acknowledged { contract, partition, offset, value }); // whoever watched may have gone
         }
@@ -131,11 +131,7 @@ impl Publisher {
         watched: Option<UnboundedSender<Acknowledged>>,
     ) -> Result<Publisher, String> {
         let mut config = kafka.client()?;
-        for (key, default) in DEFAULTS {
-            if config.get(key).is_none() {
-                config.set(key, default);
-            }
-        }
+        set_defaults(&mut config, &DEFAULTS);
         for (key, value) in FIXED {
             config.set(key, value);
         }
@@ -225,7 +221,7 @@ impl Publisher {
     }
 
     fn news(&self) -> News {
-        News { told: Mutex::default(), contract: Some(self.contract), watched: self.watched.clone() }
+        News { told: Mutex::default(), contract: self.contract, watched: self.watched.clone() }
     }
 
     /// Calls back what is under way, and lets go of what was acknowledged meanwhile.

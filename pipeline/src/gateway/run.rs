@@ -3,7 +3,7 @@
 use super::ask::{Gateway, Told, store_failed};
 use super::breaker::Gate;
 use super::code::{Code, Problem, Retry};
-use super::contract::Ask;
+use super::contract::{Ask, KEY_BYTES_MAX};
 use super::event::{self, Actor, Attempt};
 use super::moment::now_us;
 use super::settings::Settings;
@@ -14,8 +14,6 @@ use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Bytes of a key that the platform takes.
-const WIRE_KEY_BYTES_MAX: usize = 128;
 /// What an attempt has at least, however late the call is.
 const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts of one call, in times of the first.
@@ -60,7 +58,7 @@ impl Run {
             id,
             ask,
             key: wire_key(&begin.caller, &begin.key),
-            body: begin.body.into(),
+            body: begin.body,
             caller: begin.caller,
             role: begin.role,
             trace_id: begin.trace_id,
@@ -98,7 +96,9 @@ impl Run {
         if let Gate::Open(wait) = self.gateway.breaker(self.ask.endpoint()).gate(Instant::now()) {
             return self.left_alone(wait).await;
         }
-        for tries in 1.. {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             if let Err(error) = self.begin().await {
                 return self.untold(&error);
             }
@@ -114,7 +114,6 @@ impl Run {
                 Err(error) => return self.untold(&error),
             }
         }
-        Told::code(Code::Internal) // attempts are bounded: it never comes here
     }
 
     /// Somebody else finds out whether the platform is back: this one does not ask it.
@@ -267,11 +266,7 @@ impl Run {
     fn events(&self, attempted: &Attempted) -> Vec<Kept> {
         let actor = Actor { id: &self.caller, role: &self.role, trace_id: self.trace_id.as_deref() };
         let attempt = Attempt { key: &self.key, number: self.attempts, ended_us: now_us() };
-        event::of_attempt(&self.ask, actor, attempt, attempted).unwrap_or_else(|error| {
-            self.gateway.inner.metrics.event_lost();
-            tracing::error!(%error, "the event of an attempt is lost");
-            Vec::new()
-        })
+        self.gateway.events(&self.ask, actor, attempt, attempted)
     }
 }
 
@@ -284,11 +279,11 @@ impl Drop for Run {
 }
 
 /// The key that goes to the platform and into events: that of the caller, whose keys are apart from those of others. The platform takes
-/// [`WIRE_KEY_BYTES_MAX`]; what is longer, or a name in which the mark between the two stands, is replaced by its hash.
+/// [`KEY_BYTES_MAX`]; what is longer, or a name in which the mark between the two stands, is replaced by its hash.
 pub(super) fn wire_key(caller: &str, key: &str) -> String {
     let plain = caller.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     let hash = |text: &str, bytes: usize| hex::encode(&Sha256::digest(text)[..bytes]);
-    let short = |text: &String| text.len() <= WIRE_KEY_BYTES_MAX;
+    let short = |text: &String| text.len() <= KEY_BYTES_MAX;
     let whole = Some(format!("{caller}:{key}")).filter(|text| plain && short(text));
     // two marks: no name that stands as it is looks like a hash
     let hashed = || Some(format!(":{}:{key}", hash(caller, 16))).filter(short);

@@ -2,7 +2,7 @@
 
 use super::ask::{Caller, Gateway, Told};
 use super::code::{Code, Problem};
-use super::contract::{Ask, Endpoint};
+use super::contract::{Ask, Endpoint, is_key};
 use super::flow::{self, Flows};
 use super::platform::KEY_HEADER;
 use async_trait::async_trait;
@@ -23,8 +23,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Longest key.
-const KEY_BYTES_MAX: usize = 128;
 /// A head that is not complete by then ends the connection.
 const HEAD_S_MAX: u64 = 10;
 /// Bytes of a head.
@@ -170,11 +168,7 @@ fn is_too_long(error: &axum::Error) -> bool {
 /// The key; that one is there and none is an error, too.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(KEY_HEADER) else { return Ok(None) };
-    let text = value.to_str().ok().map(str::trim);
-    let good = text.filter(|text| {
-        (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    match good {
+    match value.to_str().ok().map(str::trim).filter(|text| is_key(text)) {
         Some(key) => Ok(Some(key.to_owned())),
         None => Err(Problem::new(Code::IdempotencyKeyMissing)),
     }

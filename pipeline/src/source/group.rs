@@ -3,6 +3,7 @@
 use super::door::Door;
 use super::fetch::FetchQueue;
 use super::{Lanes, Partition, SourceError};
+use crate::config::set_defaults;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -83,11 +84,7 @@ impl ConsumerContext for Group {
 
 /// A consumer with these connection properties and ours.
 pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfig, Consuming), SourceError> {
-    for (key, default) in DEFAULTS {
-        if config.get(key).is_none() {
-            config.set(key, default);
-        }
-    }
+    set_defaults(&mut config, &DEFAULTS);
     for (key, value) in FIXED {
         config.set(key, value);
     }

@@ -7,7 +7,7 @@ mod life;
 use crate::cli::gateway::Guard;
 use anyhow::Context;
 use life::Customer;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use tally_pipeline::client::{
 };
 use tally_pipeline::config::{Kafka, SchemaRegistry, Sections};
 use tally_pipeline::dead::{Outcome, Rejudge};
-use tally_pipeline::gateway::mock::{self, Config as MockConfig, Faults, Kind, Script, Statement};
+use tally_pipeline::gateway::mock::{self, Config as MockConfig, Faults, Script, Statement, Sums};
 use tally_pipeline::gateway::{
     Acknowledged, Credential, Durability, GatewayConfig, Metrics, Settings, StoreConfig, serve,
 };
@@ -162,7 +162,7 @@ impl Customers {
 
     /// Lets nobody come any more, waits for those who are there and for the last event. Gives all that was published, and the
     /// platform's books.
-    pub(super) async fn finish(self) -> anyhow::Result<(Vec<Sent>, Books)> {
+    pub(super) async fn finish(self) -> anyhow::Result<(Vec<Sent>, Sums)> {
         self.stop.cancel();
         self.going.await?;
         let statement = statement(self.platform).await?;
@@ -170,7 +170,7 @@ impl Customers {
         self.gateway.await?;
         self.listening.await??; // whoever tells it has ended
         let sent = std::mem::take(&mut *self.published.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((sent, Books::of(&statement)))
+        Ok((sent, statement.sums()))
     }
 }
 
@@ -240,9 +240,6 @@ async fn statement(platform: SocketAddr) -> anyhow::Result<Statement> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-/// Credits that moved at the platform: by wallet and kind of event, how often and how many micros.
-pub(super) struct Books(BTreeMap<(String, &'static str), (u64, i64)>);
-
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct Stored {
     wallet_id: String,
@@ -251,48 +248,25 @@ struct Stored {
     micros: i64,
 }
 
-impl Books {
-    fn of(statement: &Statement) -> Books {
-        let mut sums: BTreeMap<(String, &'static str), (u64, i64)> = BTreeMap::new();
-        for movement in &statement.movements {
-            let kind = match movement.kind {
-                Kind::Grant => continue,
-                Kind::Hold => "HELD",
-                Kind::Release => "ROLLED_BACK",
-                Kind::Charge | Kind::Acceleration => "CHARGED",
-                Kind::Supplement => "SUPPLEMENT_CHARGED",
-                Kind::Refund => "REFUNDED",
-            };
-            let sum = sums.entry((movement.wallet_id.clone(), kind)).or_default();
-            *sum = (sum.0 + 1, sum.1 + movement.amount_micros);
-        }
-        Books(sums)
-    }
-
-    /// Holds them against what ClickHouse has, says so, and gives whether both agree.
-    pub(super) async fn agree(&self, store: &Store) -> anyhow::Result<bool> {
-        let sql = "SELECT wallet_id, toString(kind) AS kind, count() AS movements, sum(amount_micros) AS micros \
-                   FROM credit_events_final WHERE startsWith(wallet_id, ?) AND source = 'gateway' \
-                   AND kind NOT IN ('ATTEMPTED', 'ESTIMATED', 'HOLD_FAILED') GROUP BY wallet_id, kind";
-        let wallets: Vec<&str> = self.0.keys().map(|(wallet, _)| wallet.as_str()).collect();
-        let Some(prefix) = wallets.first().and_then(|wallet| wallet.rsplit_once('-')).map(|(run, _)| run)
-        else {
-            println!("through the gateway: nobody came");
-            return Ok(true);
-        };
-        let rows: Vec<Stored> = store.client().query(sql).bind(format!("{prefix}-")).fetch_all().await?;
-        let stored: BTreeMap<(String, &str), (u64, i64)> = rows
-            .iter()
-            .map(|row| ((row.wallet_id.clone(), row.kind.as_str()), (row.movements, row.micros)))
-            .collect();
-        let agree = stored == self.0;
-        let movements: u64 = self.0.values().map(|(movements, _)| movements).sum();
-        let wallets: std::collections::BTreeSet<&str> = wallets.into_iter().collect();
-        let word = if agree { "agree" } else { "DO NOT AGREE" };
-        println!(
-            "through the gateway: {movements} movements of {} wallets; the platform's books and ClickHouse {word}",
-            wallets.len()
-        );
-        Ok(agree)
-    }
+/// Holds the platform's books against what ClickHouse has, says so, and gives whether both agree.
+pub(super) async fn agree(books: &Sums, store: &Store) -> anyhow::Result<bool> {
+    let sql = "SELECT wallet_id, toString(kind) AS kind, count() AS movements, sum(amount_micros) AS micros \
+               FROM credit_events_final WHERE startsWith(wallet_id, ?) AND source = 'gateway' \
+               AND kind NOT IN ('ATTEMPTED', 'ESTIMATED', 'HOLD_FAILED') GROUP BY wallet_id, kind";
+    let wallets: BTreeSet<&str> = books.keys().map(|(wallet, _)| wallet.as_str()).collect();
+    let Some((run, _)) = wallets.first().and_then(|wallet| wallet.rsplit_once('-')) else {
+        println!("through the gateway: nobody came");
+        return Ok(true);
+    };
+    let rows: Vec<Stored> = store.client().query(sql).bind(format!("{run}-")).fetch_all().await?;
+    let stored: Sums =
+        rows.into_iter().map(|row| ((row.wallet_id, row.kind), (row.movements, row.micros))).collect();
+    let agree = stored == *books;
+    let movements: u64 = books.values().map(|(movements, _)| movements).sum();
+    let word = if agree { "agree" } else { "DO NOT AGREE" };
+    println!(
+        "through the gateway: {movements} movements of {} wallets; the platform's books and ClickHouse {word}",
+        wallets.len()
+    );
+    Ok(agree)
 }

@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tally_pipeline::config::set_defaults;
 use thiserror::Error;
 
 /// Longest wait for the first answer of a broker.
@@ -112,11 +113,7 @@ impl ProducerContext for Counts {
 impl Delivery {
     /// Makes a producer; nothing is sent. Properties that are configured stand above the defaults.
     pub(super) fn new(mut config: ClientConfig, topic: &str) -> anyhow::Result<Delivery> {
-        for (key, default) in DEFAULTS {
-            if config.get(key).is_none() {
-                config.set(key, default);
-            }
-        }
+        set_defaults(&mut config, &DEFAULTS);
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
         let producer = config.create_with_context(Counts::default()).context("configuring the producer")?;
         Ok(Delivery { producer, brokers, topic: topic.to_owned() })

@@ -1,8 +1,8 @@
 //! A time of an event.
 
+use crate::simulate::now_micros;
 use chrono::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Microseconds since 1970 UTC. It is written as that number, and read from it or from RFC 3339 text.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -11,8 +11,7 @@ pub struct Moment(i64);
 impl Moment {
     /// By this machine's clock.
     pub fn now() -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        Moment(now_micros())
     }
 
     /// Of microseconds since 1970 UTC.

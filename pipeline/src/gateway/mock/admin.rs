@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// By wallet and kind of event: how many movements, and how many micros they moved.
+pub type Sums = BTreeMap<(String, String), (u64, i64)>;
+
 /// What `GET /_mock/ledger` answers.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Statement {
@@ -33,6 +36,20 @@ pub struct Statement {
     pub tasks: BTreeMap<String, Task>,
     /// Every licence, by its id.
     pub licenses: BTreeMap<String, License>,
+}
+
+impl Statement {
+    /// What its movements are as events: by wallet and kind of event, how often and how many micros. Grants are no calls and have none.
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::new();
+        for movement in &self.movements {
+            let Some(kind) = movement.kind.event() else { continue };
+            let (movements, micros) = sums.entry((movement.wallet_id.clone(), kind.to_owned())).or_default();
+            *movements += 1;
+            *micros += movement.amount_micros;
+        }
+        sums
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use super::super::platform::{
 };
 use super::faults::{Drawn, Fault};
 use super::ledger::Ledger;
-use super::{BODY_BYTES_MAX, KEY_BYTES_MAX, Platform, tasks};
+use super::{BODY_BYTES_MAX, Platform, tasks};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -335,7 +335,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 fn key(headers: &HeaderMap) -> Result<&str, Problem> {
     let key = text(headers, KEY_HEADER); // text of a header is printable ASCII
-    match (1..=KEY_BYTES_MAX).contains(&key.len()) {
+    match (1..=contract::KEY_BYTES_MAX).contains(&key.len()) {
         true => Ok(key),
         false => Err(Problem::new(Code::IdempotencyKeyMissing)),
     }

@@ -50,6 +50,20 @@ pub enum Kind {
     Refund,
 }
 
+impl Kind {
+    /// The kind of event that the gateway tells of it by; none of a grant, which is no call.
+    pub const fn event(self) -> Option<&'static str> {
+        match self {
+            Kind::Grant => None,
+            Kind::Hold => Some("HELD"),
+            Kind::Release => Some("ROLLED_BACK"),
+            Kind::Charge | Kind::Acceleration => Some("CHARGED"),
+            Kind::Supplement => Some("SUPPLEMENT_CHARGED"),
+            Kind::Refund => Some("REFUNDED"),
+        }
+    }
+}
+
 /// One movement of credits.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Movement {

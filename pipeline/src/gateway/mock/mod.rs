@@ -14,7 +14,7 @@ mod ledger;
 mod receipts;
 mod tasks;
 
-pub use admin::Statement;
+pub use admin::{Statement, Sums};
 pub use faults::{Faults, LATENCY_MS_MAX, Script, ScriptError, WHOLE_PERMILLE};
 pub use ledger::{Kind, Ledger, Movement, NewWallet, Sum, UNIT_MICROS, Wallet};
 pub use receipts::Receipt;
@@ -43,8 +43,6 @@ use tokio_util::task::TaskTracker;
 
 /// Bytes of a call's body.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of an `Idempotency-Key`.
-pub const KEY_BYTES_MAX: usize = 128;
 /// Bytes of a body under `/_mock/`: a hundred thousand wallets.
 const ADMIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Seconds that connections may take to end.

@@ -48,22 +48,7 @@ pub(super) fn start(
 ) -> Result<JoinHandle<()>, OpenError> {
     let super::open::Opened { connection, path, lock, durability } = opened;
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
-    requests::orphan(&connection).map_err(sqlite)?;
-    let seq = outbox::next_seq(&connection).map_err(sqlite)?;
-    let mut writer = Writer {
-        depth: outbox::depth(&connection).map_err(sqlite)?,
-        next_id: requests::next_id(&connection).map_err(sqlite)?,
-        connection,
-        running: HashSet::new(),
-        waiting: HashMap::new(),
-        seq,
-        claimed: Vec::new(),
-        freed: Vec::new(),
-        unreleased: Vec::new(),
-        missed: Arc::default(),
-        gauges,
-    };
-    writer.count();
+    let mut writer = Writer::new(connection, gauges).map_err(sqlite)?;
     tracing::debug!(?durability, path = %path.display(), "the gateway's store is open");
     let (stop, stopped) = std::sync::mpsc::channel();
     let (checkpoints, watched) = (path.clone(), Arc::clone(&writer.gauges));
@@ -84,6 +69,26 @@ pub(super) fn start(
 }
 
 impl Writer {
+    /// Takes up what the last process left: nobody runs anything, and what was under way is followed up.
+    fn new(connection: Connection, gauges: Arc<Gauges>) -> rusqlite::Result<Writer> {
+        requests::orphan(&connection)?;
+        let writer = Writer {
+            running: HashSet::new(),
+            waiting: HashMap::new(),
+            seq: outbox::next_seq(&connection)?,
+            depth: outbox::depth(&connection)?,
+            next_id: requests::next_id(&connection)?,
+            claimed: Vec::new(),
+            freed: Vec::new(),
+            unreleased: Vec::new(),
+            missed: Arc::default(),
+            gauges,
+            connection,
+        };
+        writer.count();
+        Ok(writer)
+    }
+
     fn commit(&mut self, batch: Vec<Op>) {
         let operations = batch.len() as u64;
         let (seq, depth) = (self.seq, self.depth);
@@ -317,19 +322,7 @@ mod tests {
             keys_kept_us: 1,
         };
         let opened = open::open(&config).expect("opened");
-        let mut writer = Writer {
-            connection: opened.connection,
-            running: HashSet::new(),
-            waiting: HashMap::new(),
-            seq: 1,
-            depth: 0,
-            next_id: 1,
-            claimed: Vec::new(),
-            freed: Vec::new(),
-            unreleased: Vec::new(),
-            missed: Arc::default(),
-            gauges: Arc::default(),
-        };
+        let mut writer = Writer::new(opened.connection, Arc::default()).expect("a writer");
         let begin = |writer: &mut Writer| {
             let (reply, mut answer) = oneshot::channel();
             let begin = Begin {
@@ -337,7 +330,7 @@ mod tests {
                 key: "k".to_owned(),
                 endpoint: Endpoint::CreditsCharge,
                 digest: [0; 32],
-                body: vec![b'x'; 100_000],
+                body: vec![b'x'; 100_000].into(),
                 trace_id: None,
                 role: "SERVICE".to_owned(),
                 now_us: 1,

@@ -2,6 +2,7 @@
 
 use super::Kept;
 use crate::gateway::contract::Endpoint;
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// A request that comes in.
@@ -13,7 +14,7 @@ pub(in crate::gateway) struct Begin {
     pub(in crate::gateway) endpoint: Endpoint,
     /// SHA-256 of the path and the body in its one form.
     pub(in crate::gateway) digest: [u8; 32],
-    pub(in crate::gateway) body: Vec<u8>,
+    pub(in crate::gateway) body: Bytes,
     pub(in crate::gateway) trace_id: Option<String>,
     pub(in crate::gateway) role: String,
     pub(in crate::gateway) now_us: i64,
@@ -145,7 +146,7 @@ pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlit
         begin.key,
         begin.endpoint.symbol(),
         begin.digest,
-        begin.body,
+        begin.body.as_ref(),
         begin.trace_id,
         begin.role,
         begin.now_us,

@@ -32,7 +32,7 @@ fn begin(key: &str, body: &str) -> Begin {
         key: key.to_owned(),
         endpoint: Endpoint::CreditsCharge,
         digest,
-        body: body.as_bytes().to_vec(),
+        body: body.as_bytes().to_vec().into(),
         trace_id: None,
         role: "SERVICE".to_owned(),
         now_us: 7,

@@ -4,12 +4,12 @@
 //! `TALLY_GATEWAY_CALLS`, `TALLY_GATEWAY_KILLS` and `TALLY_GATEWAY_SEED` set the long run of `make faults`.
 
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_dashboards::identity::Role;
-use tally_pipeline::gateway::mock::{Faults, Kind, Script, Statement};
+use tally_pipeline::gateway::mock::{Faults, Script, Statement, Sums};
 use tally_tests::gateway::{Gateway, SCOPES, call};
 use tally_tests::{MockPlatform, Stage, Tally, TempFolder};
 
@@ -190,24 +190,6 @@ fn now() -> String {
     chrono::DateTime::from_timestamp_micros(us).expect("a time").to_rfc3339()
 }
 
-/// Sums by wallet and kind of event, of the platform's own books.
-fn books(statement: &Statement) -> BTreeMap<(String, &'static str), (u64, i64)> {
-    let mut sums: BTreeMap<(String, &'static str), (u64, i64)> = BTreeMap::new();
-    for movement in &statement.movements {
-        let kind = match movement.kind {
-            Kind::Grant => continue,
-            Kind::Hold => "HELD",
-            Kind::Release => "ROLLED_BACK",
-            Kind::Charge | Kind::Acceleration => "CHARGED",
-            Kind::Supplement => "SUPPLEMENT_CHARGED",
-            Kind::Refund => "REFUNDED",
-        };
-        let sum = sums.entry((movement.wallet_id.clone(), kind)).or_default();
-        *sum = (sum.0 + 1, sum.1 + movement.amount_micros);
-    }
-    sums
-}
-
 /// Makes the calls, kills, heals, and holds the three accounts against one another.
 #[expect(clippy::print_stdout, reason = "the figures of the long run are its result")]
 fn run(calls: u64, kills: u64, seed: u64) {
@@ -312,24 +294,20 @@ fn compare(stage: &Stage<'_>, statement: &Statement) {
     }
     assert!(by_key.values().all(|times| *times == 1), "a key moved credits twice");
     // money: the platform's books and ClickHouse, which `catch_up` has held against Kafka offset by offset
-    let rows: Vec<(String, String, u64, i64)> = stage
+    let stored: Sums = stage
         .database
         .rows::<Value>(
-            "SELECT wallet_id, toString(kind) AS kind, toUInt32(count()) AS n, toFloat64(sum(amount_micros)) AS micros \
+            "SELECT wallet_id, toString(kind) AS kind, toString(count()) AS n, toString(sum(amount_micros)) AS micros \
              FROM credit_events_final WHERE kind NOT IN ('ATTEMPTED', 'ESTIMATED', 'HOLD_FAILED') GROUP BY wallet_id, kind",
         )
         .iter()
         .map(|row| {
             let text = |name: &str| row[name].as_str().expect("text").to_owned();
-            let micros = row["micros"].as_f64().expect("a sum");
-            (text("wallet_id"), text("kind"), row["n"].as_u64().expect("a count"), micros as i64)
+            let sum = (text("n").parse().expect("a count"), text("micros").parse().expect("a sum"));
+            ((text("wallet_id"), text("kind")), sum)
         })
         .collect();
-    let stored: BTreeMap<(String, &str), (u64, i64)> = rows
-        .iter()
-        .map(|(wallet, kind, n, micros)| ((wallet.clone(), kind.as_str()), (*n, *micros)))
-        .collect();
-    assert_eq!(stored, books(statement), "{}", stage.reasons());
+    assert_eq!(stored, statement.sums(), "{}", stage.reasons());
     // attempts: each that the platform has received is one event, and each event was received but for those that say why not
     let events = attempts(stage);
     let twice: Vec<&str> = events.iter().filter(|row| row.events != 1).map(|row| row.key.as_str()).collect();
