@@ -1,5 +1,6 @@
 //! Public keys of those who may issue tokens, as JSON Web Keys.
 
+use super::checked::Checked;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash,
 };
@@ -39,6 +40,8 @@ pub enum KeyError {
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
+    /// What it has signed.
+    pub(super) checked: Checked,
 }
 
 /// Keys by their names.
@@ -113,5 +116,5 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
         Some(id) => id.clone(),
         None => jwk.thumbprint(ThumbprintHash::SHA256).ok()?,
     };
-    Some((id, Key { algorithm, decoding }))
+    Some((id, Key { algorithm, decoding, checked: Checked::default() }))
 }

@@ -6,6 +6,7 @@
 //! There is no default key, no password and no anonymous principal: whoever brings no token is [`Denied::Missing`].
 
 mod authority;
+mod checked;
 mod jwks;
 mod keys;
 mod mint;

@@ -311,3 +311,41 @@ fn fuzz_no_bytes_make_a_token() {
         }
     });
 }
+
+/// Scenario: a good token is shown again and again, then changed in its last byte, then held against another audience, then after its
+/// end, then after its issuer withdrew the key; four thousand others are shown meanwhile.
+/// Guarantees: its signature is checked once, and remembered for nothing but the same bytes, audience, key and time; the memory is
+/// bounded.
+#[test]
+fn what_is_remembered_of_a_token_is_its_signature_alone() {
+    let issuer = Issuer::new();
+    let token = issuer.sign(&issuer.header(), &claims());
+    let key = key_of(&issuer.keys, &header(&token).expect("a header")).expect("a key");
+    let expected = |audience: &str| Expected {
+        issuer: "https://issuer.example".to_owned(),
+        audience: audience.to_owned(),
+    };
+    let held = |token: &str, audience: &str, now_s| check(token, key, &expected(audience), now_s);
+    let first = held(&token, "tally", NOW_S).expect("a principal");
+    assert_eq!(key.checked.len(), 1);
+    assert_eq!(held(&token, "tally", NOW_S + 599), Ok(first));
+    assert_eq!(key.checked.len(), 1);
+    let last = token.chars().last().expect("a signature");
+    let forged = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'Q' } else { 'A' });
+    assert_eq!(held(&forged, "tally", NOW_S), Err(Wrong::Invalid));
+    assert_eq!(held(&token, "other", NOW_S), Err(Wrong::Invalid));
+    assert_eq!(held(&token, "tally", NOW_S + 600), Err(Wrong::Expired));
+    assert_eq!(held(&token, "tally", NOW_S - 60), Err(Wrong::Invalid), "it was issued later than now");
+    assert_eq!(key.checked.len(), 1, "what was refused is not remembered");
+    let other = Issuer::new();
+    let after = key_of(&other.keys, &header(&token).expect("a header"));
+    assert!(after.is_none(), "the key is withdrawn");
+    let other = other.keys.only().expect("one key");
+    assert_eq!(check(&token, other, &expected("tally"), NOW_S), Err(Wrong::Invalid));
+    for number in 0..4_200 {
+        let mut claims = claims();
+        claims["jti"] = json!(format!("t-{number}"));
+        held(&issuer.sign(&issuer.header(), &claims), "tally", NOW_S).expect("a principal");
+    }
+    assert!(key.checked.len() <= 4_096);
+}

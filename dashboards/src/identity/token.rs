@@ -1,10 +1,12 @@
 //! One access token (RFC 9068): its header, its signature, its claims.
 
+use super::checked::Checked;
 use super::keys::{Key, Keys};
 use super::principal::{Principal, Role};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Longest life of a token, seconds: one that claims more is refused, whoever signed it.
 pub const LIFETIME_S_MAX: i64 = 900;
@@ -72,26 +74,47 @@ pub(super) fn key_of<'a>(keys: &'a Keys, header: &Header) -> Option<&'a Key> {
 
 /// Holds a token against its key and what is expected. `now_s` is seconds since 1970 UTC.
 pub(super) fn check(token: &str, key: &Key, expected: &Expected, now_s: i64) -> Result<Principal, Wrong> {
-    let mut validation = Validation::new(key.algorithm); // that of the key: the header cannot choose
-    validation.set_issuer(&[&expected.issuer]);
-    validation.set_audience(&[&expected.audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation.leeway = 0;
-    validation.validate_exp = false; // held against `now_s` below
-    let claims = decode::<Claims>(token, &key.decoding, &validation).map_err(|error| match error.kind() {
-        ErrorKind::ExpiredSignature => Wrong::Expired,
-        _ => Wrong::Invalid,
-    })?;
-    let Claims { sub, jti, role, scope, iat, exp, nbf } = claims.claims;
-    let named = [&sub, &jti].into_iter().all(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
+    let name = Checked::name(token, expected);
+    let claims = match key.checked.find(&name) {
+        Some(claims) => claims,
+        None => {
+            let claims = Arc::new(signed(token, key, expected)?);
+            key.checked.remember(name, &claims);
+            claims
+        }
+    };
+    let Claims { sub, jti, role, scope, iat, exp, nbf } = claims.as_ref();
+    let (iat, exp) = (*iat, *exp);
+    let named = [sub, jti].into_iter().all(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let life = exp.checked_sub(iat).is_some_and(|life| (1..=LIFETIME_S_MAX).contains(&life));
-    let begun = [Some(iat), nbf].into_iter().flatten().all(|from| from <= now_s + CLOCK_AHEAD_S_MAX);
+    let begun = [Some(iat), *nbf].into_iter().flatten().all(|from| from <= now_s + CLOCK_AHEAD_S_MAX);
     if !(named && life && begun) {
         return Err(Wrong::Invalid);
     }
     if exp <= now_s {
         return Err(Wrong::Expired);
     }
-    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
-    Ok(Principal { subject: sub, role, scopes, token_id: jti, issued_at_s: iat, expires_at_s: exp })
+    Ok(Principal {
+        subject: sub.clone(),
+        role: *role,
+        scopes: scope.split_ascii_whitespace().map(str::to_owned).collect(),
+        token_id: jti.clone(),
+        issued_at_s: iat,
+        expires_at_s: exp,
+    })
+}
+
+/// What a token of that key says that is from and for whom it must be, at whatever time.
+fn signed(token: &str, key: &Key, expected: &Expected) -> Result<Claims, Wrong> {
+    let mut validation = Validation::new(key.algorithm); // that of the key: the header cannot choose
+    validation.set_issuer(&[&expected.issuer]);
+    validation.set_audience(&[&expected.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.leeway = 0;
+    validation.validate_exp = false; // `check` holds times against now
+    let claims = decode::<Claims>(token, &key.decoding, &validation).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => Wrong::Expired,
+        _ => Wrong::Invalid,
+    })?;
+    Ok(claims.claims)
 }

@@ -106,7 +106,8 @@ impl ProducerContext for News {
 /// Hears what became of events, for a while.
 fn gather(producer: &BaseProducer<News>) {
     let until = Instant::now() + NEWS;
-    while let Some(rest) = until.checked_duration_since(Instant::now()) {
+    // the producer counts whole milliseconds: with less left it would return at once, again and again
+    while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| rest.as_millis() > 0) {
         producer.poll(rest);
     }
 }
