@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 const IN_FLIGHT_MAX: i32 = 10_000;
 /// Events that are read from the store at once.
 const TAKE_MAX: usize = 1_000;
-/// News of events is gathered for so long: each time the store is asked twice, whose commits calls wait for.
-const NEWS: Duration = Duration::from_millis(20);
+/// Events, and news of them, are gathered for so long: each round asks the store twice, whose commits calls wait for, and costs Kafka
+/// a request for each partition.
+const NEWS: Duration = Duration::from_millis(100);
 /// After an error that the producer cannot go on from.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What holds unless it is configured otherwise. The order and the promise not to give up hold whatever is configured.

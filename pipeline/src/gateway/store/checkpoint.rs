@@ -11,8 +11,14 @@ use std::time::Duration;
 /// at work: who appends to a file waits while the file system commits.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// How far this thread stands behind those that answer calls: what it does is a burst, and calls are due meanwhile.
+const NICE: i32 = 10;
+
 /// Carries the log over until the sender is dropped.
 pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "the checkpoint runs beside the calls as their equal");
+    }
     let connection = match connect(path) {
         Ok(connection) => connection,
         Err(error) => return tracing::error!(%error, "the gateway's store cannot be checkpointed"),

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::Receiver;
 
 /// Operations of one commit.
 const OPERATIONS_MAX: usize = 512;
-/// Pages in SQLite's log from which it is to begin anew: half a GiB.
-const LOG_FRAMES_MAX: u64 = 131_072;
+/// Pages in SQLite's log from which it is to begin anew (32 MiB): soon, since writing over it is cheap, and making it longer is not.
+const LOG_FRAMES_MAX: u64 = 16_384;
 /// Pages that the checkpoint beside may have left for that.
 const LOG_BEHIND_MAX: u64 = 1_024;
 

@@ -13,6 +13,9 @@ use thiserror::Error;
 const FILE: &str = "gateway.sqlite";
 /// Version of the tables; a file of a higher one is refused.
 const VERSION: i32 = 1;
+/// Bytes of a page of a file that is made here. Each page that a commit touches is written to the log whole, and a row is some hundred
+/// bytes: with SQLite's 4,096 the log grows by 47 MB/s at 2,000 calls/s, and who appends waits when a checkpoint has that synced.
+const PAGE_BYTES: i64 = 2_048;
 /// A statement waits so long for the checkpoint's lock.
 const BUSY: Duration = Duration::from_secs(30);
 
@@ -94,6 +97,7 @@ pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?; // a file that is there keeps its own
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "cache_size", -16_384)?; // KiB
     connection.set_prepared_statement_cache_capacity(64);

@@ -104,21 +104,23 @@ fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
 }
 
 pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<Found> {
-    if begin.endpoint.moves_money() {
-        let sql = "SELECT digest, status, answer FROM answers WHERE caller = ? AND key = ?";
-        let mut statement = connection.prepare_cached(sql)?;
-        let found = statement.query_row(params![begin.caller, begin.key], |row| {
-            let digest: Vec<u8> = row.get(0)?;
-            Ok(match digest == begin.digest {
-                true => Found::Done { status: row.get(1)?, answer: row.get(2)? },
-                false => Found::Conflict,
-            })
-        });
-        if let Some(found) = found.optional()? {
-            return Ok(found);
-        }
+    if !begin.endpoint.moves_money() {
+        return Ok(Found::None); // its key is a name that nobody else has
     }
-    let sql = format!("SELECT {COLUMNS}, digest FROM requests WHERE caller = ? AND key = ?");
+    let sql = "SELECT digest, status, answer FROM answers WHERE caller = ? AND key = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row(params![begin.caller, begin.key], |row| {
+        let digest: Vec<u8> = row.get(0)?;
+        Ok(match digest == begin.digest {
+            true => Found::Done { status: row.get(1)?, answer: row.get(2)? },
+            false => Found::Conflict,
+        })
+    });
+    if let Some(found) = found.optional()? {
+        return Ok(found);
+    }
+    let sql =
+        format!("SELECT {COLUMNS}, digest FROM requests WHERE {MOVES_CREDITS} AND caller = ? AND key = ?");
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row(params![begin.caller, begin.key], |row| {
         let digest: Vec<u8> = row.get(10)?;
@@ -129,6 +131,9 @@ pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<F
     });
     Ok(found.optional()?.unwrap_or(Found::None))
 }
+
+/// As the index of keys says it, so that it is used.
+const MOVES_CREDITS: &str = "endpoint IN ('CREDITS_CHARGE', 'CREDITS_REFUND')";
 
 /// The number of the next request: none is given twice while the process lives.
 pub(super) fn next_id(connection: &Connection) -> rusqlite::Result<i64> {

@@ -20,7 +20,9 @@ CREATE TABLE IF NOT EXISTS requests (
     left_us        INTEGER,           -- nothing was done and nothing is to be followed up: since when
     created_us     INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX IF NOT EXISTS requests_by_key ON requests (caller, key);
+-- Who asks for a move of credits may ask again under its key; the keys of other calls are names that nobody else has.
+DROP INDEX IF EXISTS requests_by_key;
+CREATE UNIQUE INDEX IF NOT EXISTS requests_of_callers ON requests (caller, key) WHERE endpoint IN ('CREDITS_CHARGE', 'CREDITS_REFUND');
 CREATE INDEX IF NOT EXISTS requests_to_follow ON requests (next_try_us) WHERE next_try_us IS NOT NULL;
 CREATE INDEX IF NOT EXISTS requests_unresolved ON requests (created_us) WHERE maybe_done;
 
