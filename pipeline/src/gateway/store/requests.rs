@@ -119,8 +119,7 @@ pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<F
     if let Some(found) = found.optional()? {
         return Ok(found);
     }
-    let sql =
-        format!("SELECT {COLUMNS}, digest FROM requests WHERE {MOVES_CREDITS} AND caller = ? AND key = ?");
+    let sql = by_key();
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row(params![begin.caller, begin.key], |row| {
         let digest: Vec<u8> = row.get(10)?;
@@ -134,6 +133,10 @@ pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<F
 
 /// As the index of keys says it, so that it is used.
 const MOVES_CREDITS: &str = "endpoint IN ('CREDITS_CHARGE', 'CREDITS_REFUND')";
+
+fn by_key() -> String {
+    format!("SELECT {COLUMNS}, digest FROM requests WHERE {MOVES_CREDITS} AND caller = ? AND key = ?")
+}
 
 /// The number of the next request: none is given twice while the process lives.
 pub(super) fn next_id(connection: &Connection) -> rusqlite::Result<i64> {
@@ -230,4 +233,30 @@ pub(super) fn sweep(connection: &Connection, before_us: i64) -> rusqlite::Result
     let answered = connection.prepare_cached(sql)?.execute([before_us])?;
     let sql = "DELETE FROM requests WHERE left_us < ?";
     Ok(answered + connection.prepare_cached(sql)?.execute([before_us])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Durability, StoreConfig, open};
+
+    /// Scenario: SQLite is asked how it finds a key, and how it finds what is to be followed up.
+    /// Guarantees: by an index; without one each call would read all that are under way.
+    #[test]
+    fn what_each_call_asks_is_found_by_an_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (durability, folder) = (Durability::Process, folder.path().to_owned());
+        let config = StoreConfig { folder, durability, outbox_events_max: 1, keys_kept_us: 1 };
+        let opened = open::open(&config).expect("opened");
+        let due = "SELECT id FROM requests WHERE next_try_us <= 1 ORDER BY next_try_us LIMIT 1".to_owned();
+        for (sql, index) in [(super::by_key(), "requests_of_callers"), (due, "requests_to_follow")] {
+            let mut plan = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+            if plan.parameter_count() == 2 {
+                plan.raw_bind_parameter(1, "svc").expect("bound");
+                plan.raw_bind_parameter(2, "k").expect("bound");
+            }
+            let steps: Vec<String> =
+                plan.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().expect("steps");
+            assert!(steps.iter().any(|step| step.contains(index)), "{sql}: {steps:?}");
+        }
+    }
 }
