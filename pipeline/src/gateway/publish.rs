@@ -27,6 +27,8 @@ const TAKE_MAX: usize = 1_000;
 /// Events, and news of them, are gathered for so long: each round asks the store twice, whose commits calls wait for, and costs Kafka
 /// a request for each partition.
 const NEWS: Duration = Duration::from_millis(100);
+/// The same while more wait than are read at once: after an absence of Kafka they are to be there soon.
+const NEWS_OF_MANY: Duration = Duration::from_millis(5);
 /// After an error that the producer cannot go on from.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What holds unless it is configured otherwise. The order and the promise not to give up hold whatever is configured.
@@ -105,8 +107,8 @@ impl ProducerContext for News {
 }
 
 /// Hears what became of events, for a while.
-fn gather(producer: &BaseProducer<News>) {
-    let until = Instant::now() + NEWS;
+fn gather(producer: &BaseProducer<News>, lasts: Duration) {
+    let until = Instant::now() + lasts;
     // the producer counts whole milliseconds: with less left it would return at once, again and again
     while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| rest.as_millis() > 0) {
         producer.poll(rest);
@@ -168,10 +170,10 @@ impl Publisher {
         let producer: BaseProducer<News> =
             self.config.create_with_context(self.news()).map_err(|error| error.to_string())?;
         let topic = self.kafka.topic(self.contract);
-        let mut behind = 0;
+        let (mut behind, mut many) = (0, false);
         let mut gone: Vec<i64> = Vec::new();
         loop {
-            gather(&producer);
+            gather(&producer, if many { NEWS_OF_MANY } else { NEWS });
             let told = std::mem::take(&mut *producer.context().told());
             gone.extend(told.acknowledged);
             if !gone.is_empty() {
@@ -205,7 +207,9 @@ impl Publisher {
             if !room || self.store.outbox_depth() == 0 {
                 continue;
             }
-            for waiting in runtime.block_on(self.store.take(self.contract, behind, TAKE_MAX)).map_err(text)? {
+            let taken = runtime.block_on(self.store.take(self.contract, behind, TAKE_MAX)).map_err(text)?;
+            many = taken.len() == TAKE_MAX;
+            for waiting in taken {
                 let seq = usize::try_from(waiting.seq).unwrap_or(usize::MAX);
                 let record = BaseRecord::with_opaque_to(&topic, seq)
                     .key(&waiting.event.key)
