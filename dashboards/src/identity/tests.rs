@@ -1,5 +1,6 @@
 //! Tokens as they should be, and in every way in which they should not.
 
+use super::checked::Checked;
 use super::keys::Keys;
 use super::mint::{Minter, TokenRequest, generate_key};
 use super::principal::{Principal, Role};
@@ -326,17 +327,24 @@ fn what_is_remembered_of_a_token_is_its_signature_alone() {
         audience: audience.to_owned(),
     };
     let held = |token: &str, audience: &str, now_s| check(token, key, &expected(audience), now_s);
+    assert_eq!(held(&token, "tally", NOW_S + 600), Err(Wrong::Expired));
+    assert_eq!(key.checked.len(), 0, "what was refused is not remembered");
     let first = held(&token, "tally", NOW_S).expect("a principal");
-    assert_eq!(key.checked.len(), 1);
     assert_eq!(held(&token, "tally", NOW_S + 599), Ok(first));
     assert_eq!(key.checked.len(), 1);
+    let mut other = claims();
+    other["sub"] = json!("user-8");
+    let planted: Claims = serde_json::from_value(other).expect("claims");
+    key.checked.remember(Checked::name(&token, &expected("tally")), planted.into(), NOW_S);
+    let again = held(&token, "tally", NOW_S).expect("a principal");
+    assert_eq!(again.subject, "user-8", "the signature was checked again");
     let last = token.chars().last().expect("a signature");
     let forged = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'Q' } else { 'A' });
     assert_eq!(held(&forged, "tally", NOW_S), Err(Wrong::Invalid));
     assert_eq!(held(&token, "other", NOW_S), Err(Wrong::Invalid));
     assert_eq!(held(&token, "tally", NOW_S + 600), Err(Wrong::Expired));
     assert_eq!(held(&token, "tally", NOW_S - 60), Err(Wrong::Invalid), "it was issued later than now");
-    assert_eq!(key.checked.len(), 1, "what was refused is not remembered");
+    assert_eq!(key.checked.len(), 1);
     let other = Issuer::new();
     let after = key_of(&other.keys, &header(&token).expect("a header"));
     assert!(after.is_none(), "the key is withdrawn");

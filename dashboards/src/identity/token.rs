@@ -75,13 +75,11 @@ pub(super) fn key_of<'a>(keys: &'a Keys, header: &Header) -> Option<&'a Key> {
 /// Holds a token against its key and what is expected. `now_s` is seconds since 1970 UTC.
 pub(super) fn check(token: &str, key: &Key, expected: &Expected, now_s: i64) -> Result<Principal, Wrong> {
     let name = Checked::name(token, expected);
-    let claims = match key.checked.find(&name) {
+    let known = key.checked.find(&name);
+    let is_new = known.is_none();
+    let claims = match known {
         Some(claims) => claims,
-        None => {
-            let claims = Arc::new(signed(token, key, expected)?);
-            key.checked.remember(name, &claims);
-            claims
-        }
+        None => Arc::new(signed(token, key, expected)?),
     };
     let Claims { sub, jti, role, scope, iat, exp, nbf } = claims.as_ref();
     let (iat, exp) = (*iat, *exp);
@@ -94,14 +92,18 @@ pub(super) fn check(token: &str, key: &Key, expected: &Expected, now_s: i64) -> 
     if exp <= now_s {
         return Err(Wrong::Expired);
     }
-    Ok(Principal {
+    let principal = Principal {
         subject: sub.clone(),
         role: *role,
         scopes: scope.split_ascii_whitespace().map(str::to_owned).collect(),
         token_id: jti.clone(),
         issued_at_s: iat,
         expires_at_s: exp,
-    })
+    };
+    if is_new {
+        key.checked.remember(name, claims, now_s);
+    }
+    Ok(principal)
 }
 
 /// What a token of that key says that is from and for whom it must be, at whatever time.

@@ -91,6 +91,7 @@ impl Gateway {
         began: Instant,
     ) -> Told {
         let endpoint = ask.endpoint();
+        let key = key.filter(|_| endpoint.moves_money());
         let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let full = self.inner.places.available_permits() == 0;
         let open = self.breaker(endpoint).is_open(Instant::now());

@@ -28,7 +28,7 @@ const TAKE_MAX: usize = 1_000;
 /// a request for each partition.
 const NEWS: Duration = Duration::from_millis(100);
 /// The same while more wait than are read at once: after an absence of Kafka they are to be there soon.
-const NEWS_OF_MANY: Duration = Duration::from_millis(5);
+const NEWS_OF_MANY: Duration = Duration::from_millis(20);
 /// After an error that the producer cannot go on from.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What holds unless it is configured otherwise. The order and the promise not to give up hold whatever is configured.
@@ -106,12 +106,15 @@ impl ProducerContext for News {
     }
 }
 
-/// Hears what became of events, for a while.
+/// Hears what became of events, after a while: the producer's own wait would spin through its last millisecond.
 fn gather(producer: &BaseProducer<News>, lasts: Duration) {
-    let until = Instant::now() + lasts;
-    // the producer counts whole milliseconds: with less left it would return at once, again and again
-    while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| rest.as_millis() > 0) {
-        producer.poll(rest);
+    std::thread::sleep(lasts);
+    loop {
+        let before = producer.in_flight_count();
+        producer.poll(Duration::ZERO);
+        if producer.in_flight_count() >= before {
+            return;
+        }
     }
 }
 
@@ -205,6 +208,7 @@ impl Publisher {
             }
             let room = producer.in_flight_count() < IN_FLIGHT_MAX;
             if !room || self.store.outbox_depth() == 0 {
+                many = false;
                 continue;
             }
             let taken = runtime.block_on(self.store.take(self.contract, behind, TAKE_MAX)).map_err(text)?;
@@ -216,7 +220,10 @@ impl Publisher {
                     .payload(&waiting.event.value);
                 match producer.send(record) {
                     Ok(()) => behind = waiting.seq,
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                        many = false;
+                        break;
+                    }
                     Err((error, _)) => {
                         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                         return Err(self.give_up(runtime, &producer, code));

@@ -1,7 +1,8 @@
-//! The log of SQLite is carried into its file beside the writing thread, so that no call waits for the disk of another.
+//! The log of SQLite is carried into its file beside the writing thread, so that calls wait for that as little as can be.
 
 use super::Gauges;
 use super::open::connect;
+use rusqlite::Connection;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -16,6 +17,8 @@ const NICE: i32 = 10;
 
 /// Carries the log over until the sender is dropped.
 pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
+    // of a thread it is, on Linux alone
+    #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(%error, "the checkpoint runs beside the calls as their equal");
     }
@@ -24,12 +27,10 @@ pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
         Err(error) => return tracing::error!(%error, "the gateway's store cannot be checkpointed"),
     };
     while matches!(stop.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
-        // PASSIVE waits for nobody; the frames that are in use, or came meanwhile, stay for the next time
-        let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-            Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
+        // what came during the first pass is left to the second, which is short: so little is left to who has it begin anew
+        let done = pass(&connection).and_then(|first| Ok((first, pass(&connection)?)));
         match done {
-            Ok((frames, done)) => {
+            Ok(((_, done), (frames, _))) => {
                 let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
                 gauges.log_behind.store(count(frames - done), Ordering::Relaxed);
                 gauges.log_frames.store(count(frames), Ordering::Relaxed);
@@ -39,4 +40,10 @@ pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
             }
         }
     }
+}
+
+/// Carries over what the log has when it begins; gives how many pages that were, and how many are carried over. It waits for nobody:
+/// what is in use stays for the next time.
+fn pass(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
 }

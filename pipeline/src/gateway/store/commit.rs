@@ -1,5 +1,6 @@
 //! The writing thread: takes what waits, does it in one transaction, commits, and only then replies.
 
+use super::open::BUSY;
 use super::requests::{self, Begin, Begun, Found, Then};
 use super::{Gauges, Kept, Op, OpenError, Reply, checkpoint, flows, outbox};
 use crate::gateway::moment::now_us;
@@ -8,11 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
 /// Operations of one commit.
 const OPERATIONS_MAX: usize = 512;
-/// Pages in SQLite's log from which it is to begin anew (32 MiB): soon, since writing over it is cheap, and making it longer is not.
+/// Pages in SQLite's log from which it is to begin anew at the next checkpoint: soon, since writing over it is cheap, and making it
+/// longer is not.
 const LOG_FRAMES_MAX: u64 = 16_384;
 /// Pages that the checkpoint beside may have left for that.
 const LOG_BEHIND_MAX: u64 = 1_024;
@@ -129,13 +132,17 @@ impl Writer {
     }
 
     /// The log begins anew once it is long and the checkpoint beside has done nearly all of it: only without a writer it can, so the
-    /// writing thread does the rest, which takes as long as the disk does twice.
+    /// writing thread does the rest, which takes as long as the disk does twice. While somebody reads the file it is left for later.
     fn bound_log(&self) {
         let behind = self.gauges.log_behind.load(Ordering::Relaxed);
         let long = self.gauges.log_frames.load(Ordering::Relaxed) > LOG_FRAMES_MAX;
         if long && behind < LOG_BEHIND_MAX {
-            let done = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-            self.gauges.log_frames.store(0, Ordering::Relaxed);
+            self.gauges.log_frames.store(0, Ordering::Relaxed); // until the checkpoint beside has looked again
+            let at_once = |connection: &Connection| {
+                connection.busy_timeout(Duration::ZERO)?;
+                connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+            };
+            let done = at_once(&self.connection).and(self.connection.busy_timeout(BUSY));
             if let Err(error) = done {
                 tracing::warn!(%error, "the log of the gateway's store could not begin anew");
             }

@@ -17,7 +17,7 @@ const VERSION: i32 = 1;
 /// bytes: with SQLite's 4,096 the log grows by 47 MB/s at 2,000 calls/s, and who appends waits when a checkpoint has that synced.
 const PAGE_BYTES: i64 = 2_048;
 /// A statement waits so long for the checkpoint's lock.
-const BUSY: Duration = Duration::from_secs(30);
+pub(super) const BUSY: Duration = Duration::from_secs(30);
 
 /// Why the store cannot be opened.
 #[derive(Debug, Error)]

@@ -201,10 +201,13 @@ pub(super) fn abandon(connection: &Connection, id: i64) -> rusqlite::Result<()> 
     connection.prepare_cached(&sql)?.execute([id]).map(|_| ())
 }
 
+fn to_follow() -> String {
+    format!("SELECT {COLUMNS} FROM requests WHERE next_try_us <= ? ORDER BY next_try_us LIMIT ?")
+}
+
 /// Requests whose time has come, the oldest first.
 pub(super) fn due(connection: &Connection, now_us: i64, max: usize) -> rusqlite::Result<Vec<Known>> {
-    let sql = format!("SELECT {COLUMNS} FROM requests WHERE next_try_us <= ? ORDER BY next_try_us LIMIT ?");
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&to_follow())?;
     statement.query_map(params![now_us, i64::try_from(max).unwrap_or(i64::MAX)], known)?.collect()
 }
 
@@ -238,25 +241,35 @@ pub(super) fn sweep(connection: &Connection, before_us: i64) -> rusqlite::Result
 #[cfg(test)]
 mod tests {
     use super::super::{Durability, StoreConfig, open};
+    use crate::gateway::contract::Endpoint;
 
-    /// Scenario: SQLite is asked how it finds a key, and how it finds what is to be followed up.
-    /// Guarantees: by an index; without one each call would read all that are under way.
+    /// Scenario: SQLite is asked how it finds a key, and how it finds what is to be followed up; each call is looked for where those
+    /// that move credits are listed.
+    /// Guarantees: both are found by an index (without one each call would read all that are under way), and what moves credits has
+    /// its key in it, whatever calls there will be.
     #[test]
     fn what_each_call_asks_is_found_by_an_index() {
         let folder = tempfile::tempdir().expect("a folder");
         let (durability, folder) = (Durability::Process, folder.path().to_owned());
         let config = StoreConfig { folder, durability, outbox_events_max: 1, keys_kept_us: 1 };
         let opened = open::open(&config).expect("opened");
-        let due = "SELECT id FROM requests WHERE next_try_us <= 1 ORDER BY next_try_us LIMIT 1".to_owned();
-        for (sql, index) in [(super::by_key(), "requests_of_callers"), (due, "requests_to_follow")] {
+        for (sql, index) in
+            [(super::by_key(), "requests_of_callers"), (super::to_follow(), "requests_to_follow")]
+        {
             let mut plan = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
-            if plan.parameter_count() == 2 {
-                plan.raw_bind_parameter(1, "svc").expect("bound");
-                plan.raw_bind_parameter(2, "k").expect("bound");
-            }
+            plan.raw_bind_parameter(1, 1).expect("bound");
+            plan.raw_bind_parameter(2, 1).expect("bound");
             let steps: Vec<String> =
                 plan.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().expect("steps");
             assert!(steps.iter().any(|step| step.contains(index)), "{sql}: {steps:?}");
+        }
+        let sql = "SELECT sql FROM sqlite_master WHERE name = 'requests_of_callers'";
+        let index: String = opened.connection.query_row(sql, [], |row| row.get(0)).expect("the index");
+        for list in [super::MOVES_CREDITS, super::UNKNOWN, &index] {
+            for endpoint in Endpoint::ALL {
+                let listed = list.contains(&format!("'{}'", endpoint.symbol()));
+                assert_eq!(listed, endpoint.moves_money(), "{endpoint:?} in {list}");
+            }
         }
     }
 }
