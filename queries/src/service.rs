@@ -117,6 +117,10 @@ pub fn limited(client: &Client, limits: ReadLimits) -> Client {
         ("max_memory_usage", limits.memory_bytes_max.to_string()),
         ("output_format_json_quote_64bit_integers", "1".to_owned()),
         ("date_time_output_format", "iso".to_owned()),
+        // compiled code is of one text with its constants, which are others every few seconds: it is made and not used again
+        ("compile_expressions", "0".to_owned()),
+        ("compile_aggregate_expressions", "0".to_owned()),
+        ("compile_sort_description", "0".to_owned()),
     ];
     settings.into_iter().fold(client.clone(), |client, (name, value)| client.with_setting(name, value))
 }

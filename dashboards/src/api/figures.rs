@@ -122,7 +122,7 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let range = Range::of_figure(wanted.from.as_deref(), wanted.to.as_deref())?;
-    let window = Window::of(api, range.from.0, range.to.0).await?;
+    let window = Window::of(api, range.to.0).await?;
     let query = api.ask(question).param("from_us", range.from.0).param("to_us", range.to.0);
     let query = match question.name {
         name if name == QUOTAS.name => {

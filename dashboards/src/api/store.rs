@@ -14,13 +14,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally_queries::QueryError;
-use tally_queries::catalog::Snapshot;
+use tally_queries::catalog::Reach;
 use tally_queries::seal::{Keys, Log};
 use tally_queries::service::{Question, ReadLimits, ask, limited};
 use tokio::sync::{Mutex, Semaphore};
 
 /// How long a look at the partitions' heads is good for: figures say how far the data had come.
-const SNAPSHOT_MS_MAX: u64 = 2_000;
+const REACH_MS_MAX: u64 = 2_000;
 /// A place among the questions must be had within this time.
 const PLACE_MS_MAX: u64 = 2_000;
 
@@ -82,7 +82,7 @@ struct Inner {
     config: ApiConfig,
     client: Client,
     places: Semaphore,
-    snapshot: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    reach: Mutex<Option<(Instant, Reach)>>,
     live: Mutex<Option<(Instant, tally_queries::Live)>>,
     answers: Answers,
     replaying: std::sync::Mutex<HashSet<String>>,
@@ -122,7 +122,7 @@ impl Api {
             inner: Arc::new(Inner {
                 client,
                 places: Semaphore::new(limits.questions_at_once_max as usize),
-                snapshot: Mutex::default(),
+                reach: Mutex::default(),
                 live: Mutex::default(),
                 answers: Answers::default(),
                 replaying: std::sync::Mutex::default(),
@@ -222,18 +222,17 @@ impl Api {
     }
 
     /// How far the data has come.
-    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
-        let mut last = self.inner.snapshot.lock().await;
-        if let Some((at, snapshot)) = last.as_ref()
-            && at.elapsed() < Duration::from_millis(SNAPSHOT_MS_MAX)
+    pub(crate) async fn reach(&self) -> Result<Reach, Problem> {
+        let mut last = self.inner.reach.lock().await;
+        if let Some((at, reach)) = last.as_ref()
+            && at.elapsed() < Duration::from_millis(REACH_MS_MAX)
         {
-            return Ok(Arc::clone(snapshot));
+            return Ok(*reach);
         }
         let _place = self.place().await?;
-        let taken = Snapshot::take(self.client(), Vec::new()).await.map_err(|error| unavailable(&error))?;
-        let taken = Arc::new(taken);
-        *last = Some((Instant::now(), Arc::clone(&taken)));
-        Ok(taken)
+        let reach = Reach::take(self.client()).await.map_err(|error| unavailable(&error))?;
+        *last = Some((Instant::now(), reach));
+        Ok(reach)
     }
 
     /// The ledger's counts; however many look, the store is asked once in `fresh`.

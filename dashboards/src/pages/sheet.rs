@@ -38,7 +38,7 @@ impl Sheet {
     ) -> Result<Sheet, Problem> {
         let (from_us, to_us) = visitor.view.range_us();
         let role = visitor.principal.role;
-        let window = Window::of(api, from_us, to_us).await?;
+        let window = Window::of(api, to_us).await?;
         let asked = Asked {
             from_us,
             to_us,

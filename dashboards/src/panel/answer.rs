@@ -9,7 +9,6 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tally_queries::audit::result::WindowState;
 use tally_queries::audit::statistics::wilson;
 
 /// An answer is good for so long.
@@ -44,11 +43,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Of a range.
-    pub(crate) async fn of(api: &Api, from_us: i64, to_us: i64) -> Result<Window, Problem> {
-        let snapshot = api.snapshot().await?;
-        let as_of = snapshot.as_of_us();
-        let is_final = snapshot.window(from_us, to_us, GRACE_US).state != WindowState::Open;
+    /// Of a range that ends there.
+    pub(crate) async fn of(api: &Api, to_us: i64) -> Result<Window, Problem> {
+        let reach = api.reach().await?;
+        let as_of = reach.as_of_us();
+        let is_final = reach.is_over(to_us, GRACE_US);
         Ok(Window { as_of_us: (as_of != i64::MIN).then_some(as_of), is_final })
     }
 }
@@ -139,7 +138,7 @@ pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Resu
 }
 
 async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
-    let window = Window::of(api, asked.from_us, asked.to_us).await?;
+    let window = Window::of(api, asked.to_us).await?;
     let least = panel.step_us_min.unwrap_or(0);
     let step = match (panel.step_us_min, asked.step_us) {
         (None, _) => 0,

@@ -104,8 +104,9 @@ const fn never() -> i64 {
     i64::MIN
 }
 
+/// Where receipts of a partition end.
 #[derive(Row, Deserialize)]
-struct BoundRow {
+pub(super) struct BoundRow {
     topic: String,
     id: String,
     partition: i32,
@@ -133,6 +134,34 @@ struct HeadRow {
     ended: bool,
 }
 
+impl Head {
+    /// Receipts may have come further than when the partition was looked at.
+    pub(super) fn catch_up(&mut self, bounds: &[BoundRow]) {
+        let id = self.topic_id.to_string();
+        let bound = bounds.iter().find(|b| b.partition == self.partition && b.id == id);
+        self.taken = self.taken.max(bound.map_or(0, |b| b.next));
+    }
+}
+
+/// The latest look at each partition.
+pub(super) async fn heads(client: &Client) -> Result<Vec<Head>, QueryError> {
+    let heads = client.query(include_str!("../../sql/snapshot_heads.sql")).fetch_all::<HeadRow>().await;
+    let heads = heads.map_err(|source| QueryError::new("heads of partitions", source))?;
+    Ok(heads.into_iter().map(head).collect())
+}
+
+/// Where receipts of each partition end.
+pub(super) async fn bounds(client: &Client) -> Result<Vec<BoundRow>, QueryError> {
+    let bounds = client.query(include_str!("../../sql/snapshot_bounds.sql")).fetch_all::<BoundRow>().await;
+    bounds.map_err(|source| QueryError::new("bounds of the input", source))
+}
+
+/// Event time of the first and of the last accepted event.
+pub(super) async fn first_and_last_event(client: &Client) -> Result<(i64, i64), QueryError> {
+    let events = client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
+    events.map_err(|source| QueryError::new("first and last event", source))
+}
+
 impl Snapshot {
     /// Asks ClickHouse where the input ends now. Fresher looks at partitions, if the caller has asked Kafka, come first.
     ///
@@ -140,25 +169,17 @@ impl Snapshot {
     /// Where ClickHouse does not answer.
     pub async fn take(client: &Client, fresh: Vec<Head>) -> Result<Snapshot, QueryError> {
         let failed = |question| move |source| QueryError::new(question, source);
-        let heads = client.query(include_str!("../../sql/snapshot_heads.sql")).fetch_all::<HeadRow>().await;
-        let mut heads: Vec<Head> =
-            heads.map_err(failed("heads of partitions"))?.into_iter().map(head).collect();
+        let mut heads = heads(client).await?;
         for one in fresh {
             heads.retain(|known| (known.topic_id, known.partition) != (one.topic_id, one.partition));
             heads.push(one);
         }
         // bounds after heads: what a head says was taken is below them
-        let bounds =
-            client.query(include_str!("../../sql/snapshot_bounds.sql")).fetch_all::<BoundRow>().await;
-        let bounds = bounds.map_err(failed("bounds of the input"))?;
+        let bounds = bounds(client).await?;
         for head in &mut heads {
-            let id = head.topic_id.to_string();
-            let bound = bounds.iter().find(|b| b.partition == head.partition && b.id == id);
-            head.taken = head.taken.max(bound.map_or(0, |b| b.next));
+            head.catch_up(&bounds);
         }
-        let events =
-            client.query(include_str!("../../sql/snapshot_events.sql")).fetch_one::<(i64, i64)>().await;
-        let (first_event_us, last_event_us) = events.map_err(failed("first and last event"))?;
+        let (first_event_us, last_event_us) = first_and_last_event(client).await?;
         // after the bounds, so that it holds for every row below them
         let versions =
             client.query("SELECT max(state_version) AS most FROM task_events").fetch_one::<i64>().await;
@@ -274,7 +295,7 @@ async fn unsealed_from(client: &Client, bounds: &[InputBound]) -> Result<i64, Qu
 
 /// The lowest watermark over all partitions of topics that still live. An idle partition, taken to its end, is as far
 /// as the moment it was looked at; any other is as far as its newest record.
-fn watermark(heads: &[Head], bounds: &[BoundRow]) -> i64 {
+pub(super) fn watermark(heads: &[Head], bounds: &[BoundRow]) -> i64 {
     let ended = |id: &str| heads.iter().any(|head| head.ended && head.topic_id.to_string() == id);
     let idle = |head: &Head| head.taken >= head.high;
     let newest = |head: &Head| {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tally_queries::audit::result::WindowState;
+use tally_queries::catalog::{Reach, Snapshot};
 use tally_schemas::Topic;
+use tally_sinks::{Store, StoreConfig};
 use tally_tests::python::Produce;
 use tally_tests::stage::PARTITIONS;
 use tally_tests::{ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, examples, python, skip_without};
@@ -22,6 +25,55 @@ fn publish(stage: &Stage<'_>, first: usize, number: usize) {
 
 fn now_ms() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis()
+}
+
+/// How far a database has come, and what is fixed as an audit's input at that time.
+fn reach(url: &str, database: &str) -> (Reach, Snapshot) {
+    let config =
+        StoreConfig { url: url.to_owned(), database: database.to_owned(), ..StoreConfig::default() };
+    let store = Store::new(&config).expect("a plain address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let reach = Reach::take(store.client()).await.expect("an answer");
+        (reach, Snapshot::take(store.client(), Vec::new()).await.expect("an answer"))
+    })
+}
+
+/// Scenario: nothing has come; then events of one partition were taken, the others idle; then the heads are older than receipts, and
+/// one partition has none.
+/// Guarantees: how far the data has come, which is all that pages ask for, is what an audit's input says of it, to the microsecond.
+#[test]
+fn pages_say_how_far_the_data_has_come_as_audits_do() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("heads-reach");
+    let same = |what: &str| {
+        let (reach, whole) = reach(stage.database.url(), stage.database.name());
+        assert_eq!(reach.as_of_us(), whole.as_of_us(), "{what}");
+        for to_us in [i64::MIN, whole.watermark_us.saturating_sub(7), whole.watermark_us, i64::MAX] {
+            let is_over = whole.window(0, to_us, 7).state != WindowState::Open;
+            assert_eq!(reach.is_over(to_us, 7), is_over, "{what}: {to_us}");
+        }
+        reach
+    };
+    stage.catch_up(&[]);
+    let empty = same("idle partitions");
+    publish(&stage, 0, 10);
+    stage.catch_up(&[]);
+    let taken = same("ten events");
+    assert!(empty.as_of_us() < taken.as_of_us() && taken.last_event_us.is_none(), "{empty:?} {taken:?}");
+    let task = stage.topic(Topic::Task);
+    stage.database.query(&format!(
+        "INSERT INTO partition_heads SELECT * REPLACE (11 AS high, 3 AS taken, seen_at + INTERVAL 1 SECOND AS seen_at) \
+         FROM partition_heads_final WHERE topic = '{task}' AND partition = 0"
+    ));
+    let behind = same("a partition that lags");
+    assert!(behind.as_of_us() < taken.as_of_us(), "its newest record holds the watermark: {behind:?} {taken:?}");
+    stage.database.query(&format!(
+        "ALTER TABLE partition_heads DELETE WHERE topic = '{task}' AND partition = 0 SETTINGS mutations_sync = 2"
+    ));
+    assert_eq!(same("a partition without a head").as_of_us(), behind.as_of_us());
 }
 
 /// Scenario: ten events are taken, four of them deleted by retention; nothing ever comes to the other partitions.
@@ -112,6 +164,9 @@ fn a_demo_leaves_ended_heads() {
         );
         let all = run * Topic::ALL.len() * 3;
         assert_eq!(heads, format!("{all}\t{all}\t{all}\t{}\t1\n", run * Topic::ALL.len()));
+        let (reach, whole) = reach(server.url(), "tally");
+        assert_eq!((reach.watermark_us, reach.last_event_us), (i64::MAX, Some(whole.last_event_us)));
+        assert_eq!(reach.as_of_us(), whole.as_of_us());
         server.stop();
     }
 }
