@@ -208,7 +208,12 @@ function onSnapshot(state) {
 
 const supplementAsked = (data) => shown(data.task_id, "supplement", say(`It needs ${credits(data.amount_micros)} more credits to go on.`, `还需 ${credits(data.amount_micros)} 积分才能继续。`), data);
 
-function onEvent({ type, data }) {
+/** What stands below comes from the store: whoever keeps it as it is now hears what is heard here. */
+const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+
+function onEvent(event) {
+  tell("tally:heard", event);
+  const { type, data } = event;
   if (type.startsWith("task.")) taken(data);
   else if (type === "credit.supplement_requested.v1") supplementAsked(data);
   else if (type === "credit.supplement_charged.v1") settled(data.task_id, "supplement", "accepted", data);
@@ -227,6 +232,7 @@ const STOPPED = {
   4004: say("access was revoked", "访问权限已被撤销"), 4005: say("too many windows are open", "打开的窗口过多"),
 };
 function onState({ state, transport, leads, code, reason, withheld, ...more }) {
+  tell("tally:line", { state, code, connects: more.connects });
   const line = byId("state");
   line.className = state;
   line.dataset.transport = transport ?? "";

@@ -28,6 +28,7 @@ mod integration {
     mod house;
     mod identity;
     mod kill;
+    mod live_page;
     mod operators;
     mod pages;
     mod poison;

@@ -10,9 +10,11 @@ use std::sync::LazyLock;
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
 /// Name, media type, content.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("pages.css", "text/css; charset=utf-8", include_str!("../../assets/pages.css")),
     ("pages.js", "text/javascript; charset=utf-8", include_str!("../../assets/pages.js")),
+    ("live.js", "text/javascript; charset=utf-8", include_str!("../../assets/live.js")),
+    ("morph.js", "text/javascript; charset=utf-8", include_str!("../../assets/morph.js")),
     ("my.js", "text/javascript; charset=utf-8", include_str!("../../assets/my.js")),
     ("charts.js", "text/javascript; charset=utf-8", include_str!("../../assets/charts.js")),
     ("uplot.css", "text/css; charset=utf-8", UPLOT_STYLE),

@@ -2,6 +2,7 @@
 
 use super::Pages;
 use super::door::Visitor;
+use super::live::Ground;
 use super::piece::{facts, list, moment, or_dash, section, table, task_link, text};
 use super::shell;
 use super::task::told;
@@ -69,7 +70,7 @@ pub(super) async fn page(
             a href={ "/api/v1/moderation/cases/" (segment(&case_id)) } { "JSON" }
         }
     };
-    shell::page(&visitor, &case_id, None, (&[], &body))
+    shell::page(&visitor, &case_id, Ground::Case(&case_id), (&[], &body))
 }
 
 /// How a case stands to its due time: a word, a shape, and how long.

@@ -4,6 +4,7 @@ use super::Pages;
 use super::door::Visitor;
 use super::figure::{figure, framed};
 use super::jobs::{self, Said, at};
+use super::live::Ground;
 use super::piece::{letter_path, list, moment, rows_of, section, table, text};
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
@@ -47,7 +48,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&refused, &["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
     };
     let title = lang.say("Compliance", "合规");
-    shell::page(&visitor, title, Some(sheet.window), (&notices(view, &sheet), &body))
+    shell::page(&visitor, title, Ground::Range(sheet.window), (&notices(view, &sheet), &body))
 }
 
 /// Said above the page: what fails, before anything else is read.

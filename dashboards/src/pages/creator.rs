@@ -3,6 +3,7 @@
 use super::Pages;
 use super::door::Visitor;
 use super::figure::figure;
+use super::live::Ground;
 use super::piece::section;
 use super::sheet::Sheet;
 use super::{shell, tasks};
@@ -28,5 +29,5 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (section("tasks", lang.say("Grantees' tasks", "被授权人的任务"), "", &html! { (grid(&["grantee-tasks"], "one")) (tasks::rows(&visitor, "part-tasks", &latest)) }))
     };
     let title = lang.say("Creator", "创作者");
-    shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))
+    shell::page(&visitor, title, Ground::Range(sheet.window), (&sheet.notices(view), &body))
 }

@@ -58,7 +58,7 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
         _ => None,
     };
     html! {
-        figure class="panel" id=(id) aria-labelledby={ (id) "-title" } data-swap data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
+        figure class="panel" id=(id) aria-labelledby={ (id) "-title" } data-chart=[chart] data-unit=[chart.map(|_| unit_name(panel.unit))]
             data-step=[answer.filter(|_| chart.is_some()).map(|answer| answer.step_us)] data-from=[answer.filter(|_| chart.is_some()).map(|answer| answer.from_us)] data-to=[answer.filter(|_| chart.is_some()).map(|answer| answer.to_us)]
             data-zone=[chart.map(|_| view.tz().name())] {
             figcaption {

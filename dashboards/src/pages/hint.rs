@@ -36,7 +36,7 @@ fn hint(id: &str, reasons: &[Reason], (crossed, fine, unknown): (&str, &str, &st
         (false, false) => ("hint plain", unknown),
     };
     html! {
-        section class=(class) id=(id) data-swap aria-labelledby={ (id) "-title" } {
+        section class=(class) id=(id) aria-labelledby={ (id) "-title" } {
             h2 id={ (id) "-title" } { (title) }
             ul {
                 @for reason in reasons {

@@ -6,6 +6,7 @@ use super::Pages;
 use super::door::Visitor;
 use super::figure::trouble;
 use super::form;
+use super::live::Ground;
 use super::piece::{digest, facts, letter_path, list, moment, or_dash, section, table, text};
 use super::shell::{self, Notice, Tone};
 use super::view::View;
@@ -74,7 +75,7 @@ pub(super) async fn page(
     };
     let before = replays.as_ref().map_or(&[][..], |replays| list(replays, "items"));
     let notices = notices(view, &letter, before);
-    shell::page(&visitor, &title, None, (&notices, &body))
+    shell::page(&visitor, &title, Ground::Letter, (&notices, &body))
 }
 
 /// What is said above a letter: whether it is settled, or was published and nothing came of it yet.

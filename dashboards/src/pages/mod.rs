@@ -18,6 +18,7 @@ mod home;
 mod jobs;
 mod letter;
 mod letters;
+mod live;
 mod moderation;
 mod my;
 mod number;

@@ -4,6 +4,7 @@ use super::Pages;
 use super::case::{clock, risk};
 use super::door::Visitor;
 use super::figure::{figure, trouble};
+use super::live::Ground;
 use super::piece::{list, moment, onward, or_dash, section, table, task_link, text};
 use super::sheet::Sheet;
 use super::shell;
@@ -51,7 +52,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         }))
     };
     let title = lang.say("Moderation", "审核");
-    shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))
+    shell::page(&visitor, title, Ground::Range(sheet.window), (&sheet.notices(view), &body))
 }
 
 fn chosen(view: &View) -> Markup {

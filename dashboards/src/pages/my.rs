@@ -4,6 +4,7 @@ use super::Pages;
 use super::asset::address;
 use super::door::Visitor;
 use super::figure::figure;
+use super::live::Ground;
 use super::piece::section;
 use super::sheet::Sheet;
 use super::view::View;
@@ -30,7 +31,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (section("all", lang.say("All tasks of this time", "该时段的全部任务"), "", &tasks::rows(&visitor, "part-all", &latest)))
     };
     let title = lang.say("My tasks", "我的任务");
-    shell::page(&visitor, title, Some(sheet.window), (&sheet.notices(view), &body))
+    shell::page(&visitor, title, Ground::Range(sheet.window), (&sheet.notices(view), &body))
 }
 
 /// What the script fills: prompts, open tasks, finished ones.
@@ -38,7 +39,7 @@ fn live(view: &View, visitor: &Visitor) -> Markup {
     let lang = view.lang;
     let heading = |id: &str, title: &str| html! { h2 id={ (id) "-title" } { (title) " " span class="count" id={ (id) "-count" } {} } };
     html! {
-        div id="my" data-subject=(visitor.principal.subject) data-role=(visitor.principal.role.name()) {
+        div id="my" data-own data-subject=(visitor.principal.subject) data-role=(visitor.principal.role.name()) {
             script type="module" src=(address("my.js")) {}
             p id="state" class="connecting" role="status" { span id="lamp" aria-hidden="true" {} span id="state-text" { (lang.say("connecting", "连接中")) } }
             p id="withheld" class="notice bad" role="alert" hidden {}

@@ -4,6 +4,7 @@ use super::Pages;
 use super::door::Visitor;
 use super::figure::figure;
 use super::hint::hints;
+use super::live::Ground;
 use super::number::{duration, grouped, shown, symbol};
 use super::sheet::Sheet;
 use super::shell;
@@ -35,7 +36,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (group(view, &sheet, lang.say("Queues", "队列"), &["queue-depth", "queue-wait", "queues"]))
         (group(view, &sheet, lang.say("Ledger", "账本"), &["events-over-time", "ledger", "ingest-lag"]))
     };
-    shell::page(&visitor, lang.say("Overview", "总览"), Some(sheet.window), (&sheet.notices(view), &body))
+    shell::page(&visitor, lang.say("Overview", "总览"), Ground::Range(sheet.window), (&sheet.notices(view), &body))
 }
 
 /// Figures of one matter under a title.
@@ -71,7 +72,7 @@ fn tiles(view: &View, sheet: &Sheet) -> Markup {
     let lang = view.lang;
     let none = || "–".to_owned();
     html! {
-        dl class="tiles" id="tiles" data-swap {
+        dl class="tiles" id="tiles" {
             @if let Some(revenue) = sheet.answer("revenue") {
                 @for row in revenue.rows.iter().take(CURRENCIES_SHOWN) {
                     @let of = |name: &str| revenue.panel.column(name).and_then(|at| row.get(at)?.as_deref());

@@ -77,7 +77,7 @@ pub(super) fn table(
 ) -> Markup {
     html! {
         @if rows.is_empty() { p class="empty" { (empty) } }
-        @else { div class="panel" id={ (id) "-rows" } data-swap { (rows_of(id, numbers, (heads, rows))) } }
+        @else { div class="panel" id={ (id) "-rows" } { (rows_of(id, numbers, (heads, rows))) } }
     }
 }
 

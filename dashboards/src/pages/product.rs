@@ -4,6 +4,7 @@
 use super::Pages;
 use super::door::Visitor;
 use super::figure::verdict;
+use super::live::Ground;
 use super::overview::group;
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
@@ -50,7 +51,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (group(view, &sheet, lang.say("Acceleration", "加速"), &["acceleration-over-time", "acceleration"]))
         (group(view, &sheet, lang.say("Supplements", "补扣"), &["supplements-over-time", "supplements"]))
     };
-    shell::page(&visitor, lang.say("Product", "产品"), Some(sheet.window), (&notices, &body))
+    shell::page(&visitor, lang.say("Product", "产品"), Ground::Range(sheet.window), (&notices, &body))
 }
 
 async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Option<JobResult>, Problem> {
@@ -74,7 +75,7 @@ fn needed(result: &JobResult) -> Option<i64> {
 fn result(view: &View, id: &str, title: &str, result: Option<&JobResult>, needed: Option<i64>) -> Markup {
     let lang = view.lang;
     html! {
-        section class="hint said-by-audit" id=(id) data-swap aria-labelledby={ (id) "-title" } {
+        section class="hint said-by-audit" id=(id) aria-labelledby={ (id) "-title" } {
             h2 id={ (id) "-title" } { (title) " " @if let Some(result) = result { (verdict(result.verdict.name())) } }
             @match result {
                 None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },

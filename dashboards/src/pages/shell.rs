@@ -2,6 +2,7 @@
 
 use super::asset::address;
 use super::door::Visitor;
+use super::live::{Ground, Live, lamp};
 use super::view::{Lang, PRESETS, Span, Theme, View, Zone};
 use crate::identity::{Principal, Role};
 use crate::panel::Window;
@@ -78,24 +79,24 @@ fn page_title(page: Page, lang: Lang) -> Option<&'static str> {
     })
 }
 
-/// A whole page for a visitor. `window` is that of its data, where it has one range for all.
+/// A whole page for a visitor, and what it rests on.
 pub(crate) fn page(
     visitor: &Visitor,
     title: &str,
-    window: Option<Window>,
+    ground: Ground<'_>,
     (notices, body): (&[Notice], &Markup),
 ) -> Response {
     let view = &visitor.view;
     let main = html! {
         div class="head" {
             h1 { (title) }
-            @if window.is_some() { (controls(visitor)) }
+            @if ground.window().is_some() { (controls(visitor)) }
         }
         @for notice in notices { (said(notice)) }
         (body)
     };
     let principal = Some((&visitor.principal, visitor.may_choose));
-    let whole = document(view, title, (principal, Some(visitor)), (window, &main));
+    let whole = document(view, title, (principal, Some(visitor)), (ground, &main));
     respond(StatusCode::OK, &whole)
 }
 
@@ -111,7 +112,7 @@ pub(super) fn alone(
         @if let Some(notice) = &notice { (said(notice)) }
         (body)
     };
-    failed(respond(why.code().status(), &document(view, title, (None, None), (None, &main))), why)
+    failed(respond(why.code().status(), &document(view, title, (None, None), (Ground::Past, &main))), why)
 }
 
 /// What went wrong, as a page.
@@ -209,7 +210,7 @@ fn refusal(
         }
     };
     failed(
-        respond(problem.code().status(), &document(view, title, (principal, None), (None, &body))),
+        respond(problem.code().status(), &document(view, title, (principal, None), (Ground::Past, &body))),
         problem,
     )
 }
@@ -246,13 +247,19 @@ fn document(
     view: &View,
     title: &str,
     (principal, visitor): Who<'_>,
-    (window, main): (Option<Window>, &Markup),
+    (ground, main): (Ground<'_>, &Markup),
 ) -> Markup {
     let lang = view.lang;
     let is_local = view.zone == Zone::Local;
+    let window = ground.window();
+    let live = visitor.and_then(|visitor| Live::of(visitor, ground));
+    let of = |of: fn(&Live<'_>) -> Option<String>| live.as_ref().and_then(of);
+    let who = principal.map(|(principal, _)| principal).filter(|_| live.is_some());
     html! {
         (DOCTYPE)
-        html lang=(lang.tag()) data-theme=(view.theme.name()) data-zone=[is_local.then_some("local")] data-tz=(view.tz().name()) data-live=[(view.is_live() && window.is_some()).then_some("yes")] {
+        html lang=(lang.tag()) data-theme=(view.theme.name()) data-zone=[is_local.then_some("local")] data-tz=(view.tz().name()) data-feed=[of(|live| Some(live.feed.to_owned()))] data-of=[of(|live| live.of.map(str::to_owned))]
+            data-pace=[of(|live| Some(live.pace_ms.to_string()))] data-ask=[of(|live| Some(live.ask_ms.to_string()))] data-look=[of(|live| live.look.clone())]
+            data-subject=[who.map(|who| &who.subject)] data-role=[who.map(|who| who.role.name())] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -266,6 +273,7 @@ fn document(
                     script type="module" src=(address("charts.js")) {}
                 }
                 script type="module" src=(address("pages.js")) {}
+                @if live.is_some() { script type="module" src=(address("live.js")) {} }
             }
             body {
                 a class="skip" href="#main" { (lang.say("To the content", "跳到正文")) }
@@ -275,6 +283,7 @@ fn document(
                     (settings(view, principal, visitor))
                 }
                 @if let Some(window) = window { (standing(view, window)) }
+                @else if live.is_some() { div class="standing" { (lamp()) } p id="heard" class="said" aria-live="polite" {} }
                 main id="main" tabindex="-1" { (main) }
                 footer { (lang.say("Every Kafka offset ends as exactly one row or exactly one dead letter.", "每个 Kafka 位点最终恰为一行数据或一封死信。")) }
             }
@@ -370,13 +379,13 @@ fn standing(view: &View, window: Window) -> Markup {
         ),
     };
     html! {
-        section class="standing" id="standing" data-swap aria-label=(lang.say("State of the data", "数据状态")) {
+        section class="standing" id="standing" aria-label=(lang.say("State of the data", "数据状态")) {
             span class={ "badge " (class) } title=(why) { (badge) }
             @if let Some(us) = window.as_of_us {
                 span class="asof" { (lang.say("as of", "截至")) " " time datetime=(crate::api::Moment(us).text()) { (view.time(us, false)) } " " span class="zone" { (zone_name(view)) } }
             }
             span class="why" { (why) }
-            span id="live" class="live" role="status" hidden { }
+            (lamp())
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Pages;
 use super::compliance::table_of_letters;
 use super::door::Visitor;
+use super::live::Ground;
 use super::number::shown;
 use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
 use super::shell;
@@ -58,16 +59,19 @@ pub(super) async fn page(
             "以此任务为键且曾被拒收的任务事件，均已了结：其字节后来已被接收。",
         ),
     };
+    // what a verification found says how things were then: a live page leaves it alone
+    let found =
+        html! { div id="found" data-own { (evidence(view, &visitor.path, known.evidence.as_ref())) } };
     let body = html! {
         (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
             (section("letters", lang.say("Dead letters of this task", "此任务的死信"), refused, &table_of_letters(view, ("part-letters", &known.letters))))
         }
         (section("timeline", lang.say("What happened", "时间线"), cut, &timeline(view, &known, events)))
-        @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &evidence(view, &visitor.path, known.evidence.as_ref()))) }
+        @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &found)) }
         p class="more" { a href={ "/api/v1/tasks/" (crate::api::segment(&task_id)) } { "JSON" } }
     };
-    shell::page(&visitor, &task_id, None, (&[], &body))
+    shell::page(&visitor, &task_id, Ground::Task(&task_id), (&[], &body))
 }
 
 const fn is_auditor(role: Role) -> bool {

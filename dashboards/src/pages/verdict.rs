@@ -3,6 +3,7 @@
 use super::Pages;
 use super::door::Visitor;
 use super::jobs::job_title;
+use super::live::Ground;
 use super::number::grouped;
 use super::piece::{audit_verdict, digest, facts, list, section, share, table, text};
 use super::shell;
@@ -54,7 +55,7 @@ pub(super) async fn page(
             a href={ "/api/v1/audit/results/" (result_id) } { "JSON" }
         }
     };
-    shell::page(&visitor, &title, None, (&[], &body))
+    shell::page(&visitor, &title, Ground::Past, (&[], &body))
 }
 
 fn number(of: &Value, name: &str) -> i64 {
