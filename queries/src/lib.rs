@@ -23,4 +23,4 @@ pub use dead::{ByReason, Letter, Wanted, dead_letters, dead_reasons, is_stored};
 pub use live::{Live, LiveLetter, LiveReason, LiveTopic, live};
 pub use reconcile::{Published, generations, reconcile};
 pub use replays::{Earlier, PassedOver, REPLAY_S_MAX, Replay, ReplayState, earlier_replays, record_replays};
-pub use verifications::{Verification, record_verification};
+pub use verifications::{LastVerification, Verification, last_verification, record_verification};

@@ -4,7 +4,7 @@ use crate::QueryError;
 use crate::insert::acknowledged;
 use crate::seal::Report;
 use clickhouse::{Client, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// One run of a verification.
@@ -65,4 +65,25 @@ pub async fn record_verification(client: &Client, run: &Verification<'_>) -> Res
     let mut insert = acknowledged(client.insert::<NewRow<'_>>("verifications").await.map_err(failed)?);
     insert.write(&row).await.map_err(failed)?;
     insert.end().await.map_err(failed)
+}
+
+/// What the last verification of everything found.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Row)]
+pub struct LastVerification {
+    /// When it was begun, microseconds since 1970 UTC.
+    pub verified_us: i64,
+    /// Its exit code: 0 verified, 1 tampered, 2 incomplete, 3 could not be checked.
+    pub code: i64,
+    /// How many findings it had.
+    pub findings: u64,
+}
+
+/// The last verification of everything; `None` where there was none.
+///
+/// # Errors
+/// Where ClickHouse does not answer.
+pub async fn last_verification(client: &Client) -> Result<Option<LastVerification>, QueryError> {
+    let query = client.query(include_str!("../sql/verification_latest.sql"));
+    let found = query.fetch_optional::<LastVerification>().await;
+    found.map_err(|source| QueryError::new("the last verification", source))
 }

@@ -1,7 +1,7 @@
 //! What each job of the audit says now and said before: every one of them has its line, also one that has said nothing.
 
 use super::figure::{figure, framed};
-use super::piece::{audit_verdict, share};
+use super::piece::{audit_verdict, audit_words, share};
 use super::sheet::Sheet;
 use super::shell::{Notice, Tone};
 use super::view::{Lang, View};
@@ -111,7 +111,7 @@ fn row(view: &View, job: &str, said: Option<&Said<'_>>, before: &[Said<'_>]) -> 
                 @let (from_us, to_us) = said.window_us();
                 td { (audit_verdict(said.text("verdict"))) }
                 td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
-                td class="wrap" { (said.text("sentence")) }
+                td class="wrap" { (audit_words(said.text("sentence"), lang)) }
                 td { (at(view, from_us)) " – " br; (at(view, to_us)) }
                 td { (marks(view, &strip)) }
                 td { (at(view, said.number("known_us"))) }

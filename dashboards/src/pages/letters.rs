@@ -53,7 +53,12 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         div class="grid" { @for id in ["dead-reasons", "dead-over-time"] { @if let Some(figure) = figure(id) { (figure) } } }
         (section("letters", lang.say("Letters", "死信列表"), "", &html! { (chosen(view, &sheet)) (shown) }))
     };
-    shell::page(&visitor, lang.say("Dead letters", "死信"), Ground::Range(sheet.window), (&sheet.notices(view), &body))
+    shell::page(
+        &visitor,
+        lang.say("Dead letters", "死信"),
+        Ground::Range(sheet.window),
+        (&sheet.notices(view), &body),
+    )
 }
 
 /// The reasons of this time, one of which may be chosen.

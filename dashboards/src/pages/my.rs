@@ -26,7 +26,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
     let body = html! {
         (live(view, &visitor))
-        (section("credits", lang.say("Credits", "积分"), "", &html! { div class="grid" { @for id in ["my-wallet", "my-spending"] { @if let Some(figure) = figure(id) { (figure) } } } }))
+        (section("credits", lang.say("Credits", "积分"), "", &html! { div class="grid one" { @for id in ["my-wallet", "my-spending"] { @if let Some(figure) = figure(id) { (figure) } } } }))
         (section("asked", lang.say("What I was asked", "询问记录"), lang.say("Each supplement prompt and acceleration banner, and what became of it.", "每个补充积分提示与加速横幅及其结果。"), &html! { div class="grid one" { @if let Some(figure) = figure("my-prompts") { (figure) } } }))
         (section("all", lang.say("All tasks of this time", "该时段的全部任务"), "", &tasks::rows(&visitor, "part-all", &latest)))
     };

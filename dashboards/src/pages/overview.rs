@@ -36,7 +36,12 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
         (group(view, &sheet, lang.say("Queues", "队列"), &["queue-depth", "queue-wait", "queues"]))
         (group(view, &sheet, lang.say("Ledger", "账本"), &["events-over-time", "ledger", "ingest-lag"]))
     };
-    shell::page(&visitor, lang.say("Overview", "总览"), Ground::Range(sheet.window), (&sheet.notices(view), &body))
+    shell::page(
+        &visitor,
+        lang.say("Overview", "总览"),
+        Ground::Range(sheet.window),
+        (&sheet.notices(view), &body),
+    )
 }
 
 /// Figures of one matter under a title.

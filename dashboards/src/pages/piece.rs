@@ -5,6 +5,7 @@ use super::view::{Lang, View};
 use crate::api::{Moment, segment};
 use maud::{Markup, html};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Digits of a digest that are shown; the whole one stands beside, for whoever points at it or copies it.
 const DIGEST_CHARS: usize = 12;
@@ -100,18 +101,18 @@ pub(super) fn onward(
     }
 }
 
-/// The table alone.
+/// The table alone. Its roles are said, since a narrow window may lay it out as a list.
 pub(super) fn rows_of(id: &str, numbers: &[usize], (heads, rows): (&[&str], &[Vec<Markup>])) -> Markup {
     let class = |at: usize| numbers.contains(&at).then_some("n");
     html! {
         div class="scroll" tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
-            table {
-                thead { tr { @for (at, head) in heads.iter().enumerate() { th scope="col" class=[class(at)] { (head) } } } }
-                tbody {
+            table role="table" {
+                thead role="rowgroup" { tr role="row" { @for (at, head) in heads.iter().enumerate() { th scope="col" role="columnheader" class=[class(at)] { (head) } } } }
+                tbody role="rowgroup" {
                     @for row in rows {
-                        tr {
+                        tr role="row" {
                             @for (at, cell) in row.iter().enumerate() {
-                                @if at == 0 { th scope="row" class=[class(at)] { (cell) } } @else { td class=[class(at)] { (cell) } }
+                                @if at == 0 { th scope="row" role="rowheader" class=[class(at)] { (cell) } } @else { td role="cell" class=[class(at)] { (cell) } }
                             }
                         }
                     }
@@ -147,6 +148,14 @@ pub(super) fn share(numerator: i64, denominator: i64) -> String {
     let text = format!("{}.{:03}", parts / 1_000, (parts % 1_000).abs());
     let text = text.trim_end_matches('0').trim_end_matches('.');
     format!("{text} %")
+}
+
+/// What the audit has recorded, in the reader's language: sentences, rules, names of figures.
+pub(super) fn audit_words(text: &str, lang: Lang) -> Cow<'_, str> {
+    match lang {
+        Lang::En => Cow::Borrowed(text),
+        Lang::Zh => tally_queries::audit::in_chinese(text),
+    }
 }
 
 /// A verdict of the audit.

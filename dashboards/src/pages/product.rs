@@ -80,7 +80,7 @@ fn result(view: &View, id: &str, title: &str, result: Option<&JobResult>, needed
             @match result {
                 None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
                 Some(result) => {
-                    p { (result.sentence) }
+                    p { (super::piece::audit_words(&result.sentence, lang)) }
                     @if let Some(wallets) = needed {
                         p class="needed" { b { (super::number::grouped(&wallets.to_string())) } " " (lang.say("more wallets would tell, at these rates", "个钱包（按当前复购率）即可判定")) }
                     }

@@ -5,7 +5,7 @@ use super::door::Visitor;
 use super::jobs::job_title;
 use super::live::Ground;
 use super::number::grouped;
-use super::piece::{audit_verdict, digest, facts, list, section, share, table, text};
+use super::piece::{audit_verdict, audit_words, digest, facts, list, section, share, table, text};
 use super::shell;
 use super::view::View;
 use crate::api::{Moment, answers};
@@ -46,7 +46,7 @@ pub(super) async fn page(
         false => String::new(),
     };
     let body = html! {
-        p class="lead" { (audit_verdict(text(&result, "verdict"))) " " (text(&result, "sentence")) }
+        p class="lead" { (audit_verdict(text(&result, "verdict"))) " " (audit_words(text(&result, "sentence"), lang)) }
         (section("offenders", lang.say("Who broke the rule", "违规项"), &note, &broken(view, offenders)))
         (section("measures", lang.say("Figures", "指标"), "", &measures(view, list(&result, "measures"))))
         (section("rests", lang.say("What it rests on", "依据"), "", &rests(view, &result)))
@@ -76,8 +76,8 @@ fn broken(view: &View, offenders: &[Value]) -> Markup {
         let page = offender["page"].as_str();
         vec![
             html! { @if let Some(page) = page { a href=(view.link(page)) { code { (id) } } } @else { code { (id) } } },
-            html! { (text(offender, "why").replace('_', " ")) },
-            html! { span class="cut" { (text(offender, "detail")) } },
+            html! { (audit_words(&text(offender, "why").replace('_', " "), lang)) },
+            html! { span class="cut" { (audit_words(text(offender, "detail"), lang)) } },
         ]
     };
     let rows: Vec<Vec<Markup>> = offenders.iter().map(row).collect();
@@ -96,9 +96,9 @@ fn measures(view: &View, measures: &[Value]) -> Markup {
     let row = |measure: &Value| {
         let (numerator, denominator) = (number(measure, "numerator"), number(measure, "denominator"));
         vec![
-            html! { (text(measure, "name")) },
-            html! { (super::piece::or_dash(text(measure, "group"))) },
-            html! { (grouped(&numerator.to_string())) " / " (grouped(&denominator.to_string())) " " (text(measure, "unit")) },
+            html! { (audit_words(text(measure, "name"), lang)) },
+            html! { (super::piece::or_dash(&audit_words(text(measure, "group"), lang))) },
+            html! { (grouped(&numerator.to_string())) " / " (grouped(&denominator.to_string())) " " (audit_words(text(measure, "unit"), lang)) },
             html! { (share(numerator, denominator)) },
             html! { (target(measure)) },
             html! { @if let Some(verdict) = measure["verdict"].as_str() { (audit_verdict(verdict)) } @else { "–" } },

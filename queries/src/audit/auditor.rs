@@ -281,7 +281,7 @@ impl Auditor {
 }
 
 /// What outweighs the judge: two opinions that differ, then a window that is open.
-fn decide(
+pub(super) fn decide(
     judged: Judgement,
     job: &Job,
     window: Window,

@@ -9,6 +9,7 @@
 
 mod auditor;
 mod check;
+mod chinese;
 mod cluster;
 mod figures;
 pub mod history;
@@ -24,6 +25,7 @@ pub mod statistics;
 mod texts;
 
 pub use auditor::{AuditError, Auditor, Source};
+pub use chinese::in_chinese;
 pub use cluster::{Working, work};
 pub use jobs::{JobName, all as all_jobs};
 pub use limits::{Limits, runtime};

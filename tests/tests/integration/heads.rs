@@ -29,8 +29,7 @@ fn now_ms() -> u128 {
 
 /// How far a database has come, and what is fixed as an audit's input at that time.
 fn reach(url: &str, database: &str) -> (Reach, Snapshot) {
-    let config =
-        StoreConfig { url: url.to_owned(), database: database.to_owned(), ..StoreConfig::default() };
+    let config = StoreConfig { url: url.to_owned(), database: database.to_owned(), ..StoreConfig::default() };
     let store = Store::new(&config).expect("a plain address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -69,7 +68,10 @@ fn pages_say_how_far_the_data_has_come_as_audits_do() {
          FROM partition_heads_final WHERE topic = '{task}' AND partition = 0"
     ));
     let behind = same("a partition that lags");
-    assert!(behind.as_of_us() < taken.as_of_us(), "its newest record holds the watermark: {behind:?} {taken:?}");
+    assert!(
+        behind.as_of_us() < taken.as_of_us(),
+        "its newest record holds the watermark: {behind:?} {taken:?}"
+    );
     stage.database.query(&format!(
         "ALTER TABLE partition_heads DELETE WHERE topic = '{task}' AND partition = 0 SETTINGS mutations_sync = 2"
     ));

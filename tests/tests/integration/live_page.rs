@@ -85,7 +85,7 @@ fn an_open_task_shows_what_happens_to_it() {
 
     let mut browser = Browser::start();
     let address = format!("http://{listen}/task/{task}");
-    browser.cookie(&address, "__Host-tally", &desk.pass(Role::Admin, "olga"));
+    browser.cookie(&format!("http://{listen}"), "__Host-tally", &desk.pass(Role::Admin, "olga"));
     browser.open("page", &address);
     browser.wait_for("page", SOON, EVENTS, &json!(1));
     browser.wait_for("page", SOON, LIVE, &Value::Null);

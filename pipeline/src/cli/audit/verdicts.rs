@@ -6,6 +6,7 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use tally_pipeline::ops::{self, Shown};
+use tally_queries::LastVerification;
 use tally_queries::audit::JobName;
 use tally_queries::audit::result::{JobResult, Verdict};
 
@@ -21,6 +22,7 @@ pub(super) struct Verdicts {
     windows: IntGaugeVec,
     numerator: IntGaugeVec,
     denominator: IntGaugeVec,
+    verification: [IntGaugeVec; 3],
     judged: Mutex<BTreeMap<String, Judged>>,
 }
 
@@ -75,8 +77,31 @@ impl Verdicts {
             "Denominator of a measure of the latest closed window.",
             &MEASURE,
         )?;
+        let verification = [
+            gauge(
+                "tally_verification_at_seconds",
+                "When `tally verify` last looked at everything, seconds since 1970 UTC.",
+                &[],
+            )?,
+            gauge(
+                "tally_verification_result",
+                "What it found then: 0 verified, 1 tampered, 2 incomplete, 3 could not be checked.",
+                &[],
+            )?,
+            gauge("tally_verification_findings", "How many findings it had.", &[])?,
+        ];
         let judged = Mutex::default();
-        Ok(Verdicts { registry, verdict, window_end, known_at, windows, numerator, denominator, judged })
+        Ok(Verdicts {
+            registry,
+            verdict,
+            window_end,
+            known_at,
+            windows,
+            numerator,
+            denominator,
+            verification,
+            judged,
+        })
     }
 
     /// A window was judged; those that began before `look_back_us` are forgotten. A job that does not depend on its window has but the
@@ -106,6 +131,16 @@ impl Verdicts {
         self.window_end.with_label_values(&name).set(result.window.to_us / 1_000_000);
         self.known_at.with_label_values(&name).set(result.known_at_us / 1_000_000);
         self.show_measures(judged, result);
+    }
+
+    /// What `tally verify` found when it last looked at everything.
+    pub(super) fn show_verification(&self, last: LastVerification) {
+        let findings = i64::try_from(last.findings).unwrap_or(i64::MAX);
+        for (gauge, number) in
+            self.verification.iter().zip([last.verified_us / 1_000_000, last.code, findings])
+        {
+            gauge.with_label_values::<&str>(&[]).set(number);
+        }
     }
 
     fn show_measures(&self, judged: &mut Judged, result: &JobResult) {

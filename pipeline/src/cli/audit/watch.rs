@@ -19,6 +19,7 @@ use tally_queries::audit::history::{record, windows_judged};
 use tally_queries::audit::result::{Verdict, WindowState, moment};
 use tally_queries::audit::{Limits, all_jobs};
 use tally_queries::catalog::Snapshot;
+use tally_queries::last_verification;
 use tokio_util::sync::CancellationToken;
 
 /// Run the jobs whenever a window closes, record the results, and show the verdicts as metrics.
@@ -114,6 +115,9 @@ async fn round(
     let back = i64::from(args.look_back_hours) * HOUR_US;
     let look_back = (looked_back_to != Some(closed.end)).then_some(back);
     let shown_from = closed.end.saturating_sub(back);
+    if let Some(last) = last_verification(client).await? {
+        verdicts.show_verification(last);
+    }
     let mut whole = true;
     for job in all_jobs() {
         let judged = windows_judged(client, job.name(), closed.length).await?;

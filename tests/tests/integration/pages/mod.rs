@@ -33,12 +33,14 @@ const HAS_ROWS: &str = "return document.querySelectorAll('figure tbody tr').leng
 
 /// Jobs have said something, and something was refused.
 const VERDICTS: &str = "return document.querySelectorAll('#verdicts .share').length > 3 && document.querySelector('#part-refused-rows') !== null";
+/// Jobs have said something, all of them in Chinese.
+const SAID_IN_CHINESE: &str = "const said = [...document.querySelectorAll('#verdicts td.wrap')].map((cell) => cell.textContent); return said.length > 3 && document.querySelector('#part-refused-rows') !== null && said.every((text) => /[\\u4e00-\\u9fff]/.test(text))";
 const TIMELINE: &str = "return document.querySelector('#part-timeline-rows') !== null";
 /// The feed has greeted the page.
 const LIVE: &str = "return document.getElementById('state').className === 'live'";
 
 /// Every page that is photographed. A new page is added here.
-pub(super) const PLACES: [Place; 18] = [
+pub(super) const PLACES: [Place; 19] = [
     Place { name: "overview", role: "admin", path: "/overview?range=15m", clicks: &[], ready: HAS_ROWS },
     Place {
         name: "overview-zh",
@@ -75,7 +77,14 @@ pub(super) const PLACES: [Place; 18] = [
         role: "moderator",
         path: "/compliance?lang=zh",
         clicks: &[],
-        ready: VERDICTS,
+        ready: SAID_IN_CHINESE,
+    },
+    Place {
+        name: "verdict-zh",
+        role: "moderator",
+        path: "/compliance?lang=zh",
+        clicks: &["#job-completeness .share"],
+        ready: "const broken = document.querySelector('#part-offenders-rows'); return /[\\u4e00-\\u9fff]/.test(document.querySelector('.lead').textContent) && (broken === null || /张回执/.test(broken.textContent))",
     },
     Place {
         name: "verdict",
