@@ -23,7 +23,7 @@ const HOLD: &str = r#"
     const heading = document.querySelector("h1");
     document.querySelector("details.menu").open = true;
     scroll.focus();
-    scroll.style.maxWidth = "300px"; // so that there is something to scroll
+    document.body.style.width = "320px"; // so that there is something to scroll
     scroll.scrollLeft = 40;
     getSelection().selectAllChildren(heading);
     window.held = { row, scroll, heading, looks: 0, left: scroll.scrollLeft, text: getSelection().toString() };

@@ -91,6 +91,11 @@ fn whole(name: JobName, draw: &mut Draw, counters: &mut BTreeMap<String, i64>) {
             let some = counters.get(&key(part)).copied().unwrap_or(0).min(most);
             counters.insert(key(part), if draw.next(3) == 0 { most } else { some });
         }
+        // a task is incomplete by some rule
+        if name == JobName::Completeness && counters[&key("complete")] < counters[&key("population")] {
+            let missing = counters.get(&key("missing_audit")).copied().unwrap_or(0).max(1);
+            counters.insert(key("missing_audit"), missing);
+        }
         if name == JobName::Sla {
             let (cases, open) = (counters[&key("cases")], counters[&key("still_open")]);
             let in_time = counters[&key("in_time")].min(cases - open);
@@ -112,9 +117,15 @@ fn phrase(text: &str) -> Option<&'static str> {
 fn the_book_has_what_judges_say() {
     let mut draw = Draw(1);
     let (mut unknown, mut spoken) = (BTreeSet::new(), BTreeSet::new());
-    let mut hear = |text: &str| match said(text, 0) {
-        None => _ = unknown.insert(text.to_owned()),
-        Some(_) => _ = phrase(text).map(|en| spoken.insert(en)),
+    let mut heard = BTreeSet::new();
+    let mut hear = |text: &str| {
+        // the same but for its numbers: once is enough
+        let shape = text.replace(|c: char| c.is_ascii_digit(), "");
+        match heard.insert(shape).then(|| said(text, 0)) {
+            None => {}
+            Some(None) => _ = unknown.insert(text.to_owned()),
+            Some(Some(_)) => _ = phrase(text).map(|en| spoken.insert(en)),
+        }
     };
     let open = Window { from_us: 0, to_us: 1, state: WindowState::Open, watermark_us: 1_500_000 };
     let symbols = |text: &str| {
