@@ -28,6 +28,8 @@ pub(crate) struct Visitor {
     pub(crate) path: String,
     /// Whether whoever is on this machine may choose who to look as.
     pub(crate) may_choose: bool,
+    /// Whether there is a feed that a page could hear.
+    pub(crate) has_feed: bool,
 }
 
 impl Visitor {
@@ -81,7 +83,7 @@ pub(super) async fn door(
         return shell::problem(&view, Some((&principal, may_choose)), &Problem::new(Code::Forbidden));
     };
     let renewed = session::renewed(&pages, &principal, &headers);
-    let visitor = Visitor { principal, page, view, path, may_choose };
+    let visitor = Visitor { principal, page, view, path, may_choose, has_feed: pages.has_feed };
     request.extensions_mut().insert(visitor);
     let mut response = next.run(request).await;
     response.headers_mut().extend(renewed.map(|cookie| (SET_COOKIE, cookie)));

@@ -86,9 +86,11 @@ impl<'a> Live<'a> {
                 Live { look, ..live("task", Some(task_id), THING_PACE_MS, ask_ms) }
             }
         };
-        match access(role, Route::FeedWs) {
-            Access::None => Some(Live { feed: "none", ask_ms: live.ask_ms.min(PARTLY_TOLD_MS), ..live }),
-            _ => Some(live),
+        match (visitor.has_feed, access(role, Route::FeedWs)) {
+            (false, _) | (_, Access::None) => {
+                Some(Live { feed: "none", ask_ms: live.ask_ms.min(PARTLY_TOLD_MS), ..live })
+            }
+            (true, _) => Some(live),
         }
     }
 }
@@ -118,7 +120,7 @@ mod tests {
             expires_at_s: i64::MAX,
         };
         let view = View::read(query, &HeaderMap::new()).expect("a view");
-        Visitor { principal, page, view, path: "/task/a%20b".to_owned(), may_choose: false }
+        Visitor { principal, page, view, path: "/task/a%20b".to_owned(), may_choose: false, has_feed: true }
     }
 
     /// Scenario: every page over a range that ends now and over one that is over; a task and a case, by each role that may see them;
@@ -153,6 +155,8 @@ mod tests {
         assert_eq!(feed(Role::Moderator, Page::Case, "", Ground::Case("c")), Some(("case", false)));
         assert_eq!(feed(Role::Service, Page::DeadLetter, "", Ground::Letter), Some(("none", false)));
         assert_eq!(feed(Role::Admin, Page::Verdict, "", Ground::Past), None);
+        let deaf = Visitor { has_feed: false, ..visitor(Role::Admin, Page::Overview, "") };
+        assert_eq!(Live::of(&deaf, range).map(|live| (live.feed, live.ask_ms)), Some(("none", 15_000)));
         let asked = |query| {
             let visitor = visitor(Role::Admin, Page::Task, query);
             Live::of(&visitor, Ground::Task("a b")).and_then(|live| live.look)

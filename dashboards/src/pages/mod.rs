@@ -52,11 +52,13 @@ pub(crate) struct Pages {
     pub(crate) api: Api,
     /// In a demo: who signs tokens for whoever is on this machine.
     pub(crate) tokens: Option<Arc<PageTokens>>,
+    /// Whether this service has the feed.
+    pub(crate) has_feed: bool,
 }
 
 /// The routes.
-pub(crate) fn router(api: Api, tokens: Option<PageTokens>) -> Router {
-    let pages = Pages { api, tokens: tokens.map(Arc::new) };
+pub(crate) fn router(api: Api, tokens: Option<PageTokens>, has_feed: bool) -> Router {
+    let pages = Pages { api, tokens: tokens.map(Arc::new), has_feed };
     let guarded = Router::new()
         .route("/overview", get(overview::page))
         .route("/product", get(product::page))

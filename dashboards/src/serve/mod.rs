@@ -52,7 +52,7 @@ pub struct ServeConfig {
     pub page_tokens: Option<PageTokens>,
     /// Counters.
     pub metrics: ServiceMetrics,
-    /// Further routes, such as the feed's, with guards of their own.
+    /// The feed's routes, with guards of their own; none where there is no feed.
     pub more: Router,
 }
 
@@ -76,7 +76,9 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> Result<Servi
     let address = listener.local_addr().map_err(failed)?;
     let limits = *config.api.limits();
     let rates = config.api.rates().clone();
-    let pages = crate::pages::router(config.api.clone(), config.page_tokens);
+    // without it pages ask by the clock
+    let has_feed = config.more.has_routes();
+    let pages = crate::pages::router(config.api.clone(), config.page_tokens, has_feed);
     let app = router(config.api)
         .merge(pages)
         .merge(client::router())

@@ -47,17 +47,24 @@ fn counted(job: &Job) -> BTreeSet<&'static str> {
 fn speak(name: JobName, draw: &mut Draw) -> Judgement {
     let job = job(name);
     let mut counters = BTreeMap::new();
-    // most of the time little is wrong, else no judge would ever say yes
-    let quiet = draw.next(2) == 0;
+    // nothing happened; all is well but for what is open; little is wrong; anything may be
+    let mood = draw.next(4);
+    let off: BTreeSet<&str> = counted(job).into_iter().filter(|_| draw.next(2) == 0).collect();
     for group in GROUPS {
         for name in counted(job) {
-            let number = NUMBERS[draw.next(if quiet { 6 } else { NUMBERS.len() })];
             let is_base =
                 ["tasks", "attempts", "base", "wallets", "population"].iter().any(|of| name.ends_with(of));
-            let number = if is_base { number.max(NUMBERS[draw.next(NUMBERS.len())]) } else { number };
-            let is_silent = quiet && job.broken.contains(&name) && draw.next(4) > 0;
+            let number = NUMBERS[draw.next(if mood < 3 { 6 } else { NUMBERS.len() })];
+            let number = match mood {
+                0 => 0,
+                1 if job.broken.contains(&name) || off.contains(name) && !is_base => 0,
+                1 if is_base => NUMBERS[NUMBERS.len() - 1],
+                2 if job.broken.contains(&name) && draw.next(4) > 0 => 0,
+                _ if is_base => number.max(NUMBERS[draw.next(NUMBERS.len())]),
+                _ => number,
+            };
             let key = if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") };
-            counters.insert(key, if is_silent { 0 } else { number });
+            counters.insert(key, number);
         }
     }
     whole(name, draw, &mut counters);
@@ -89,7 +96,8 @@ fn whole(name: JobName, draw: &mut Draw, counters: &mut BTreeMap<String, i64>) {
         for (part, of) in parts {
             let most = counters.get(&key(of)).copied().unwrap_or(0);
             let some = counters.get(&key(part)).copied().unwrap_or(0).min(most);
-            counters.insert(key(part), if draw.next(3) == 0 { most } else { some });
+            let is_all = !job(name).broken.contains(part) && draw.next(3) == 0;
+            counters.insert(key(part), if is_all { most } else { some });
         }
         // a task is incomplete by some rule
         if name == JobName::Completeness && counters[&key("complete")] < counters[&key("population")] {
