@@ -41,7 +41,8 @@ impl Draw {
 fn counted(job: &Job) -> BTreeSet<&'static str> {
     let words = job.figures.sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    words.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case("as")).map(|pair| pair[1]).collect()
+    let named = words.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case("as")).map(|pair| pair[1]);
+    named.chain(["beyond_waiting"]).collect() // the auditor counts it itself, by the snapshot
 }
 
 fn speak(name: JobName, draw: &mut Draw) -> Judgement {
