@@ -133,10 +133,12 @@ pub fn record_name(schema: &Schema) -> Option<String> {
     }
 }
 
-const TEXTS: [(Topic, u32, &str); 6] = [
+const TEXTS: [(Topic, u32, &str); 8] = [
     (Topic::Credit, 1, include_str!("../avro/credit-events.v1.avsc")),
     (Topic::Credit, 2, include_str!("../avro/credit-events.v2.avsc")),
+    (Topic::Credit, 3, include_str!("../avro/credit-events.v3.avsc")),
     (Topic::License, 1, include_str!("../avro/license-events.v1.avsc")),
+    (Topic::License, 2, include_str!("../avro/license-events.v2.avsc")),
     (Topic::Task, 1, include_str!("../avro/task-events.v1.avsc")),
     (Topic::Task, 2, include_str!("../avro/task-events.v2.avsc")),
     (Topic::Moderation, 1, include_str!("../avro/moderation-events.v1.avsc")),
@@ -179,7 +181,9 @@ mod tests {
             [
                 "6e584e5dd3ce54ca",
                 "0c13efae84870e88",
+                "b37af583c6648a41",
                 "01ad3b890f03dc72",
+                "60739dd85a11f472",
                 "e323395084d1c12c",
                 "a153870d160b6760",
                 "c4bf0fb774bd76be",

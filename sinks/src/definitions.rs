@@ -72,14 +72,13 @@ impl Store {
     pub async fn differences(&self) -> Result<Vec<Difference>, StoreError> {
         let applied: HashSet<u32> =
             self.client.query(APPLIED).fetch_all::<u32>().await?.into_iter().collect();
-        let all: Vec<(u32, Defined)> =
-            MIGRATIONS.iter().flat_map(|m| defined(m.sql()).map(|defined| (m.version, defined))).collect();
+        let all = standing(|version| applied.contains(&version));
         let found = self.found(all.iter().map(|(_, defined)| defined.name())).await?;
         let tables: HashMap<&str, &Table> = all
             .iter()
             .filter_map(|(_, defined)| match defined {
                 Defined::Table(table) => Some((table.name.as_str(), table)),
-                Defined::View(_) => None,
+                Defined::View(_) | Defined::Changed(_) => None,
             })
             .collect();
         let mut differences = Vec::new();
@@ -91,6 +90,7 @@ impl Store {
             let (is_view, what) = match defined {
                 Defined::Table(table) => (false, found.table(table, &table.name)),
                 Defined::View(view) => (true, found.view(view, tables.get(view.of.as_str()).copied())),
+                Defined::Changed(_) => continue, // it stands in its table
             };
             let name = defined.name().to_owned();
             differences.extend(what.map(|what| Difference { name, is_view, what }));
@@ -129,6 +129,27 @@ impl Store {
             columns: columns.into_iter().map(column).collect(),
         })
     }
+}
+
+/// What the migrations leave: each table and view with the number of the migration that made it. What a later one makes of a column
+/// counts once it was applied.
+fn standing(is_applied: impl Fn(u32) -> bool) -> Vec<(u32, Defined)> {
+    let mut all: Vec<(u32, Defined)> = Vec::new();
+    for migration in MIGRATIONS {
+        for one in defined(migration.sql()) {
+            let before = all.iter_mut().map(|(_, known)| known).find(|known| known.name() == one.name());
+            match (one, before) {
+                (Defined::Changed(changed), Some(Defined::Table(table))) if is_applied(migration.version) => {
+                    let columns = table.columns.iter_mut().filter(|(name, _)| *name == changed.column);
+                    columns.for_each(|(_, of)| of.clone_from(&changed.of));
+                }
+                (Defined::Changed(_), _) => {}
+                (one, Some(before)) => *before = one, // a view that was made anew
+                (one, None) => all.push((migration.version, one)),
+            }
+        }
+    }
+    all
 }
 
 fn short(text: &str) -> String {
@@ -214,7 +235,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
-    use super::{Defined, Found, FoundTable, MIGRATIONS, defined};
+    use super::{Defined, Found, FoundTable, standing};
 
     /// What a server makes of the migrations, under a cluster if one is given: replicated tables and distributed ones over them.
     fn server(cluster: bool) -> Found {
@@ -226,7 +247,7 @@ mod tests {
                 FoundTable { name, engine, engine_full: full, partition_key, sorting_key, as_select: select };
             found.tables.insert(table.name.clone(), table);
         };
-        let all: Vec<Defined> = MIGRATIONS.iter().flat_map(|m| defined(m.sql())).collect();
+        let all: Vec<Defined> = standing(|_| true).into_iter().map(|(_, one)| one).collect();
         for one in &all {
             match one {
                 Defined::Table(table) => {
@@ -260,6 +281,7 @@ mod tests {
                     let select = view.select.replace("FROM ", "FROM tally.");
                     add(&view.name, "View", String::new(), ("", ""), select);
                 }
+                Defined::Changed(changed) => panic!("{changed:?} stands alone"),
             }
         }
         for one in &all {
@@ -277,7 +299,7 @@ mod tests {
     }
 
     fn differing(found: &Found) -> Vec<String> {
-        let all: Vec<Defined> = MIGRATIONS.iter().flat_map(|m| defined(m.sql())).collect();
+        let all: Vec<Defined> = standing(|_| true).into_iter().map(|(_, one)| one).collect();
         let of = |name: &str| {
             all.iter().find_map(|one| match one {
                 Defined::Table(table) if table.name == name => Some(table),
@@ -287,6 +309,7 @@ mod tests {
         let what = |one: &Defined| match one {
             Defined::Table(table) => found.table(table, &table.name),
             Defined::View(view) => found.view(view, of(&view.of)),
+            Defined::Changed(changed) => panic!("{changed:?} stands alone"),
         };
         all.iter().filter(|one| what(one).is_some()).map(|one| one.name().to_owned()).collect()
     }
@@ -349,5 +372,23 @@ mod tests {
             "Distributed('main', 'other', 'gaps_local')".to_owned();
         found.tables.get_mut("task_events_local").expect("it").engine = "MergeTree".to_owned();
         assert_eq!(differing(&found), ["task_events", "gaps"]);
+    }
+
+    /// Scenario: a column has got more symbols; the migration was applied, or was not yet.
+    /// Guarantees: the table is held to what it was made of then, and its view with it, each once.
+    #[test]
+    fn a_column_is_held_to_the_migrations_that_were_applied() {
+        let symbols = |applied: u32| {
+            let all = standing(|version| version <= applied);
+            assert_eq!(all.iter().filter(|(_, one)| one.name() == "credit_events_final").count(), 1);
+            let table = all.into_iter().find_map(|(_, one)| match one {
+                Defined::Table(table) if table.name == "credit_events" => Some(table),
+                _ => None,
+            });
+            let columns = table.expect("the table").columns;
+            let (_, of) = columns.into_iter().find(|(name, _)| name == "endpoint").expect("the column");
+            of.matches('=').count()
+        };
+        assert_eq!((symbols(7), symbols(8)), (5, 7));
     }
 }

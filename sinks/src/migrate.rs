@@ -22,7 +22,7 @@ impl Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 7] = [
+pub const MIGRATIONS: [Migration; 8] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
     Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
@@ -30,6 +30,7 @@ pub const MIGRATIONS: [Migration; 7] = [
     Migration { version: 5, name: "offsets", sql: include_str!("../ddl/0005_offsets.sql") },
     Migration { version: 6, name: "evidence", sql: include_str!("../ddl/0006_evidence.sql") },
     Migration { version: 7, name: "event time", sql: include_str!("../ddl/0007_event_time.sql") },
+    Migration { version: 8, name: "acts", sql: include_str!("../ddl/0008_acts.sql") },
 ];
 
 /// Why the tables could not be brought up to date.
@@ -80,7 +81,7 @@ struct Applied {
 }
 
 impl Store {
-    /// Brings the tables up to date. Safe to run twice and by two at once: every statement says IF NOT EXISTS.
+    /// Brings the tables up to date. Safe to run twice and by two at once: every statement can be repeated.
     ///
     /// # Errors
     /// See [`MigrationError`]; what was applied stays, and the next run goes on from there.
@@ -153,15 +154,20 @@ impl Store {
     }
 }
 
-/// A table becomes a replicated one per shard and a distributed one over them; an index is the replicated one's; a view
-/// is made everywhere.
+/// A table becomes a replicated one per shard and a distributed one over them; an index is the replicated one's, a column both have;
+/// a view is made everywhere.
 fn distributed(statement: &str, cluster: &str) -> Vec<String> {
     let key = statement.lines().find_map(|line| line.strip_prefix("-- shard by "));
     let body: Vec<&str> = statement.lines().filter(|line| !line.starts_with("--")).collect();
     let body = body.join("\n").trim().to_owned();
     if let Some(table) = body.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_whitespace().next()) {
         let here = format!("ALTER TABLE {table} ");
-        return vec![body.replacen(&here, &format!("ALTER TABLE {table}_local ON CLUSTER {cluster} "), 1)];
+        let of = |name: &str| body.replacen(&here, &format!("ALTER TABLE {name} ON CLUSTER {cluster} "), 1);
+        let mut made = vec![of(&format!("{table}_local"))];
+        if body.starts_with(&format!("{here}MODIFY COLUMN ")) {
+            made.push(of(table)); // the beneath before the above: what comes through it fits
+        }
+        return made;
     }
     let table =
         body.strip_prefix("CREATE TABLE IF NOT EXISTS ").and_then(|rest| rest.split_whitespace().next());
@@ -222,7 +228,10 @@ mod tests {
             for column in columns(topic) {
                 let line = ddl.lines().find(|l| l.split_whitespace().next() == Some(&column.name));
                 let line = line.unwrap_or_else(|| panic!("{} has no {}", topic.table(), column.name)).trim();
-                let found = line.split_once(' ').expect("a type").1.trim().trim_end_matches(',');
+                let first = line.split_once(' ').expect("a type").1.trim().trim_end_matches(',');
+                let change = format!("ALTER TABLE {} MODIFY COLUMN {} ", topic.table(), column.name);
+                let changes = MIGRATIONS.iter().flat_map(|m| m.sql.lines()).filter_map(|l| l.strip_prefix(&change));
+                let found = changes.last().map_or(first, |l| l.trim_end_matches(';'));
                 let or_null = |t: &str| if column.nullable { format!("Nullable({t})") } else { t.to_owned() };
                 let expected = match &column.kind {
                     Kind::Text => vec!["String".to_owned(), "LowCardinality(String)".to_owned()],
@@ -264,5 +273,12 @@ mod tests {
         let index = "ALTER TABLE facts ADD INDEX IF NOT EXISTS i offset TYPE minmax";
         let local = "ALTER TABLE facts_local ON CLUSTER main ADD INDEX IF NOT EXISTS i offset TYPE minmax";
         assert_eq!(distributed(index, "main"), [local]);
+        let column = "ALTER TABLE facts MODIFY COLUMN kind Enum8('A'=1)";
+        let made = ["facts_local", "facts"]
+            .map(|name| format!("ALTER TABLE {name} ON CLUSTER main MODIFY COLUMN kind Enum8('A'=1)"));
+        assert_eq!(distributed(column, "main"), made);
+        let view = "CREATE OR REPLACE VIEW facts_final AS SELECT * FROM facts FINAL";
+        let made = "CREATE OR REPLACE VIEW facts_final ON CLUSTER main AS SELECT * FROM facts FINAL";
+        assert_eq!(distributed(view, "main"), [made]);
     }
 }

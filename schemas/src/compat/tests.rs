@@ -165,7 +165,8 @@ fn field_ids_of_one_contract() {
 }
 
 /// Scenario: somebody edits a committed contract or adds a version.
-/// Guarantees: every version is sound alone and fully compatible with every other version of its topic.
+/// Guarantees: every version is sound alone and fully compatible with every other version of its topic; the only symbols that came
+/// later are those of calls, which `tally migrate` and readers must know first.
 #[test]
 fn the_committed_contracts_are_fully_compatible() {
     for contract in contracts() {
@@ -175,7 +176,9 @@ fn the_committed_contracts_are_fully_compatible() {
         for new in versions(topic) {
             for old in versions(topic).take_while(|old| old.version < new.version) {
                 let comparison = check(&old.schema, &new.schema);
-                assert_eq!(comparison, Comparison::default(), "{topic} {} to {}", old.version, new.version);
+                let which = format!("{topic} {} to {}", old.version, new.version);
+                assert_eq!(comparison.incompatibilities, [], "{which}");
+                assert!(comparison.notices.iter().all(|notice| notice.path == "endpoint"), "{which}");
             }
         }
     }

@@ -27,6 +27,9 @@ const ENDPOINTS: [(&str, &str); 4] = [
     ("CREDITS_REFUND", "/credits/refund"),
     ("LICENSES_CHECK", "/licenses/check"),
 ];
+/// What only flows of the gateway ask for: shown where they did, without a target.
+const ACTS: [(&str, &str); 2] =
+    [("TASKS_TRANSITIONS", "/tasks/transitions"), ("LICENSES_REVOKE", "/licenses/revoke")];
 
 fn judge(case: &Case<'_>) -> Judgement {
     let attempts: Vec<Measure> = ENDPOINTS.iter().map(|(symbol, path)| rate(case, symbol, path)).collect();
@@ -69,8 +72,15 @@ fn judge(case: &Case<'_>) -> Judgement {
             }
         }
     };
+    let asked: Vec<_> = ACTS.iter().filter(|(symbol, _)| case.counters.get(symbol, "attempts") > 0).collect();
     let mut measures = attempts;
-    measures.extend(ENDPOINTS.iter().map(|(symbol, path)| requests(case, symbol, path)));
+    measures.extend(asked.iter().map(|(symbol, path)| Measure {
+        target: None,
+        verdict: None,
+        ..rate(case, symbol, path)
+    }));
+    let every = ENDPOINTS.iter().chain(asked);
+    measures.extend(every.map(|(symbol, path)| requests(case, symbol, path)));
     Judgement { verdict, sentence, numerator: errors, denominator: tried, measures }
 }
 

@@ -8,7 +8,7 @@ fn call(endpoint: &str, outcome: &str, status: i64, key: &str, at: i64) -> Recor
     let fields = json!({"endpoint": endpoint, "outcome": outcome, "http_status": status, "idempotency_key": key,
         "attempt": 1, "latency_ms": 5, "wallet_id": "w", "license_id": "l"});
     match endpoint {
-        "LICENSES_CHECK" => Record::license("ATTEMPTED", at, fields),
+        "LICENSES_CHECK" | "LICENSES_REVOKE" => Record::license("ATTEMPTED", at, fields),
         _ => Record::credit("ATTEMPTED", at, fields),
     }
 }
@@ -97,6 +97,37 @@ fn what_is_an_error() {
     let allowed = ["--errors-below-permille", "100"]; // 4 of 200, upper Wilson bound 5.03 %: less than 10 %
     let said = ledger.audit("stability", &[&FIRST_DAY[..], &allowed].concat());
     assert_eq!(said.measure("failed attempts", "/credits/charge")["verdict"], "PASS");
+}
+
+/// Scenario: the four interfaces are proven; of six steps of tasks that flows asked for three fail, and one of two revocations.
+/// Guarantees: the two are counted and shown beside the four, and decide nothing, since they have no target.
+#[test]
+fn what_flows_ask_for_is_shown_and_not_judged() {
+    let mut ledger = Ledger::new();
+    for endpoint in ["CREDITS_ESTIMATE", "CREDITS_CHARGE", "CREDITS_REFUND", "LICENSES_CHECK"] {
+        calls(&mut ledger, endpoint, 189, 0);
+    }
+    calls(&mut ledger, "TASKS_TRANSITIONS", 6, 3);
+    calls(&mut ledger, "LICENSES_REVOKE", 2, 1);
+    ledger.ended();
+    let said = ledger.audit("stability", &FIRST_DAY);
+    said.says("PASS", 0).counts(&[
+        ("CREDITS_ESTIMATE/attempts", 189),
+        ("CREDITS_CHARGE/attempts", 189),
+        ("CREDITS_REFUND/attempts", 189),
+        ("LICENSES_CHECK/attempts", 189),
+        ("TASKS_TRANSITIONS/attempts", 6),
+        ("TASKS_TRANSITIONS/errors", 3),
+        ("LICENSES_REVOKE/attempts", 2),
+        ("LICENSES_REVOKE/errors", 1),
+    ]);
+    for (path, errors, attempts) in [("/tasks/transitions", 3, 6), ("/licenses/revoke", 1, 2)] {
+        let measure = said.measure("failed attempts", path);
+        assert_eq!((&measure["numerator"], &measure["denominator"]), (&json!(errors), &json!(attempts)));
+        assert_eq!((&measure["target"], &measure["verdict"]), (&json!(null), &json!(null)), "{path}");
+    }
+    assert_eq!((&said.result()["numerator"], &said.result()["denominator"]), (&json!(0), &json!(756)));
+    assert_eq!(said.result()["offenders_total"], 4, "each attempt that failed is named");
 }
 
 /// Scenario: requests of several attempts under one key.
