@@ -66,7 +66,7 @@ pub(super) struct Inner {
     pub(super) upstream: Upstream,
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
-    pub(super) breakers: [Breaker; 4],
+    pub(super) breakers: [Breaker; 6],
     pub(super) places: Arc<Semaphore>,
 }
 
@@ -116,12 +116,14 @@ impl Gateway {
             }
             Ok(Begun::Conflict) => return Told::code(Code::IdempotencyConflict),
             Ok(Begun::Unfinished) => return Told::code(Code::UpstreamTimeout),
-            Ok(Begun::Left) => {
+            Ok(Begun::Left(number)) => {
                 let code = if full { Code::Overloaded } else { Code::CircuitOpen };
                 let actor = Actor { id: &caller.subject, role: caller.role, trace_id: trace_id.as_deref() };
-                return self.refuse(&ask, actor, &wire_key(&caller.subject, &key), code).await;
+                let key = wire_key(&caller.subject, &key);
+                let attempt = Attempt { key: &key, number, ended_us: now_us() };
+                return self.refuse(&ask, actor, attempt, code).await;
             }
-            Ok(Begun::Fresh(id)) => Run::fresh(self.clone(), id, begin, ask),
+            Ok(Begun::Fresh { id, numbers }) => Run::fresh(self.clone(), (id, numbers), begin, ask),
             Ok(Begun::Open(known)) => Run::resumed(self.clone(), known, ask),
             Err(error) => return store_failed(&error),
         };
@@ -155,9 +157,14 @@ impl Gateway {
         &self.inner.breakers[endpoint as usize]
     }
 
-    /// Refuses a call without asking the platform; that it came is an event all the same.
-    async fn refuse(&self, ask: &Ask, actor: Actor<'_>, key: &str, code: Code) -> Told {
-        let attempt = Attempt { key, number: 1, ended_us: now_us() };
+    /// An attempt has ended: its breaker and its metrics are told.
+    pub(super) fn attempted<T>(&self, endpoint: Endpoint, attempted: &Attempted<T>) {
+        self.breaker(endpoint).record(attempted.has_failed(), Instant::now());
+        self.inner.metrics.attempted(endpoint, attempted);
+    }
+
+    /// Refuses a call without asking the platform; that it came is an event all the same, under a number of its own.
+    async fn refuse(&self, ask: &Ask, actor: Actor<'_>, attempt: Attempt<'_>, code: Code) -> Told {
         let events = self.events(ask, actor, attempt, &event::refused_here(code));
         match self.inner.store.keep(events).await {
             Ok(()) => Told::code(code),

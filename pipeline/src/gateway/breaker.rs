@@ -1,4 +1,4 @@
-//! Leaves the platform alone for a while where too large a part of its latest answers were errors. One breaker a call.
+//! Leaves the platform alone for a while where too large a part of its latest answers were errors. One breaker an endpoint.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ pub(super) enum Gate {
     Open(Duration),
 }
 
-/// The breaker of one call.
+/// The breaker of one endpoint.
 #[derive(Debug)]
 pub(super) struct Breaker {
     config: BreakerConfig,

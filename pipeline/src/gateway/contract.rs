@@ -20,7 +20,7 @@ pub fn is_key(text: &str) -> bool {
     (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A call; the path and the symbol that events give it.
+/// What is asked of the platform: the path and the symbol that events give it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Endpoint {
@@ -32,24 +32,39 @@ pub enum Endpoint {
     CreditsRefund,
     /// `POST /licenses/check`
     LicensesCheck,
+    /// `POST /tasks/transitions`: an act of a flow, no call.
+    TasksTransitions,
+    /// `POST /licenses/revoke`: an act of a flow, no call.
+    LicensesRevoke,
 }
 
 impl Endpoint {
-    /// Every call.
-    pub const ALL: [Endpoint; 4] = [
+    /// The calls, which callers reach through the gateway.
+    pub const CALLS: [Endpoint; 4] = [
         Endpoint::CreditsEstimate,
         Endpoint::CreditsCharge,
         Endpoint::CreditsRefund,
         Endpoint::LicensesCheck,
     ];
+    /// All of it, in the order of the symbols of events.
+    pub const ALL: [Endpoint; 6] = [
+        Endpoint::CreditsEstimate,
+        Endpoint::CreditsCharge,
+        Endpoint::CreditsRefund,
+        Endpoint::LicensesCheck,
+        Endpoint::TasksTransitions,
+        Endpoint::LicensesRevoke,
+    ];
 
-    /// Its path, before the gateway and behind it.
+    /// Its path behind the gateway; of a call also before it.
     pub const fn path(self) -> &'static str {
         match self {
             Endpoint::CreditsEstimate => "/credits/estimate",
             Endpoint::CreditsCharge => "/credits/charge",
             Endpoint::CreditsRefund => "/credits/refund",
             Endpoint::LicensesCheck => "/licenses/check",
+            Endpoint::TasksTransitions => "/tasks/transitions",
+            Endpoint::LicensesRevoke => "/licenses/revoke",
         }
     }
 
@@ -60,10 +75,12 @@ impl Endpoint {
             Endpoint::CreditsCharge => "CREDITS_CHARGE",
             Endpoint::CreditsRefund => "CREDITS_REFUND",
             Endpoint::LicensesCheck => "LICENSES_CHECK",
+            Endpoint::TasksTransitions => "TASKS_TRANSITIONS",
+            Endpoint::LicensesRevoke => "LICENSES_REVOKE",
         }
     }
 
-    /// The call of that symbol.
+    /// That of the symbol.
     pub fn of_symbol(symbol: &str) -> Option<Endpoint> {
         Endpoint::ALL.into_iter().find(|endpoint| endpoint.symbol() == symbol)
     }
@@ -73,13 +90,14 @@ impl Endpoint {
         matches!(self, Endpoint::CreditsCharge | Endpoint::CreditsRefund)
     }
 
-    /// The scope that a caller's token must have.
-    pub const fn scope(self) -> &'static str {
+    /// The scope that a caller's token must have; none where callers do not reach it.
+    pub const fn scope(self) -> Option<&'static str> {
         match self {
-            Endpoint::CreditsEstimate => "credits:estimate",
-            Endpoint::CreditsCharge => "credits:charge",
-            Endpoint::CreditsRefund => "credits:refund",
-            Endpoint::LicensesCheck => "licenses:check",
+            Endpoint::CreditsEstimate => Some("credits:estimate"),
+            Endpoint::CreditsCharge => Some("credits:charge"),
+            Endpoint::CreditsRefund => Some("credits:refund"),
+            Endpoint::LicensesCheck => Some("licenses:check"),
+            Endpoint::TasksTransitions | Endpoint::LicensesRevoke => None,
         }
     }
 }
@@ -343,6 +361,9 @@ impl Ask {
             Endpoint::CreditsCharge => Ask::Charge(parse(body)?),
             Endpoint::CreditsRefund => Ask::Refund(parse(body)?),
             Endpoint::LicensesCheck => Ask::Check(parse(body)?),
+            Endpoint::TasksTransitions | Endpoint::LicensesRevoke => {
+                return Err(malformed("only flows of the gateway ask for that"));
+            }
         };
         ask.check()?;
         Ok(ask)

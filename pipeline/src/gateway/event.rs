@@ -2,13 +2,14 @@
 
 use super::answer::Answer;
 use super::code::Code;
-use super::contract::{AMOUNT_MICROS_MAX, About, Ask, ChargePurpose, RefundOf};
-use super::moment::micros;
+use super::contract::{AMOUNT_MICROS_MAX, About, Ask, ChargePurpose, Endpoint, RefundOf};
+use super::moment::{micros, now_us};
 use super::store::Kept;
 use super::upstream::{Attempted, Heard, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::sync::LazyLock;
+use std::time::Duration;
 use tally_schemas::{
     AHEAD_MICROS_MAX, Encoder, FieldError, OCCURRED_AT_MAX, OCCURRED_AT_MIN, TIME_MIN, Topic,
     frame_single_object, latest,
@@ -61,7 +62,7 @@ pub(super) fn of_attempt(
     attempted: &Attempted,
 ) -> Result<Vec<Kept>, EventError> {
     let mut events = Vec::with_capacity(2);
-    if let Heard::Done(answer, _) = &attempted.heard {
+    if let Heard::Done((answer, _)) = &attempted.heard {
         events.extend(movement(ask, actor, (attempt.key, attempt.ended_us), answer).transpose()?);
     }
     let topic = match ask {
@@ -84,8 +85,8 @@ pub(super) fn of_attempt(
         Ask::Refund(_) | Ask::Check(_) => {}
     }
     match &attempted.heard {
-        Heard::Done(Answer::Estimate(answer), _) => _ = set("estimate_id", answer.estimate_id.clone().into()),
-        Heard::Done(Answer::Check(answer), _) => {
+        Heard::Done((Answer::Estimate(answer), _)) => _ = set("estimate_id", answer.estimate_id.clone().into()),
+        Heard::Done((Answer::Check(answer), _)) => {
             set("quota_remaining_micros", answer.quota_remaining_micros.into());
             let until_us = micros(&answer.expires_at).filter(|us| (TIME_MIN..=OCCURRED_AT_MAX).contains(us));
             set("expires_at", until_us.into()); // one without an end, in the year 9999 say, has none in events
@@ -93,7 +94,41 @@ pub(super) fn of_attempt(
         _ => {}
     }
     set("kind", kind.into());
-    set("endpoint", ask.endpoint().symbol().into());
+    tell(&mut fields, ask.endpoint(), attempt, attempted);
+    events.push(encode(topic, fields)?);
+    Ok(events)
+}
+
+/// The event of an attempt at a step of a task, kept beside the credits of the wallet that pays for it, or at a revocation, kept beside
+/// the licence. What it led to is an event of the flow.
+///
+/// # Errors
+/// See [`EventError`].
+pub(super) fn of_act<T>(
+    (endpoint, of): (Endpoint, &About),
+    actor: Actor<'_>,
+    attempt: Attempt<'_>,
+    attempted: &Attempted<T>,
+) -> Result<Kept, EventError> {
+    let topic = if endpoint == Endpoint::LicensesRevoke { Topic::License } else { Topic::Credit };
+    let mut fields = about(of, actor, topic);
+    fields.insert("kind".to_owned(), "ATTEMPTED".into());
+    if topic == Topic::Credit {
+        fields.insert("amount_micros".to_owned(), 0.into());
+    }
+    tell(&mut fields, endpoint, attempt, attempted);
+    encode(topic, fields)
+}
+
+/// The fields of a call, which every attempt has.
+fn tell<T>(
+    fields: &mut Map<String, Json>,
+    endpoint: Endpoint,
+    attempt: Attempt<'_>,
+    attempted: &Attempted<T>,
+) {
+    let mut set = |name: &str, value: Json| fields.insert(name.to_owned(), value);
+    set("endpoint", endpoint.symbol().into());
     set("outcome", attempted.outcome.symbol().into());
     set("http_status", attempted.status.into());
     set("error_code", attempted.code.map(Code::name).into());
@@ -101,8 +136,6 @@ pub(super) fn of_attempt(
     set("attempt", attempt.number.into());
     set("idempotency_key", attempt.key.into());
     set("occurred_at", attempt.ended_us.into());
-    events.push(encode(topic, fields)?);
-    Ok(events)
 }
 
 /// The event of a movement of credits; none of an answer that moved nothing.
@@ -154,9 +187,9 @@ fn movement(
 
 fn kind(ask: &Ask, attempted: &Attempted) -> &'static str {
     match (ask, &attempted.heard) {
-        (Ask::Estimate(_), Heard::Done(..)) => "ESTIMATED",
+        (Ask::Estimate(_), Heard::Done(_)) => "ESTIMATED",
         (Ask::Charge(ask), Heard::Refused(_)) if ask.purpose == ChargePurpose::Hold => "HOLD_FAILED",
-        (Ask::Check(_), Heard::Done(..)) => "CHECKED",
+        (Ask::Check(_), Heard::Done(_)) => "CHECKED",
         // that the platform knows no such licence is no result of a check
         (Ask::Check(_), Heard::Refused(code)) if check_result(Some(*code)) != "ALLOWED" => "CHECKED",
         _ => "ATTEMPTED",
@@ -166,7 +199,7 @@ fn kind(ask: &Ask, attempted: &Attempted) -> &'static str {
 /// Credits that were estimated; of a hold that failed those that were asked for. What moved stands in the movement's event.
 fn amount(ask: &Ask, kind: &str, attempted: &Attempted) -> i64 {
     match (ask, &attempted.heard) {
-        (_, Heard::Done(Answer::Estimate(answer), _)) => answer.amount_micros,
+        (_, Heard::Done((Answer::Estimate(answer), _))) => answer.amount_micros,
         (Ask::Charge(ask), _) if kind == "HOLD_FAILED" => ask.amount_micros,
         _ => 0,
     }
@@ -231,13 +264,27 @@ pub(super) fn encode(topic: Topic, fields: Map<String, Json>) -> Result<Kept, Ev
     Ok(Kept { contract: topic, key, value: frame_single_object(encoder.contract(), &body) })
 }
 
+/// An attempt that was under way when its process ended, which nobody saw longer than `longest`.
+pub(super) fn interrupted<T>(since_us: i64, longest: Duration) -> Attempted<T> {
+    let lasted = u64::try_from(now_us().saturating_sub(since_us)).unwrap_or(0);
+    Attempted {
+        outcome: Outcome::Error,
+        status: None,
+        code: Some(Code::AdapterStopped),
+        latency: Duration::from_micros(lasted).min(longest),
+        retry_after: None,
+        remaining_micros: None,
+        heard: Heard::Unknown,
+    }
+}
+
 /// An attempt that the gateway refused by itself: the platform was not asked.
 pub(super) fn refused_here(code: Code) -> Attempted {
     Attempted {
         outcome: if code == Code::Overloaded { Outcome::Rejected } else { Outcome::Error },
         status: Some(code.status().as_u16()),
         code: Some(code),
-        latency: std::time::Duration::ZERO,
+        latency: Duration::ZERO,
         retry_after: None,
         remaining_micros: None,
         heard: Heard::NotDone,

@@ -26,6 +26,7 @@ pub struct Metrics {
     unresolved_age: IntGauge,
     open: IntGaugeVec,
     flows: IntGaugeVec,
+    flow_age: IntGauge,
 }
 
 impl Default for Metrics {
@@ -87,6 +88,10 @@ impl Default for Metrics {
             ),
             open: gauges("tally_gateway_circuit_open", "1 while the platform is left alone.", &["endpoint"]),
             flows: gauges("tally_gateway_flows", "Flows in each state.", &["kind", "state"]),
+            flow_age: gauge(
+                "tally_gateway_flow_age_seconds",
+                "For how long the flow is under way that has been for longest: it neither waits for a command or a time nor has it ended.",
+            ),
             registry,
         }
     }
@@ -101,7 +106,7 @@ impl Metrics {
         }
     }
 
-    pub(super) fn attempted(&self, endpoint: Endpoint, attempted: &Attempted) {
+    pub(super) fn attempted<T>(&self, endpoint: Endpoint, attempted: &Attempted<T>) {
         let code = attempted.code.map_or("", |code| code.name());
         self.attempts.with_label_values(&[endpoint.symbol(), attempted.outcome.symbol(), code]).inc();
         self.attempt_seconds.with_label_values(&[endpoint.symbol()]).observe(attempted.latency.as_secs_f64());
@@ -134,6 +139,10 @@ impl Metrics {
         for (kind, state, count) in states {
             self.flows.with_label_values(&[kind, state]).set(*count);
         }
+    }
+
+    pub(super) fn flow_age(&self, oldest: Duration) {
+        self.flow_age.set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// The metrics in Prometheus text.

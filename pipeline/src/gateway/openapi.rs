@@ -8,7 +8,7 @@ use super::contract::{
     LicenseCheckRequest, Refund, RefundRequest,
 };
 use super::platform::{
-    ATTEMPT_HEADER, REVOKE_PATH, Revocation, RevokeRequest, TRANSITIONS_PATH, Transition, TransitionRequest,
+    ATTEMPT_HEADER, Revocation, RevokeRequest, Transition, TransitionRequest,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -60,10 +60,10 @@ pub fn gateway_document() -> OpenApi {
         Code::UpstreamInvalid,
         Code::AdapterStopped,
     ];
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::CALLS {
         let mut call = call(endpoint);
         call.codes.extend(more);
-        let scopes = vec![endpoint.scope().to_owned()];
+        let scopes: Vec<String> = endpoint.scope().into_iter().map(str::to_owned).collect();
         add(&mut document, call, &scopes);
     }
     super::flow::describe(&mut document);
@@ -81,9 +81,6 @@ pub fn platform_document() -> OpenApi {
     );
     for endpoint in Endpoint::ALL {
         add(&mut document, call(endpoint), &[]);
-    }
-    for call in [transitions(), revocations()] {
-        add(&mut document, call, &[]);
     }
     finish(&mut document, Http::builder().scheme(HttpAuthScheme::Bearer).build());
     document
@@ -112,7 +109,7 @@ pub fn errors_document() -> String {
     text
 }
 
-/// One of the four calls, with the problems that it has before the gateway and behind it.
+/// What is asked of the platform, with the problems that it has, before the gateway and behind it.
 fn call(endpoint: Endpoint) -> Call {
     let about = |more: Value| {
         let mut about = json!({"wallet_id": "wallet-1", "policy_tag": "GENERAL_USE", "task_id": "task-1"});
@@ -171,6 +168,8 @@ fn call(endpoint: Endpoint) -> Call {
                 Code::LicenseQuotaExhausted,
             ],
         ),
+        Endpoint::TasksTransitions => return transitions(),
+        Endpoint::LicensesRevoke => return revocations(),
     };
     Call { path: endpoint.path(), summary, request, response, has_key: endpoint.moves_money(), codes }
 }
@@ -178,7 +177,7 @@ fn call(endpoint: Endpoint) -> Call {
 fn transitions() -> Call {
     let about = json!({"wallet_id": "wallet-1", "policy_tag": "GENERAL_USE", "task_id": "task-1", "user_id": "user-1"});
     Call {
-        path: TRANSITIONS_PATH,
+        path: Endpoint::TasksTransitions.path(),
         summary: "Take one step with a task",
         request: ("TransitionRequest", json!({"about": about, "step": "SUBMITTED", "queue": "NORMAL"})),
         response: "Transition",
@@ -192,7 +191,7 @@ fn revocations() -> Call {
         "wallet_id": "wallet-1", "policy_tag": "GENERAL_USE", "license_id": "license-1", "case_id": "case-1",
     });
     Call {
-        path: REVOKE_PATH,
+        path: Endpoint::LicensesRevoke.path(),
         summary: "Revoke a licence: no task runs under it any more",
         request: ("RevokeRequest", json!({"about": about, "moderator_id": "moderator-1"})),
         response: "Revocation",
@@ -299,7 +298,7 @@ fn finish(document: &mut OpenApi, scheme: Http) {
     named::<LicenseCheckRequest>(&mut schemas);
     named::<LicenseCheck>(&mut schemas);
     named::<Problem>(&mut schemas);
-    if document.paths.paths.contains_key(TRANSITIONS_PATH) {
+    if document.paths.paths.contains_key(Endpoint::TasksTransitions.path()) {
         named::<TransitionRequest>(&mut schemas);
         named::<Transition>(&mut schemas);
         named::<RevokeRequest>(&mut schemas);

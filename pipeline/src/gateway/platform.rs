@@ -5,10 +5,6 @@ use super::contract::{About, Audience, Queue};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `POST /tasks/transitions`
-pub const TRANSITIONS_PATH: &str = "/tasks/transitions";
-/// `POST /licenses/revoke`
-pub const REVOKE_PATH: &str = "/licenses/revoke";
 /// The header that names the attempt, counted from 1: for the platform's log, never for its decisions.
 pub const ATTEMPT_HEADER: &str = "x-attempt";
 /// The header of the key under which a request is done once, however often it comes.

@@ -7,8 +7,8 @@ use super::contract::{Ask, KEY_BYTES_MAX};
 use super::event::{self, Actor, Attempt};
 use super::moment::now_us;
 use super::settings::Settings;
-use super::store::{Begin, End, Kept, Known, StoreError, Then};
-use super::upstream::{ANSWER_BYTES_MAX, Attempted, Heard, Outcome, With};
+use super::store::{Begin, End, Kept, Known, Numbers, StoreError, Then};
+use super::upstream::{Attempted, Heard, With};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts of one call, in times of the first.
 const BACKOFF_TIMES_MAX: u32 = 64;
 /// The longest pause between attempts that follow a request up, in times of the first.
-const FOLLOW_UP_TIMES_MAX: u32 = 100;
+pub(super) const FOLLOW_UP_TIMES_MAX: u32 = 100;
 
 /// A request that this task runs. If it is dropped before its end, it is followed up.
 pub(super) struct Run {
@@ -32,8 +32,8 @@ pub(super) struct Run {
     caller: String,
     role: String,
     trace_id: Option<String>,
-    /// Attempts begun so far.
-    attempts: i64,
+    /// Of the attempts begun so far.
+    numbers: Numbers,
     /// The last of them is written down and has not been sent.
     begun: bool,
     /// The last of them was under way when its process, or whoever ran it, ended.
@@ -52,7 +52,7 @@ enum Step {
 
 impl Run {
     /// A new request, whose first attempt is written down with it.
-    pub(super) fn fresh(gateway: Gateway, id: i64, begin: Begin, ask: Ask) -> Run {
+    pub(super) fn fresh(gateway: Gateway, (id, numbers): (i64, Numbers), begin: Begin, ask: Ask) -> Run {
         Run {
             gateway,
             id,
@@ -62,7 +62,7 @@ impl Run {
             caller: begin.caller,
             role: begin.role,
             trace_id: begin.trace_id,
-            attempts: 1,
+            numbers,
             begun: true,
             interrupted_since_us: None,
             maybe_done: false,
@@ -81,7 +81,7 @@ impl Run {
             caller: known.caller,
             role: known.role,
             trace_id: known.trace_id,
-            attempts: known.attempts,
+            numbers: known.numbers,
             begun: false,
             interrupted_since_us: known.open_since_us,
             maybe_done: known.maybe_done || known.open_since_us.is_some(),
@@ -134,7 +134,7 @@ impl Run {
 
     /// The store does not take what is to be written: what was sent before is followed up once it does.
     fn untold(&self, error: &StoreError) -> Told {
-        match self.maybe_done || self.attempts > 1 {
+        match self.maybe_done || self.numbers.begun() > 1 {
             true => Told::code(Code::Internal),
             false => store_failed(error),
         }
@@ -169,42 +169,26 @@ impl Run {
         if !interruption.is_empty() {
             self.end(interruption, Then::Retry { maybe_done: true }).await?;
         }
-        self.attempts = self.gateway.inner.store.again(self.id, now_us()).await?;
+        self.numbers = self.gateway.inner.store.again(self.id, now_us()).await?;
         Ok(())
     }
 
     /// The event of an attempt that was under way when its process ended.
     fn interruption(&mut self) -> Vec<Kept> {
         let Some(since_us) = self.interrupted_since_us.take() else { return Vec::new() };
-        let longest = self.gateway.inner.settings.attempt;
-        let lasted = u64::try_from(now_us().saturating_sub(since_us)).unwrap_or(0);
-        let attempted = Attempted {
-            outcome: Outcome::Error,
-            status: None,
-            code: Some(Code::AdapterStopped),
-            latency: Duration::from_micros(lasted).min(longest),
-            retry_after: None,
-            remaining_micros: None,
-            heard: Heard::Unknown,
-        };
-        self.events(&attempted)
+        self.events(&event::interrupted(since_us, self.gateway.inner.settings.attempt))
     }
 
     async fn attempt(&mut self, deadline: Duration) -> Attempted {
         let with = With {
             key: &self.key,
-            attempt: self.attempts,
+            attempt: self.numbers.latest,
             trace_id: self.trace_id.as_deref(),
             deadline,
-            answer_bytes_max: ANSWER_BYTES_MAX,
         };
-        let inner = &self.gateway.inner;
-        let attempted = inner.upstream.attempt(&self.ask, self.body.clone(), with).await;
-        let endpoint = self.ask.endpoint();
-        let failed = matches!(attempted.outcome, Outcome::Error | Outcome::Timeout);
-        self.gateway.breaker(endpoint).record(failed, Instant::now());
-        inner.metrics.attempted(endpoint, &attempted);
-        self.maybe_done |= matches!(attempted.heard, Heard::Unknown | Heard::Done(..));
+        let attempted = self.gateway.inner.upstream.attempt(&self.ask, self.body.clone(), with).await;
+        self.gateway.attempted(self.ask.endpoint(), &attempted);
+        self.maybe_done |= matches!(attempted.heard, Heard::Unknown | Heard::Done(_));
         attempted
     }
 
@@ -214,7 +198,7 @@ impl Run {
         let remember = self.ask.endpoint().moves_money();
         let code = attempted.code.unwrap_or(Code::Internal);
         let (told, then) = match attempted.heard {
-            Heard::Done(_, body) => {
+            Heard::Done((_, body)) => {
                 let status = attempted.status.unwrap_or(200);
                 let then = Then::Answer { status, answer: body.to_vec(), remember };
                 (Told { status, body, replayed: false, retry_after_s: None }, then)
@@ -248,7 +232,7 @@ impl Run {
             return Then::Answer { status: 0, answer: Vec::new(), remember: false };
         }
         let Settings { follow_up, attempts_max, .. } = self.gateway.inner.settings;
-        let further = u32::try_from(self.attempts).unwrap_or(u32::MAX).saturating_sub(attempts_max);
+        let further = u32::try_from(self.numbers.begun()).unwrap_or(u32::MAX).saturating_sub(attempts_max);
         let most = follow_up * 2_u32.saturating_pow(further.min(16)).min(FOLLOW_UP_TIMES_MAX);
         let wait = most / 2 + pause(most / 2, 0, 1);
         let next_try_us = now_us().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
@@ -265,7 +249,7 @@ impl Run {
 
     fn events(&self, attempted: &Attempted) -> Vec<Kept> {
         let actor = Actor { id: &self.caller, role: &self.role, trace_id: self.trace_id.as_deref() };
-        let attempt = Attempt { key: &self.key, number: self.attempts, ended_us: now_us() };
+        let attempt = Attempt { key: &self.key, number: self.numbers.latest, ended_us: now_us() };
         self.gateway.events(&self.ask, actor, attempt, attempted)
     }
 }

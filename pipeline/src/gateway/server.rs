@@ -130,7 +130,8 @@ async fn understood(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Caller, Option<String>, Ask), Problem> {
-    let caller = door.admit(headers, endpoint.scope()).await.map_err(Problem::new)?;
+    let scope = endpoint.scope().ok_or_else(|| Problem::new(Code::NotFound))?; // no route leads to what has none
+    let caller = door.admit(headers, scope).await.map_err(Problem::new)?;
     let body = json(headers, body, door.gateway.inner.settings.body_bytes_max).await?;
     let key = key(headers)?;
     if endpoint.moves_money() && key.is_none() {

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::code::{Code, PROBLEM};
-use super::contract::{AMOUNT_MICROS_MAX, Ask};
+use super::contract::{AMOUNT_MICROS_MAX, Ask, Endpoint};
 use super::credential::Credential;
 use super::platform::{ATTEMPT_HEADER, KEY_HEADER};
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,8 @@ use url::Url;
 
 /// Bytes of an answer to a call; a longer one is none of the contract's.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the answer to a revocation, which names every task that runs under the licence: some sixty thousand.
+const REVOCATION_BYTES_MAX: usize = 16 << 20;
 /// The longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// A connection that is not made by then is given up, whatever the attempt's deadline.
@@ -41,9 +43,9 @@ impl Outcome {
     }
 }
 
-/// An attempt that has ended.
+/// An attempt that has ended; `T` is what was done, as the platform says: of a call its answer, and the answer's bytes as they came.
 #[derive(Clone, Debug)]
-pub(super) struct Attempted {
+pub(super) struct Attempted<T = (Answer, Bytes)> {
     pub(super) outcome: Outcome,
     /// Of the answer, where there was one.
     pub(super) status: Option<u16>,
@@ -53,14 +55,21 @@ pub(super) struct Attempted {
     pub(super) retry_after: Option<Duration>,
     /// Of a refund that was refused for being too much: what can come back, micros.
     pub(super) remaining_micros: Option<i64>,
-    pub(super) heard: Heard,
+    pub(super) heard: Heard<T>,
+}
+
+impl<T> Attempted<T> {
+    /// Whether it counts against the platform.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.outcome, Outcome::Error | Outcome::Timeout)
+    }
 }
 
 /// What it means for the request.
 #[derive(Clone, Debug)]
-pub(super) enum Heard {
-    /// It was done: the answer, and its bytes as they came.
-    Done(Answer, Bytes),
+pub(super) enum Heard<T = (Answer, Bytes)> {
+    /// It was done.
+    Done(T),
     /// It was refused for good, and nothing was moved.
     Refused(Code),
     /// It was not done: nothing reached the platform, or it said that it did nothing.
@@ -84,8 +93,6 @@ pub(super) struct With<'a> {
     pub(super) attempt: i64,
     pub(super) trace_id: Option<&'a str>,
     pub(super) deadline: Duration,
-    /// Bytes of the answer.
-    pub(super) answer_bytes_max: usize,
 }
 
 /// What came back, unread.
@@ -116,18 +123,32 @@ impl Upstream {
         Ok(Upstream { client, base, credential })
     }
 
-    /// Makes one attempt.
+    /// Makes one attempt at a call.
     pub(super) async fn attempt(&self, ask: &Ask, body: Bytes, with: With<'_>) -> Attempted {
+        self.send(ask.endpoint(), body, with, |body| answer(ask, body)).await
+    }
+
+    /// Makes one attempt; `read` gives what was done, and nothing where the body of a 200 is not an answer to what was asked.
+    pub(super) async fn send<T>(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        with: With<'_>,
+        read: impl FnOnce(Bytes) -> Option<T>,
+    ) -> Attempted<T> {
         let began = Instant::now();
-        let raw = self.post(ask.endpoint().path(), body, with).await;
-        let mut attempted = judge(ask, raw);
+        let raw = self.post(endpoint, body, with).await;
+        let mut attempted = judge(endpoint, raw, read);
         attempted.latency = began.elapsed();
         attempted
     }
 
-    /// Sends a body to a path of the platform, once, and reads what comes back.
-    pub(super) async fn post(&self, path: &str, body: Bytes, with: With<'_>) -> Raw {
-        let Ok(url) = self.base.join(path.trim_start_matches('/')) else { return Raw::NotSent };
+    async fn post(&self, endpoint: Endpoint, body: Bytes, with: With<'_>) -> Raw {
+        let answer_bytes_max = match endpoint {
+            Endpoint::LicensesRevoke => REVOCATION_BYTES_MAX,
+            _ => ANSWER_BYTES_MAX,
+        };
+        let Ok(url) = self.base.join(endpoint.path().trim_start_matches('/')) else { return Raw::NotSent };
         let token = self.credential.current();
         let mut request = self
             .client
@@ -148,7 +169,7 @@ impl Upstream {
             Ok::<_, reqwest::Error>(Raw::Answer {
                 status,
                 retry_after,
-                body: whole(response, with.answer_bytes_max).await?,
+                body: whole(response, answer_bytes_max).await?,
             })
         };
         let raw = match tokio::time::timeout(with.deadline, exchange).await {
@@ -188,8 +209,12 @@ fn span(with: With<'_>) -> u64 {
     u64::from_be_bytes(first).max(1)
 }
 
+fn answer(ask: &Ask, body: Bytes) -> Option<(Answer, Bytes)> {
+    Answer::read(ask, &body).map(|answer| (answer, body))
+}
+
 /// What an exchange means. Only what is certain is called done, refused or not done.
-pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
+pub(super) fn judge<T>(endpoint: Endpoint, raw: Raw, read: impl FnOnce(Bytes) -> Option<T>) -> Attempted<T> {
     let attempted = |outcome, status: Option<StatusCode>, code, heard| Attempted {
         outcome,
         status: status.map(|status| status.as_u16()),
@@ -207,20 +232,17 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
         Raw::Answer { status, retry_after, body } => (status, retry_after, body),
     };
     let mut judged = match status {
-        StatusCode::OK => {
-            let read = body.and_then(|body| Answer::read(ask, &body).map(|answer| (answer, body)));
-            match read {
-                Some((answer, body)) => attempted(Outcome::Ok, Some(status), None, Heard::Done(answer, body)),
-                None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
-            }
-        }
+        StatusCode::OK => match body.and_then(read) {
+            Some(done) => attempted(Outcome::Ok, Some(status), None, Heard::Done(done)),
+            None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
+        },
         StatusCode::TOO_MANY_REQUESTS => {
             attempted(Outcome::Rejected, Some(status), Some(Code::RateLimited), Heard::NotDone)
         }
         // our token: nothing was done, and it is the gateway's fault, not the caller's
         StatusCode::UNAUTHORIZED => error(Some(status), Code::UpstreamUnavailable, Heard::NotDone),
         StatusCode::REQUEST_TIMEOUT => error(Some(status), Code::UpstreamTimeout, Heard::Unknown),
-        status if status.is_client_error() => match refusal(body.as_deref().unwrap_or_default()) {
+        status if status.is_client_error() => match refusal(endpoint, body.as_deref().unwrap_or_default()) {
             Some((code, remaining_micros)) => Attempted {
                 remaining_micros,
                 ..attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code))
@@ -235,26 +257,32 @@ pub(super) fn judge(ask: &Ask, raw: Raw) -> Attempted {
     judged
 }
 
-/// The code of a refusal in the platform's own words, and what can come back if it says so; `None` where it is no problem document of the contract. One with a code that
-/// this program does not know is a refusal all the same.
-fn refusal(body: &[u8]) -> Option<(Code, Option<i64>)> {
+/// The code of a refusal in the platform's own words, and what can come back if it says so; `None` where it is no problem document of
+/// the contract, whose type ends in its code: then it is somebody else's, a proxy's say. One with a code that this program does not
+/// know is a refusal all the same.
+fn refusal(endpoint: Endpoint, body: &[u8]) -> Option<(Code, Option<i64>)> {
     #[derive(serde::Deserialize)]
     struct Words {
         #[serde(rename = "type")]
         kind: String,
+        code: String,
         #[serde(default)]
         remaining_micros: Option<i64>,
     }
     let words: Words = serde_json::from_slice(body).ok()?;
-    let name = words.kind.strip_prefix(PROBLEM)?;
-    let known = Code::of_name(name).filter(|code| code.is_refusal() || *code == Code::IdempotencyConflict);
+    let name = words.kind.strip_prefix(PROBLEM).filter(|name| *name == words.code)?;
+    let also: &[Code] = match endpoint {
+        Endpoint::TasksTransitions | Endpoint::LicensesRevoke => &[Code::FlowConflict, Code::NotFound],
+        _ => &[Code::IdempotencyConflict],
+    };
+    let known = Code::of_name(name).filter(|code| code.is_refusal() || also.contains(code));
     let remaining = words.remaining_micros.filter(|micros| (0..=AMOUNT_MICROS_MAX).contains(micros));
     Some((known.unwrap_or(Code::PlatformRefused), remaining))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, Outcome, Raw, judge};
+    use super::{Attempted, Heard, Outcome, Raw};
     use crate::gateway::code::{Code, Problem};
     use crate::gateway::contract::{Ask, Endpoint};
     use bytes::Bytes;
@@ -267,6 +295,10 @@ mod tests {
             "purpose": "CHARGE", "amount_micros": 5,
         });
         Ask::read(Endpoint::CreditsCharge, body.to_string().as_bytes()).expect("a charge")
+    }
+
+    fn judge(ask: &Ask, raw: Raw) -> Attempted {
+        super::judge(ask.endpoint(), raw, |body| super::answer(ask, body))
     }
 
     fn charge() -> Value {
@@ -286,7 +318,7 @@ mod tests {
     #[test]
     fn only_an_answer_to_what_was_asked_is_done() {
         let done = judge(&ask(), answer(StatusCode::OK, charge().to_string()));
-        assert!(matches!(done.heard, Heard::Done(..)) && done.outcome == Outcome::Ok);
+        assert!(matches!(done.heard, Heard::Done(_)) && done.outcome == Outcome::Ok);
         let mut wrong = Vec::new();
         for (field, value) in [
             ("wallet_id", json!("w-2")),
@@ -335,10 +367,26 @@ mod tests {
                 "refused",
             ),
             (
-                answer(StatusCode::GONE, r#"{"type": "urn:tally:problem:of_next_year"}"#),
+                answer(
+                    StatusCode::GONE,
+                    r#"{"type": "urn:tally:problem:of_next_year", "code": "of_next_year"}"#,
+                ),
                 Outcome::Rejected,
                 Code::PlatformRefused,
                 "refused",
+            ),
+            // half a problem document, or one that is not of one mind
+            (
+                answer(StatusCode::GONE, r#"{"type": "urn:tally:problem:of_next_year"}"#),
+                Outcome::Error,
+                Code::UpstreamInvalid,
+                "unknown",
+            ),
+            (
+                answer(StatusCode::GONE, r#"{"type": "urn:tally:problem:wallet_frozen", "code": "hold_failed"}"#),
+                Outcome::Error,
+                Code::UpstreamInvalid,
+                "unknown",
             ),
             (
                 answer(StatusCode::PAYMENT_REQUIRED, refused(Code::InsufficientBalance)),
@@ -357,7 +405,7 @@ mod tests {
         for (raw, outcome, code, meaning) in cases {
             let judged = judge(&ask(), raw);
             let heard = match judged.heard {
-                Heard::Done(..) => "done",
+                Heard::Done(_) => "done",
                 Heard::Refused(_) => "refused",
                 Heard::NotDone => "not done",
                 Heard::Unknown => "unknown",

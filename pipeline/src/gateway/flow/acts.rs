@@ -1,27 +1,20 @@
 //! What a flow wants done at the platform, done once: through the four calls, or past them where there is no call.
 
 use super::life::Flow;
-use super::machine::{Act, Fell, Heard};
+use super::machine::{Fell, Heard};
 use super::moderation::about_task;
 use crate::gateway::answer::Answer;
 use crate::gateway::ask::{Caller, Gateway, Told};
-use crate::gateway::code::{Code, PROBLEM, Problem, Retry};
+use crate::gateway::code::{Code, Problem, Retry};
 use crate::gateway::contract::{AMOUNT_MICROS_MAX, About, Ask, ID_BYTES_MAX, parse};
-use crate::gateway::platform::{
-    REVOKE_PATH, RevokeRequest, RunningTask, TRANSITIONS_PATH, Transition, TransitionRequest,
-};
-use crate::gateway::upstream::{ANSWER_BYTES_MAX, Raw, With};
+use crate::gateway::platform::{RevokeRequest, RunningTask, Transition, TransitionRequest};
 use axum::http::StatusCode;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value as Json;
 use std::time::Duration;
 
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
-const CALLER: &str = "gateway-flow";
-
-/// Bytes of the answer to a revocation, which names every task that runs under the licence: some sixty thousand.
-const REVOCATION_BYTES_MAX: usize = 16 << 20;
+pub(super) const CALLER: &str = "gateway-flow";
 
 /// How trying an act ended.
 #[derive(Debug)]
@@ -31,29 +24,15 @@ pub(super) enum Tried {
     Again(Duration),
 }
 
-/// Tries what the flow wants done.
-pub(super) async fn attempt(gateway: &Gateway, flow: &Flow, act: Act) -> Tried {
+/// Tries one of the four calls, whose attempts are written down as those of any caller.
+pub(super) async fn call(gateway: &Gateway, flow: &Flow, ask: Ask) -> Tried {
     if gateway.inner.store.is_full() {
         return Tried::Again(Duration::ZERO); // no act without its events
     }
-    let key = flow.key();
-    match act {
-        Act::Ask(ask) => {
-            let caller = Caller { subject: CALLER.to_owned(), role: "SERVICE", scopes: Vec::new() };
-            let key = Some(key.as_str()).filter(|_| ask.endpoint().moves_money());
-            let told = gateway.ask(&caller, key, ask.clone(), flow.trace_id.clone()).await;
-            answered(&ask, &told)
-        }
-        Act::Step(about, step) => {
-            let asked = TransitionRequest { about, step, queue: None };
-            let raw = post(gateway, flow, (TRANSITIONS_PATH, &key), &asked).await;
-            judge(raw, |body| stepped(&asked, body))
-        }
-        Act::Revoke(asked) => {
-            let raw = post(gateway, flow, (REVOKE_PATH, &key), &asked).await;
-            judge(raw, |body| revoked(&asked, body))
-        }
-    }
+    let caller = Caller { subject: CALLER.to_owned(), role: "SERVICE", scopes: Vec::new() };
+    let key = Some(flow.key()).filter(|_| ask.endpoint().moves_money());
+    let told = gateway.ask(&caller, key.as_deref(), ask.clone(), flow.trace_id.clone()).await;
+    answered(&ask, &told)
 }
 
 /// What the gateway told of one of the four calls.
@@ -75,53 +54,8 @@ fn answered(ask: &Ask, told: &Told) -> Tried {
     }
 }
 
-async fn post(gateway: &Gateway, flow: &Flow, (path, key): (&str, &str), asked: &impl Serialize) -> Raw {
-    let body = Bytes::from(serde_json::to_vec(asked).unwrap_or_default()); // texts: nothing there can fail
-    let key = format!("{CALLER}:{key}");
-    let with = With {
-        key: &key,
-        attempt: i64::from(flow.tries) + 1,
-        trace_id: flow.trace_id.as_deref(),
-        deadline: gateway.inner.settings.attempt,
-        answer_bytes_max: if path == REVOKE_PATH { REVOCATION_BYTES_MAX } else { ANSWER_BYTES_MAX },
-    };
-    gateway.inner.upstream.post(path, body, with).await
-}
-
-/// What an exchange means. Only what is certain is called done or refused.
-fn judge(raw: Raw, read: impl FnOnce(&[u8]) -> Option<Heard>) -> Tried {
-    let Raw::Answer { status, retry_after, body } = raw else { return Tried::Again(Duration::ZERO) };
-    let body = body.unwrap_or_default();
-    let heard = match status {
-        StatusCode::OK => read(&body),
-        // not done, or not known: our token, too much at once, too late
-        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => None,
-        status if status.is_client_error() => refusal(&body).map(Heard::Refused),
-        _ => None,
-    };
-    heard.map_or(Tried::Again(retry_after.unwrap_or_default()), Tried::Heard)
-}
-
-/// What a problem document must have to be the platform's.
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "type")]
-    kind: String,
-    code: String,
-}
-
-/// The code of a refusal. A body that is no problem document of the contract is somebody else's, a proxy's say: what became of the
-/// act is not known then.
-fn refusal(body: &[u8]) -> Option<Code> {
-    let problem: Document = serde_json::from_slice(body).ok()?;
-    if !problem.kind.starts_with(PROBLEM) {
-        return None;
-    }
-    let known = |code: &Code| code.is_refusal() || matches!(code, Code::FlowConflict | Code::NotFound);
-    Some(Code::of_name(&problem.code).filter(known).unwrap_or(Code::PlatformRefused))
-}
-
-fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
+/// The answer to a step.
+pub(super) fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
     let taken: Transition = parse(body).ok()?;
     let fits = Some(&taken.task_id) == asked.about.task_id.as_ref()
         && taken.step == asked.step
@@ -129,15 +63,15 @@ fn stepped(asked: &TransitionRequest, body: &[u8]) -> Option<Heard> {
     fits.then_some(Heard::Stepped(taken))
 }
 
-/// The answer to a revocation, its tasks not read yet.
+/// A revocation whose tasks are not read yet.
 #[derive(Deserialize)]
 struct Unread {
     license_id: String,
     tasks: Vec<Json>,
 }
 
-/// Each task is judged by itself: one that cannot be read keeps no other from being paused and paid back.
-fn revoked(asked: &RevokeRequest, body: &[u8]) -> Option<Heard> {
+/// The answer to a revocation. Each task is judged by itself: one that cannot be read keeps no other from being paused and paid back.
+pub(super) fn revoked(asked: &RevokeRequest, body: &[u8]) -> Option<Heard> {
     let unread: Unread = parse(body).ok()?;
     if Some(&unread.license_id) != asked.about.license_id.as_ref() {
         return None;
@@ -166,11 +100,12 @@ fn is_good(about: &About, task: &RunningTask) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Raw, Tried, judge, revoked, stepped};
+    use super::{revoked, stepped};
     use crate::gateway::code::{Code, Problem};
-    use crate::gateway::contract::About;
+    use crate::gateway::contract::{About, Endpoint};
     use crate::gateway::flow::machine::Heard;
     use crate::gateway::platform::{RevokeRequest, TaskStep, TransitionRequest};
+    use crate::gateway::upstream::{self, Raw, judge};
     use axum::http::StatusCode;
     use serde_json::json;
 
@@ -179,9 +114,10 @@ mod tests {
         let asked = TransitionRequest { about, step: TaskStep::Paused, queue: None };
         let status = StatusCode::from_u16(status).expect("a status");
         let raw = Raw::Answer { status, retry_after: None, body: Some(body.to_string().into()) };
-        match judge(raw, |body| stepped(&asked, body)) {
-            Tried::Heard(heard) => Some(heard),
-            Tried::Again(_) => None,
+        match judge(Endpoint::TasksTransitions, raw, |body| stepped(&asked, &body)).heard {
+            upstream::Heard::Done(heard) => Some(heard),
+            upstream::Heard::Refused(code) => Some(Heard::Refused(code)),
+            upstream::Heard::NotDone | upstream::Heard::Unknown => None,
         }
     }
 
@@ -213,8 +149,10 @@ mod tests {
         for status in [201, 302, 401, 408, 429, 500, 503] {
             assert_eq!(heard(status, &problem(Code::Internal)), None, "{status}");
         }
-        assert!(matches!(judge(Raw::Late, |_| None), Tried::Again(_)));
-        assert!(matches!(judge(Raw::Broken, |_| None), Tried::Again(_)));
+        for raw in [Raw::Late, Raw::Broken] {
+            let judged = judge(Endpoint::LicensesRevoke, raw, |_| Some(()));
+            assert!(matches!(judged.heard, upstream::Heard::Unknown), "{judged:?}");
+        }
     }
 
     /// Scenario: a revocation tells of 2,000 tasks, and of some more: with a tag outside the dictionary, an id too long, a charge below

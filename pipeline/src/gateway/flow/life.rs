@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 const PAUSE_US: i64 = 200_000;
 /// The longest.
 const PAUSE_US_MAX: i64 = 60_000_000;
+/// No act is put off for longer, by a pause or by the platform.
+pub(super) const PUT_OFF_US_MAX: i64 = 2 * PAUSE_US_MAX;
 /// States that are remembered; of more the oldest but the first are let go.
 const HISTORY_MAX: usize = 64;
 /// Commands that are remembered.
@@ -89,7 +91,16 @@ pub(super) struct Flow {
     step: u32,
     /// How often the act was tried without an end.
     pub(super) tries: u32,
+    /// How often it was sent, where there is no call for it.
+    #[serde(default)]
+    attempts: i64,
+    /// The last of these attempts is under way, or its process died.
+    #[serde(default)]
+    open_since_us: Option<i64>,
     pub(super) due_us: Option<i64>,
+    /// Since when it is under way, where it is: it neither waits for a command or a time nor has it ended.
+    #[serde(default)]
+    pub(super) busy_us: Option<i64>,
     pub(super) error: Option<Code>,
     pub(super) history: Vec<Passed>,
     accepted: Vec<Accepted>,
@@ -123,12 +134,16 @@ impl Flow {
             version: 1,
             step: 1,
             tries: 0,
+            attempts: 0,
+            open_since_us: None,
             due_us: None,
+            busy_us: None,
             error: None,
             history: vec![Passed { state, at_us: now_us }],
             accepted: Vec::new(),
         };
         flow.due_us = flow.due(now_us);
+        flow.busy_us = flow.busy(now_us);
         flow
     }
 
@@ -182,9 +197,35 @@ impl Flow {
         format!("{}:{}-{}", self.id, self.state().to_ascii_lowercase(), self.step)
     }
 
+    /// An attempt at the act begins, for which there is no call; its number.
+    pub(super) fn send(&mut self, now_us: i64) -> i64 {
+        self.version += 1;
+        self.attempts += 1;
+        self.open_since_us = Some(now_us);
+        self.attempts
+    }
+
+    /// It has ended.
+    pub(super) fn sent(&mut self) {
+        self.open_since_us = None;
+    }
+
+    /// The attempt that was under way when whoever made it ended: its number, and since when. Only who runs the flow knows that it is
+    /// not under way still.
+    pub(super) fn interrupted(&self) -> Option<(i64, i64)> {
+        Some((self.attempts, self.open_since_us?))
+    }
+
+    /// Somebody has moved the flow on while an attempt was under way, which has ended: that much is taken down.
+    pub(super) fn overtook(&mut self) {
+        self.version += 1;
+        self.sent();
+    }
+
     /// An act has ended.
     pub(super) fn heard(&mut self, heard: Heard, now_us: i64) -> Vec<Tell> {
         self.step += 1;
+        (self.attempts, self.open_since_us) = (0, None); // the next one has another key
         self.turn(now_us, true, |machine, turn| machine.heard(turn, heard))
     }
 
@@ -261,7 +302,18 @@ impl Flow {
             self.tries = 0;
             self.due_us = self.due(now_us).max(until_us);
         } // else the act is still under way, and has its time
+        self.busy_us = self.busy(now_us);
         tells
+    }
+
+    fn busy(&self, now_us: i64) -> Option<i64> {
+        (!self.rests()).then(|| self.busy_us.unwrap_or(now_us))
+    }
+
+    /// Whether its time has come, or was put off by a clock that has gone back.
+    pub(super) fn is_due(&self, now_us: i64) -> bool {
+        let latest_us = now_us.saturating_add(PUT_OFF_US_MAX);
+        self.due_us.is_some_and(|due_us| due_us <= now_us || (self.busy_us.is_some() && due_us > latest_us))
     }
 
     fn due(&self, now_us: i64) -> Option<i64> {

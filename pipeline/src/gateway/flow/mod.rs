@@ -12,6 +12,7 @@
 
 mod acceleration;
 mod acts;
+mod attempt;
 mod compute;
 mod document;
 mod events;

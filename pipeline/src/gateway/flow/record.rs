@@ -14,6 +14,8 @@ pub(super) fn row(flow: &Flow, now_us: i64) -> FlowRow {
         data: serde_json::to_vec(flow).unwrap_or_default(), // texts and numbers: nothing there can fail
         due_us: flow.due_us,
         updated_us: now_us,
+        busy_us: flow.busy_us,
+        ended_us: flow.has_ended().then_some(now_us),
     }
 }
 

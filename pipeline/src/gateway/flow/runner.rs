@@ -4,8 +4,9 @@
 //! under way wins, and the act is done again under its key, which moves nothing twice.
 
 use super::acts::{self, Tried};
+use super::attempt::{self, Ended, Posted};
 use super::events;
-use super::life::Flow;
+use super::life::{Flow, PUT_OFF_US_MAX};
 use super::machine::{Next, Tell};
 use super::record;
 use crate::gateway::ask::Gateway;
@@ -20,6 +21,8 @@ use tokio_util::task::TaskTracker;
 
 /// Flows that are run at once; more wait.
 const AT_ONCE_MAX: usize = 128;
+/// No act is put off for longer.
+const PUT_OFF_MAX: Duration = Duration::from_micros(PUT_OFF_US_MAX.unsigned_abs());
 /// How often somebody looks for flows whose time has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// News that one who waits for a flow may have missed; then it looks by itself.
@@ -61,7 +64,11 @@ impl Flows {
 
     /// Writes the flow's next version with the events of the move; `false` where somebody was faster.
     pub(super) async fn put(&self, flow: &Flow, tells: &[Tell], now_us: i64) -> Result<bool, StoreError> {
-        let events = self.events(flow, tells, now_us);
+        self.keep(flow, self.events(flow, tells, now_us), now_us).await
+    }
+
+    /// The same with events that are made already.
+    pub(super) async fn keep(&self, flow: &Flow, events: Vec<Kept>, now_us: i64) -> Result<bool, StoreError> {
         self.gateway().inner.store.put_flow(record::row(flow, now_us), events).await
     }
 
@@ -100,7 +107,7 @@ impl Flows {
         while !stop.is_cancelled() {
             let Some(row) = self.get(id).await? else { return Ok(()) };
             let Some(flow) = record::read(&row) else { return self.leave(row).await };
-            if flow.due_us.is_none_or(|due_us| due_us > now_us()) {
+            if !flow.is_due(now_us()) {
                 return Ok(());
             }
             self.go_on(flow).await?;
@@ -110,21 +117,52 @@ impl Flows {
 
     /// Tries the flow's act, or lets its time be over. Where somebody was faster, what is there then is looked at.
     async fn go_on(&self, mut flow: Flow) -> Result<(), StoreError> {
-        let next = flow.next();
-        let tried = match next {
-            Next::Wait(_) => None,
-            Next::Do(act) => Some(acts::attempt(self.gateway(), &flow, *act).await),
+        let act = match flow.next() {
+            Next::Wait(_) => {
+                let now_us = now_us();
+                let tells = flow.expired(now_us);
+                return self.put(&flow, &tells, now_us).await.map(|_| ());
+            }
+            Next::Do(act) => Posted::of(*act),
+        };
+        let Ended { tried, events: mut kept } = match act {
+            Err(ask) => Ended { tried: acts::call(self.gateway(), &flow, ask).await, events: Vec::new() },
+            Ok(posted) => match attempt::attempt(self, &mut flow, &posted).await? {
+                Some(ended) => ended,
+                None => return Ok(()),
+            },
         };
         let now_us = now_us();
-        let tells = match tried {
-            None => flow.expired(now_us),
-            Some(Tried::Heard(heard)) => flow.heard(heard, now_us),
-            Some(Tried::Again(wait)) => {
-                flow.again(now_us, i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
-                Vec::new()
+        let attempted = kept.clone();
+        match tried {
+            Tried::Heard(heard) => {
+                let tells = flow.heard(heard, now_us);
+                kept.extend(self.events(&flow, &tells, now_us));
             }
-        };
-        self.put(&flow, &tells, now_us).await.map(|_| ())
+            Tried::Again(wait) => {
+                flow.again(now_us, i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+            }
+        }
+        if self.keep(&flow, kept, now_us).await? {
+            return Ok(());
+        }
+        self.overtaken(&flow.id, attempted).await
+    }
+
+    /// Somebody was faster than an act. The event of its attempt, if it has one, is kept all the same; what it led to is found out once
+    /// more, under its key.
+    async fn overtaken(&self, id: &str, attempted: Vec<Kept>) -> Result<(), StoreError> {
+        while !attempted.is_empty() {
+            let row = self.get(id).await?;
+            let Some(mut flow) = row.as_ref().and_then(record::read) else {
+                return self.gateway().inner.store.keep(attempted).await;
+            };
+            flow.overtook();
+            if self.keep(&flow, attempted.clone(), now_us()).await? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A flow that this program cannot read: nothing is due any more until somebody has looked at it.
@@ -142,7 +180,7 @@ pub(in crate::gateway) async fn run(flows: Flows, stop: CancellationToken) {
         let places = AT_ONCE_MAX.saturating_sub(running);
         if places > 0 {
             // those that run are due as well, until they have moved
-            match flows.gateway().inner.store.flows_due(now_us(), places + running).await {
+            match flows.gateway().inner.store.flows_due(now_us(), PUT_OFF_MAX, places + running).await {
                 Ok(due) => begin(&flows, due, places, (&tasks, &stop)),
                 Err(error) => tracing::error!(%error, "flows that are due cannot be read"),
             }

@@ -17,7 +17,7 @@ pub struct FlowView {
     pub kind: String,
     /// Where it stands.
     pub state: String,
-    /// Rises by one with each move.
+    /// Rises with each move, and with each attempt at what is done in it.
     pub version: i64,
     /// Whether it waits for a command or a time, or has ended; otherwise it goes on by itself.
     pub rests: bool,

@@ -3,7 +3,7 @@
 use super::super::code::{Code, Problem};
 use super::super::contract::{self, Ask, Endpoint};
 use super::super::platform::{
-    ATTEMPT_HEADER, KEY_HEADER, REVOKE_PATH, RevokeRequest, TRANSITIONS_PATH, TransitionRequest,
+    ATTEMPT_HEADER, KEY_HEADER, RevokeRequest, TransitionRequest,
 };
 use super::faults::{Drawn, Fault};
 use super::ledger::Ledger;
@@ -77,8 +77,8 @@ impl Call {
     pub(super) const fn path(self) -> &'static str {
         match self {
             Call::Asked(endpoint) => endpoint.path(),
-            Call::Transition => TRANSITIONS_PATH,
-            Call::Revoke => REVOKE_PATH,
+            Call::Transition => Endpoint::TasksTransitions.path(),
+            Call::Revoke => Endpoint::LicensesRevoke.path(),
         }
     }
 

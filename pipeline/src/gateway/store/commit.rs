@@ -34,6 +34,7 @@ struct Writer {
     depth: u64,
     /// What the next request gets.
     next_id: i64,
+    flows: flows::Census,
     /// Requests that were taken up, and let go, by operations that are not committed.
     claimed: Vec<i64>,
     freed: Vec<i64>,
@@ -81,6 +82,7 @@ impl Writer {
             seq: outbox::next_seq(&connection)?,
             depth: outbox::depth(&connection)?,
             next_id: requests::next_id(&connection)?,
+            flows: flows::Census::take(&connection)?,
             claimed: Vec::new(),
             freed: Vec::new(),
             unreleased: Vec::new(),
@@ -110,6 +112,7 @@ impl Writer {
         if let Err(error) = done {
             tracing::error!(%error, operations, "a commit of the gateway's store failed");
             (self.seq, self.depth) = (seq, depth);
+            self.flows.rolled_back();
             self.running.extend(self.freed.drain(..)); // whoever ran them hears of it, and lets go once more
             for id in self.claimed.drain(..) {
                 self.running.remove(&id);
@@ -121,6 +124,7 @@ impl Writer {
             replies.clear();
         }
         self.count();
+        self.flows.committed();
         self.claimed.clear();
         self.freed.clear();
         for reply in replies {
@@ -184,8 +188,8 @@ impl Writer {
                 self.free(id);
                 self.tell(id, replies, || Begun::Unfinished);
             }
-            Op::Due { now_us, max, reply } => {
-                let mut due = requests::due(connection, now_us, max.saturating_add(self.running.len()))?;
+            Op::Due { by, max, reply } => {
+                let mut due = requests::due(connection, by, max.saturating_add(self.running.len()))?;
                 due.retain(|known| !self.running.contains(&known.id));
                 due.truncate(max);
                 self.running.extend(due.iter().map(|known| known.id));
@@ -208,20 +212,23 @@ impl Writer {
                 replies.push(after(reply, ()));
             }
             Op::Sweep { before_us, reply } => {
-                replies.push(after(reply, requests::sweep(connection, before_us)?));
+                let flows = flows::sweep(connection, before_us, &mut self.flows)?;
+                replies.push(after(reply, requests::sweep(connection, before_us)? + flows));
             }
             Op::FlowGet { id, reply } => replies.push(after(reply, flows::get(connection, &id)?)),
             Op::FlowPut(row, events, reply) => {
-                let written = flows::put(connection, &row)?;
+                let written = flows::put(connection, &row, &mut self.flows)?;
                 if written {
                     self.keep(&events, row.updated_us)?;
                 }
                 replies.push(after(reply, written));
             }
-            Op::FlowsDue { now_us, max, reply } => {
-                replies.push(after(reply, flows::due(connection, now_us, max)?));
+            Op::FlowsDue { by, max, reply } => {
+                let oldest_us = flows::oldest_busy_us(connection)?;
+                self.gauges.flows_oldest_us.store(oldest_us, Ordering::Relaxed);
+                replies.push(after(reply, flows::due(connection, by, max)?));
             }
-            Op::FlowStates { reply } => replies.push(after(reply, flows::states(connection)?)),
+            Op::FlowStates { reply } => replies.push(after(reply, self.flows.states())),
         }
         Ok(())
     }
@@ -239,21 +246,24 @@ impl Writer {
                 self.waiting.entry(known.id).or_default().push(reply);
                 return Ok(());
             }
-            Found::None | Found::Known(_) if !begin.may_start => Begun::Left,
+            Found::None if !begin.may_start => Begun::Left(requests::refuse(&self.connection, begin, 0)?),
+            Found::Known(known) if !begin.may_start => {
+                Begun::Left(requests::refuse(&self.connection, begin, known.numbers.latest)?)
+            }
             Found::Known(known) => {
                 self.claim(known.id);
                 Begun::Open(*known)
             }
             Found::None => {
                 let id = self.next_id;
-                requests::insert(&self.connection, id, begin)?;
+                let numbers = requests::insert(&self.connection, id, begin)?;
                 self.next_id += 1;
                 self.claim(id);
-                Begun::Fresh(id)
+                Begun::Fresh { id, numbers }
             }
         };
         replies.push(self.claimed_for(reply, begun, |begun| match begun {
-            Begun::Fresh(id) => vec![*id],
+            Begun::Fresh { id, .. } => vec![*id],
             Begun::Open(known) => vec![known.id],
             _ => Vec::new(),
         }));
@@ -318,7 +328,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     /// Scenario: the disk is full while a call is written down, and while whoever runs another lets go of it; then there is room again.
-    /// Guarantees: the call hears of it, nothing of it stays, its key can be used, and the other is let go of.
+    /// Guarantees: the call hears of it, nothing of it stays or is counted, its key can be used, and the other is let go of.
     #[test]
     fn a_commit_that_fails_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -357,10 +367,25 @@ mod tests {
         assert!(writer.running.is_empty() && writer.depth == 0);
         writer.running.insert(77);
         writer.connection.execute_batch("PRAGMA query_only = 1").expect("read only");
-        writer.commit(vec![Op::Release(77), Op::Keep(Vec::new(), oneshot::channel().0)]);
+        let flow = super::super::FlowRow {
+            id: "f".to_owned(),
+            kind: "compute".to_owned(),
+            caller: "c".to_owned(),
+            state: "HELD".to_owned(),
+            version: 1,
+            data: Vec::new(),
+            due_us: None,
+            updated_us: 1,
+            busy_us: None,
+            ended_us: None,
+        };
+        writer.flows.moved("compute", None, Some("HELD")); // as a move that was done before another one failed
+        let flow = Op::FlowPut(Box::new(flow), Vec::new(), oneshot::channel().0);
+        writer.commit(vec![Op::Release(77), Op::Keep(Vec::new(), oneshot::channel().0), flow]);
+        assert!(writer.flows.states().is_empty(), "what is not written is not counted");
         writer.connection.execute_batch("PRAGMA query_only = 0").expect("writable");
         bound(&writer, 1 << 20);
-        assert!(matches!(begin(&mut writer), Ok(Begun::Fresh(_))));
+        assert!(matches!(begin(&mut writer), Ok(Begun::Fresh { .. })));
         assert!(
             !writer.running.contains(&77),
             "what was let go of in vain is let go of with the next commit"

@@ -14,15 +14,18 @@ mod requests;
 pub(super) use flows::FlowRow;
 pub use open::OpenError;
 pub(super) use outbox::{Kept, Waiting};
-pub(super) use requests::{Begin, Begun, End, Known, Then};
+pub(super) use requests::{Begin, Begun, End, Known, Numbers, Then};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use tally_schemas::Topic;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+/// A sweep that has forgotten as many may have left some.
+pub(super) const SWEPT_MIN: usize = flows::SWEPT_MAX;
 /// Operations that may wait for the writing thread; then who asks waits.
 const WAITING_MAX: usize = 4_096;
 
@@ -61,13 +64,13 @@ enum Op {
     Again {
         id: i64,
         now_us: i64,
-        reply: Reply<i64>,
+        reply: Reply<Numbers>,
     },
     End(Box<End>, Reply<()>),
     /// Whoever ran the request does so no more.
     Release(i64),
     Due {
-        now_us: i64,
+        by: (i64, i64),
         max: usize,
         reply: Reply<Vec<Known>>,
     },
@@ -89,7 +92,7 @@ enum Op {
     },
     FlowPut(Box<FlowRow>, Vec<Kept>, Reply<bool>),
     FlowsDue {
-        now_us: i64,
+        by: (i64, i64),
         max: usize,
         reply: Reply<Vec<FlowRow>>,
     },
@@ -108,6 +111,8 @@ struct Gauges {
     operations: AtomicU64,
     unresolved: AtomicU64,
     unresolved_oldest_us: AtomicI64,
+    /// Of the flow that has been under way for longest: since when; 0 where none is.
+    flows_oldest_us: AtomicI64,
     /// Pages in SQLite's log, and how many of them the last checkpoint left.
     log_frames: AtomicU64,
     log_behind: AtomicU64,
@@ -153,8 +158,8 @@ impl Store {
         self.ask(|reply| Op::Begin(begin, reply)).await
     }
 
-    /// Writes down that one more attempt begins; gives its number.
-    pub(super) async fn again(&self, id: i64, now_us: i64) -> Result<i64, StoreError> {
+    /// Writes down that one more attempt begins; gives its number, and of how many before it.
+    pub(super) async fn again(&self, id: i64, now_us: i64) -> Result<Numbers, StoreError> {
         self.ask(|reply| Op::Again { id, now_us, reply }).await
     }
 
@@ -171,9 +176,16 @@ impl Store {
         }
     }
 
-    /// Requests that nobody runs and that are to be followed up; whoever gets them runs them.
-    pub(super) async fn due(&self, now_us: i64, max: usize) -> Result<Vec<Known>, StoreError> {
-        self.ask(|reply| Op::Due { now_us, max, reply }).await
+    /// Requests that nobody runs and that are to be followed up; whoever gets them runs them. No pause is longer than `longest`: what
+    /// is due still later was put off by a clock that has gone back, and its time has come, too.
+    pub(super) async fn due(
+        &self,
+        now_us: i64,
+        longest: Duration,
+        max: usize,
+    ) -> Result<Vec<Known>, StoreError> {
+        let by = (now_us, later(now_us, longest));
+        self.ask(|reply| Op::Due { by, max, reply }).await
     }
 
     /// Keeps events of attempts that have no request.
@@ -196,7 +208,8 @@ impl Store {
         self.ask(|reply| Op::Acknowledged(contract, seqs, reply)).await
     }
 
-    /// Forgets the keys of requests that were done long enough ago; gives how many.
+    /// Forgets the keys of requests that were done long enough ago, and flows that ended; gives how many. At least [`SWEPT_MIN`]: there
+    /// may be more.
     pub(super) async fn sweep(&self, now_us: i64) -> Result<usize, StoreError> {
         let before_us = now_us.saturating_sub(self.keys_kept_us);
         self.ask(|reply| Op::Sweep { before_us, reply }).await
@@ -212,9 +225,20 @@ impl Store {
         self.ask(|reply| Op::FlowPut(Box::new(row), events, reply)).await
     }
 
-    /// Flows that have something to do by now.
-    pub(super) async fn flows_due(&self, now_us: i64, max: usize) -> Result<Vec<FlowRow>, StoreError> {
-        self.ask(|reply| Op::FlowsDue { now_us, max, reply }).await
+    /// Flows that have something to do by now; of those that are under way no pause is longer than `longest`.
+    pub(super) async fn flows_due(
+        &self,
+        now_us: i64,
+        longest: Duration,
+        max: usize,
+    ) -> Result<Vec<FlowRow>, StoreError> {
+        let by = (now_us, later(now_us, longest));
+        self.ask(|reply| Op::FlowsDue { by, max, reply }).await
+    }
+
+    /// Since when the flow is under way that has been for longest, microseconds since 1970 UTC.
+    pub(super) fn flows_oldest_us(&self) -> Option<i64> {
+        Some(self.gauges.flows_oldest_us.load(Ordering::Relaxed)).filter(|oldest| *oldest > 0)
     }
 
     /// How many flows of each kind are in each state.
@@ -252,6 +276,10 @@ impl Store {
     pub(super) fn commits(&self) -> (u64, u64) {
         (self.gauges.operations.load(Ordering::Relaxed), self.gauges.commits.load(Ordering::Relaxed))
     }
+}
+
+fn later(now_us: i64, by: Duration) -> i64 {
+    now_us.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -12,7 +12,16 @@ use thiserror::Error;
 /// The database's file in the folder.
 const FILE: &str = "gateway.sqlite";
 /// Version of the tables; a file of a higher one is refused.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+/// What a file of version 1 lacks.
+const SINCE_1: &str = "BEGIN;
+    ALTER TABLE requests ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE flows ADD COLUMN busy_us INTEGER;
+    ALTER TABLE flows ADD COLUMN ended_us INTEGER;
+    UPDATE flows SET ended_us = updated_us WHERE state IN ('SETTLED', 'REFUNDED', 'REFUSED', 'ROLLED_BACK', 'ROLLED_BACK_IN_PART',
+        'ACCELERATED', 'DECLINED', 'EXPIRED', 'CLOSED', 'CLOSED_IN_PART');
+    PRAGMA user_version = 2;
+    COMMIT";
 /// Bytes of a page of a file that is made here. Each page that a commit touches is written to the log whole, and a row is some hundred
 /// bytes: with SQLite's 4,096 the log grows by 47 MB/s at 2,000 calls/s, and who appends waits when a checkpoint has that synced.
 const PAGE_BYTES: i64 = 2_048;
@@ -86,6 +95,9 @@ pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
     let prepare = || {
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?; // another thread does it
+        if found == 1 {
+            connection.execute_batch(SINCE_1)?;
+        }
         connection.execute_batch(include_str!("schema.sql"))?;
         connection.pragma_update(None, "user_version", VERSION)
     };

@@ -22,6 +22,22 @@ pub(in crate::gateway) struct Begin {
     pub(in crate::gateway) may_start: bool,
 }
 
+/// The numbers that attempts under a key have had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) struct Numbers {
+    /// The latest: of the attempt that was begun last.
+    pub(in crate::gateway) latest: i64,
+    /// So many of them are calls that were refused without asking the platform.
+    pub(in crate::gateway) refused: i64,
+}
+
+impl Numbers {
+    /// Attempts that were begun.
+    pub(in crate::gateway) const fn begun(self) -> i64 {
+        self.latest - self.refused
+    }
+}
+
 /// What is known of a request that is not done.
 #[derive(Clone, Debug)]
 pub(in crate::gateway) struct Known {
@@ -32,8 +48,7 @@ pub(in crate::gateway) struct Known {
     pub(in crate::gateway) body: Vec<u8>,
     pub(in crate::gateway) trace_id: Option<String>,
     pub(in crate::gateway) role: String,
-    /// Attempts begun so far.
-    pub(in crate::gateway) attempts: i64,
+    pub(in crate::gateway) numbers: Numbers,
     /// The last attempt is not ended: its process was.
     pub(in crate::gateway) open_since_us: Option<i64>,
     /// An attempt may have reached the platform.
@@ -44,15 +59,15 @@ pub(in crate::gateway) struct Known {
 #[derive(Debug)]
 pub(in crate::gateway) enum Begun {
     /// It is new, its first attempt is written down, and whoever asked runs it.
-    Fresh(i64),
+    Fresh { id: i64, numbers: Numbers },
     /// It was begun before and is not done; whoever asked runs it.
     Open(Known),
     /// It is done: its answer.
     Done { status: u16, answer: Vec<u8> },
     /// The key was used for another request.
     Conflict,
-    /// It was not started, since it may not.
-    Left,
+    /// It was not started, since it may not. The number of the attempt that was not made.
+    Left(i64),
     /// Whoever ran it stopped without an answer.
     Unfinished,
 }
@@ -85,7 +100,7 @@ pub(super) enum Found {
     Conflict,
 }
 
-const COLUMNS: &str = "id, caller, key, endpoint, body, trace_id, role, attempts, open_since_us, maybe_done";
+const COLUMNS: &str = "id, caller, key, endpoint, body, trace_id, role, attempts, refused, open_since_us, maybe_done";
 
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
     let endpoint: String = row.get(3)?;
@@ -97,9 +112,9 @@ fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
         body: row.get(4)?,
         trace_id: row.get(5)?,
         role: row.get(6)?,
-        attempts: row.get(7)?,
-        open_since_us: row.get(8)?,
-        maybe_done: row.get(9)?,
+        numbers: Numbers { latest: row.get(7)?, refused: row.get(8)? },
+        open_since_us: row.get(9)?,
+        maybe_done: row.get(10)?,
     })
 }
 
@@ -122,7 +137,7 @@ pub(super) fn find(connection: &Connection, begin: &Begin) -> rusqlite::Result<F
     let sql = by_key();
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row(params![begin.caller, begin.key], |row| {
-        let digest: Vec<u8> = row.get(10)?;
+        let digest: Vec<u8> = row.get(11)?;
         Ok(match digest == begin.digest {
             true => Found::Known(Box::new(known(row)?)),
             false => Found::Conflict,
@@ -144,9 +159,14 @@ pub(super) fn next_id(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Writes the request with its first attempt under way.
-pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO requests (id, caller, key, endpoint, digest, body, trace_id, role, attempts, open_since_us, created_us) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)";
+pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlite::Result<Numbers> {
+    let refused = match begin.endpoint.moves_money() {
+        true => forget_refusals(connection, &begin.caller, &begin.key)?,
+        false => 0, // its key is drawn for this call
+    };
+    let numbers = Numbers { latest: refused + 1, refused };
+    let sql = "INSERT INTO requests (id, caller, key, endpoint, digest, body, trace_id, role, attempts, refused, open_since_us, \
+               created_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut statement = connection.prepare_cached(sql)?;
     let written = statement.execute(params![
         id,
@@ -157,16 +177,48 @@ pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlit
         begin.body.as_ref(),
         begin.trace_id,
         begin.role,
+        numbers.latest,
+        numbers.refused,
         begin.now_us,
         begin.now_us,
     ]);
-    written.map(|_| ())
+    written.map(|_| numbers)
 }
 
-pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<Option<i64>> {
-    let sql = "UPDATE requests SET attempts = attempts + 1, open_since_us = ?, next_try_us = NULL, left_us = NULL \
-               WHERE id = ? RETURNING attempts";
-    connection.prepare_cached(sql)?.query_row(params![now_us, id], |row| row.get(0)).optional()
+/// One more attempt begins; its number is one that no call had which was refused meanwhile.
+pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<Option<Numbers>> {
+    let sql = "SELECT caller, key FROM requests WHERE id = ?";
+    let whose = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((caller, key)): Option<(String, String)> = whose else { return Ok(None) };
+    let refused = forget_refusals(connection, &caller, &key)?;
+    let sql = "UPDATE requests SET attempts = attempts + 1 + ?1, refused = refused + ?1, open_since_us = ?2, next_try_us = NULL, \
+               left_us = NULL WHERE id = ?3 RETURNING attempts, refused";
+    let mut statement = connection.prepare_cached(sql)?;
+    let numbers = |row: &Row<'_>| Ok(Numbers { latest: row.get(0)?, refused: row.get(1)? });
+    statement.query_row(params![refused, now_us, id], numbers).optional()
+}
+
+/// A call is refused without asking the platform; the number of the attempt that is not made, behind the `latest` under its key.
+pub(super) fn refuse(connection: &Connection, begin: &Begin, latest: i64) -> rusqlite::Result<i64> {
+    if !begin.endpoint.moves_money() {
+        return Ok(latest + 1); // its key is drawn for this call
+    }
+    let sql = "INSERT INTO refusals (caller, key, times, at_us) VALUES (?, ?, 1, ?) \
+               ON CONFLICT (caller, key) DO UPDATE SET times = times + 1, at_us = excluded.at_us RETURNING times";
+    let values = params![begin.caller, begin.key, begin.now_us];
+    let times: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    Ok(latest + times)
+}
+
+/// How often the key was refused since its last attempt: from now on the attempts count that.
+fn forget_refusals(connection: &Connection, caller: &str, key: &str) -> rusqlite::Result<i64> {
+    let sql = "SELECT times FROM refusals WHERE caller = ? AND key = ?";
+    let times = connection.prepare_cached(sql)?.query_row([caller, key], |row| row.get(0)).optional()?;
+    if times.is_some() {
+        let sql = "DELETE FROM refusals WHERE caller = ? AND key = ?";
+        connection.prepare_cached(sql)?.execute([caller, key])?;
+    }
+    Ok(times.unwrap_or(0))
 }
 
 pub(super) fn end(connection: &Connection, end: &End) -> rusqlite::Result<()> {
@@ -202,13 +254,25 @@ pub(super) fn abandon(connection: &Connection, id: i64) -> rusqlite::Result<()> 
 }
 
 fn to_follow() -> String {
-    format!("SELECT {COLUMNS} FROM requests WHERE next_try_us <= ? ORDER BY next_try_us LIMIT ?")
+    format!("SELECT {COLUMNS} FROM requests WHERE next_try_us > ? AND next_try_us <= ? ORDER BY next_try_us LIMIT ?")
 }
 
-/// Requests whose time has come, the oldest first.
-pub(super) fn due(connection: &Connection, now_us: i64, max: usize) -> rusqlite::Result<Vec<Known>> {
+/// Requests whose time has come, the oldest first; then those that are due later than `latest_us`, which no pause reaches: the clock
+/// has gone back. One that is left alone for good is not among them.
+pub(super) fn due(
+    connection: &Connection,
+    (now_us, latest_us): (i64, i64),
+    max: usize,
+) -> rusqlite::Result<Vec<Known>> {
     let mut statement = connection.prepare_cached(&to_follow())?;
-    statement.query_map(params![now_us, i64::try_from(max).unwrap_or(i64::MAX)], known)?.collect()
+    let mut found: Vec<Known> = Vec::new();
+    for (above_us, to_us) in [(i64::MIN, now_us), (latest_us, i64::MAX - 1)] {
+        let rest = i64::try_from(max - found.len()).unwrap_or(i64::MAX);
+        for row in statement.query_map(params![above_us, to_us, rest], known)? {
+            found.push(row?);
+        }
+    }
+    Ok(found)
 }
 
 /// An attempt was under way, or may have reached the platform, or the row of a call that is not remembered was left behind.
@@ -229,13 +293,16 @@ pub(super) fn unresolved(connection: &Connection) -> rusqlite::Result<(u64, i64)
     Ok((u64::try_from(count).unwrap_or(0), oldest_us))
 }
 
-/// Forgets a thousand keys that were answered, or left, before that; gives how many.
+/// Forgets a thousand keys that were answered, left, or refused before that; gives how many.
 pub(super) fn sweep(connection: &Connection, before_us: i64) -> rusqlite::Result<usize> {
     let sql = "DELETE FROM answers WHERE (caller, key) IN \
                (SELECT caller, key FROM answers WHERE done_us < ? ORDER BY done_us LIMIT 1000)";
     let answered = connection.prepare_cached(sql)?.execute([before_us])?;
+    let sql = "DELETE FROM refusals WHERE (caller, key) IN \
+               (SELECT caller, key FROM refusals WHERE at_us < ? ORDER BY at_us LIMIT 1000)";
+    let refused = connection.prepare_cached(sql)?.execute([before_us])?;
     let sql = "DELETE FROM requests WHERE left_us < ?";
-    Ok(answered + connection.prepare_cached(sql)?.execute([before_us])?)
+    Ok(answered + refused + connection.prepare_cached(sql)?.execute([before_us])?)
 }
 
 #[cfg(test)]

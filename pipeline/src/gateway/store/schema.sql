@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS requests (
     body           BLOB    NOT NULL,
     trace_id       TEXT,
     role           TEXT    NOT NULL,  -- in which the caller acts, as events name it
-    attempts       INTEGER NOT NULL,  -- begun so far
+    attempts       INTEGER NOT NULL,  -- begun so far, and calls that were refused without one
+    refused        INTEGER NOT NULL DEFAULT 0, -- these among them
     open_since_us  INTEGER,           -- an attempt is under way, or was when the process died
     maybe_done     INTEGER NOT NULL DEFAULT 0, -- an attempt may have reached the platform
     next_try_us    INTEGER,           -- to be followed up from then on
@@ -38,6 +39,16 @@ CREATE TABLE IF NOT EXISTS answers (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_by_age ON answers (done_us);
 
+-- How often a call of a key was refused, since the last attempt that was begun, without asking the platform: those have numbers, too.
+CREATE TABLE IF NOT EXISTS refusals (
+    caller   TEXT    NOT NULL,
+    key      TEXT    NOT NULL,
+    times    INTEGER NOT NULL,
+    at_us    INTEGER NOT NULL,  -- the last time
+    PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refusals_by_age ON refusals (at_us);
+
 -- Events on their way to Kafka, in the order in which they happened.
 CREATE TABLE IF NOT EXISTS outbox (
     contract    TEXT    NOT NULL,
@@ -57,8 +68,12 @@ CREATE TABLE IF NOT EXISTS flows (
     version     INTEGER NOT NULL,  -- rises by one with each step
     data        BLOB    NOT NULL,
     due_us      INTEGER,           -- something is to be done from then on
-    updated_us  INTEGER NOT NULL
+    updated_us  INTEGER NOT NULL,
+    busy_us     INTEGER,           -- under way since then: it neither waits for a command or a time nor has it ended
+    ended_us    INTEGER            -- it has ended
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS flows_due ON flows (due_us) WHERE due_us IS NOT NULL;
--- How many are in each state is asked again and again: without reading what belongs to them.
+CREATE INDEX IF NOT EXISTS flows_busy ON flows (busy_us) WHERE busy_us IS NOT NULL;
+CREATE INDEX IF NOT EXISTS flows_ended ON flows (ended_us) WHERE ended_us IS NOT NULL;
+-- How many are in each state is asked at the start: without reading what belongs to them.
 CREATE INDEX IF NOT EXISTS flows_by_state ON flows (kind, state);

@@ -1,9 +1,13 @@
 //! The store by itself: keys, crashes, order, bounds.
 
-use super::{Begin, Begun, Durability, End, FlowRow, Kept, OpenError, Store, StoreConfig, Then};
+use super::{Begin, Begun, Durability, End, FlowRow, Kept, Numbers, OpenError, Store, StoreConfig, Then};
 use crate::gateway::contract::Endpoint;
 use std::path::Path;
+use std::time::Duration;
 use tally_schemas::Topic;
+
+/// Longer than anything is put off here.
+const PAUSE: Duration = Duration::from_micros(100);
 
 fn config(folder: &Path) -> StoreConfig {
     StoreConfig {
@@ -51,7 +55,7 @@ fn answered(id: i64, event_text: &str) -> End {
 
 async fn fresh(store: &Store, key: &str, body: &str) -> i64 {
     match store.begin(begin(key, body)).await.expect("begun") {
-        Begun::Fresh(id) => id,
+        Begun::Fresh { id, numbers: Numbers { latest: 1, refused: 0 } } => id,
         other => panic!("{other:?}"),
     }
 }
@@ -75,7 +79,7 @@ async fn one_key_is_run_once() {
     assert!(done(store.begin(begin("k", "a")).await.expect("begun")));
     assert!(matches!(store.begin(begin("k", "b")).await.expect("begun"), Begun::Conflict));
     let left = Begin { may_start: false, ..begin("new", "a") };
-    assert!(matches!(store.begin(left.clone()).await.expect("begun"), Begun::Left));
+    assert!(matches!(store.begin(left.clone()).await.expect("begun"), Begun::Left(1)));
     let known = Begin { may_start: false, ..begin("k", "a") };
     assert!(done(store.begin(known).await.expect("begun")), "an answer that is known needs no start");
 }
@@ -90,9 +94,9 @@ async fn what_is_left_under_way_is_due() {
     let store = &opened.0;
     let dropped = fresh(store, "dropped", "a").await;
     store.release(dropped);
-    let due = store.due(1, 10).await.expect("due");
+    let due = store.due(1, PAUSE, 10).await.expect("due");
     assert_eq!(due.iter().map(|known| known.id).collect::<Vec<_>>(), [dropped]);
-    assert!(store.due(1, 10).await.expect("due").is_empty(), "whoever got it runs it");
+    assert!(store.due(1, PAUSE, 10).await.expect("due").is_empty(), "whoever got it runs it");
     let open_attempt = fresh(store, "open", "a").await;
     let between = fresh(store, "between", "a").await;
     let then = Then::Retry { maybe_done: true };
@@ -102,8 +106,8 @@ async fn what_is_left_under_way_is_due() {
     store.end(End { id: never, events: vec![], then, now_us: 8 }).await.expect("ended");
     close(opened);
     let (store, _thread) = open(folder.path());
-    let due = store.due(1, 10).await.expect("due");
-    let mut found: Vec<_> = due.iter().map(|k| (k.id, k.attempts, k.open_since_us, k.maybe_done)).collect();
+    let due = store.due(1, PAUSE, 10).await.expect("due");
+    let mut found: Vec<_> = due.iter().map(|k| (k.id, k.numbers.latest, k.open_since_us, k.maybe_done)).collect();
     found.sort_unstable();
     assert_eq!(
         found,
@@ -112,7 +116,7 @@ async fn what_is_left_under_way_is_due() {
     assert!(
         matches!(store.begin(begin("never", "a")).await.expect("begun"), Begun::Open(known) if known.id == never)
     );
-    assert_eq!(store.again(never, 10).await.expect("again"), 2);
+    assert_eq!(store.again(never, 10).await.expect("again"), Numbers { latest: 2, refused: 0 });
 }
 
 /// Scenario: whoever asks goes away before it is committed that its request is theirs to run.
@@ -140,7 +144,7 @@ async fn a_request_of_somebody_who_has_gone_is_let_go() {
         }
     }
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    assert!(left > 0 && store.due(1, 100).await.expect("due").len() == left, "what was begun is followed up");
+    assert!(left > 0 && store.due(1, PAUSE, 100).await.expect("due").len() == left, "what was begun is followed up");
 }
 
 /// Scenario: three events, acknowledged out of their order, with a restart between; then as many as may wait.
@@ -151,7 +155,7 @@ async fn events_wait_in_their_order() {
     let opened = open(folder.path());
     let store = &opened.0;
     store.keep(vec![event("1"), event("2"), event("3")]).await.expect("kept");
-    assert!(store.due(0, 1).await.expect("due").is_empty());
+    assert!(store.due(0, PAUSE, 1).await.expect("due").is_empty());
     assert!(store.is_full() && store.outbox_depth() == 3 && store.outbox_oldest_us().is_some());
     let seqs: Vec<i64> =
         store.take(Topic::Credit, 0, 10).await.expect("taken").iter().map(|waiting| waiting.seq).collect();
@@ -190,7 +194,7 @@ async fn calls_share_commits() {
     tokio::task::yield_now().await;
     slow.execute_batch("ROLLBACK").expect("it goes on");
     for call in calls {
-        assert!(matches!(call.await.expect("no panic"), Begun::Fresh(_)));
+        assert!(matches!(call.await.expect("no panic"), Begun::Fresh { .. }));
     }
     let (operations, commits) = store.commits();
     assert!(operations == 300 && commits <= 3, "{operations} operations in {commits} commits");
@@ -208,9 +212,9 @@ async fn old_keys_are_forgotten() {
     store.end(End { now_us: 5_000, ..answered(new, "e") }).await.expect("ended");
     assert_eq!(store.sweep(2_000).await.expect("swept"), 1);
     assert!(matches!(store.begin(begin("new", "a")).await.expect("begun"), Begun::Done { .. }));
-    assert!(matches!(store.begin(begin("old", "b")).await.expect("begun"), Begun::Fresh(_)));
+    assert!(matches!(store.begin(begin("old", "b")).await.expect("begun"), Begun::Fresh { .. }));
     store.release(open);
-    assert_eq!(store.due(1, 10).await.expect("due").len(), 1);
+    assert_eq!(store.due(1, PAUSE, 10).await.expect("due").len(), 1);
 }
 
 /// Scenario: two gateways in one folder; a file of a later program; rights of what is made.
@@ -249,6 +253,8 @@ async fn a_flow_takes_each_step_once() {
         data: b"{}".to_vec(),
         due_us: Some(5),
         updated_us: 1,
+        busy_us: Some(1),
+        ended_us: None,
     };
     assert!(store.put_flow(row(1, "HOLDING"), vec![]).await.expect("put"));
     assert!(!store.put_flow(row(1, "OTHER"), vec![event("no")]).await.expect("put"));
@@ -256,6 +262,137 @@ async fn a_flow_takes_each_step_once() {
     assert!(!store.put_flow(row(2, "OTHER"), vec![event("no")]).await.expect("put"));
     assert_eq!(store.flow("f-1").await.expect("read"), Some(row(2, "HELD")));
     assert_eq!(store.take(Topic::Credit, 0, 9).await.expect("taken").len(), 1);
-    assert_eq!(store.flows_due(5, 9).await.expect("due"), [row(2, "HELD")]);
+    assert_eq!(store.flows_due(5, PAUSE, 9).await.expect("due"), [row(2, "HELD")]);
     assert_eq!(store.flow_states().await.expect("states"), [("compute".to_owned(), "HELD".to_owned(), 1)]);
+}
+
+/// Scenario: a key is refused twice without asking the platform, then begun; the process dies; it is refused once more, taken up, and
+/// refused again. Another key is refused, and forgotten.
+/// Guarantees: no two of these have one number under the key, refused or made, and how many were made is known.
+#[tokio::test]
+async fn every_attempt_has_a_number_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = open(folder.path());
+    let refused = |key: &str| Begin { may_start: false, ..begin(key, "a") };
+    async fn left(store: &Store, begin: Begin) -> i64 {
+        match store.begin(begin).await.expect("begun") {
+            Begun::Left(number) => number,
+            other => panic!("{other:?}"),
+        }
+    }
+    let store = &opened.0;
+    assert_eq!((left(store, refused("k")).await, left(store, refused("k")).await), (1, 2));
+    let begun = store.begin(begin("k", "a")).await.expect("begun");
+    assert!(matches!(begun, Begun::Fresh { numbers: Numbers { latest: 3, refused: 2 }, .. }), "{begun:?}");
+    assert_eq!(left(store, refused("other")).await, 1);
+    close(opened);
+    let (store, _thread) = open(folder.path());
+    assert_eq!(left(&store, refused("k")).await, 4);
+    let due = store.due(1, PAUSE, 10).await.expect("due");
+    assert_eq!((due[0].numbers.latest, due[0].open_since_us), (3, Some(7)), "that is the attempt of which nobody knows");
+    let numbers = store.again(due[0].id, 8).await.expect("again");
+    assert_eq!((numbers, numbers.begun()), (Numbers { latest: 5, refused: 3 }, 2));
+    store.release(due[0].id);
+    assert_eq!(left(&store, refused("k")).await, 6);
+    assert_eq!(store.sweep(2_000).await.expect("swept"), 2, "what is known of both keys' refusals");
+    assert_eq!(left(&store, refused("other")).await, 1);
+}
+
+/// Scenario: a charge of which nobody knows and a flow that is under way were put off until tomorrow by a clock that has gone back
+/// since; others are put off by less than the longest pause, one waits for a time, and one is left alone for good.
+/// Guarantees: what no pause can have put off is due, and nothing else.
+#[tokio::test]
+async fn a_clock_that_goes_back_puts_nothing_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _thread) = open(folder.path());
+    let leave = async |key: &str, next_try_us: i64| {
+        let id = fresh(&store, key, "a").await;
+        let then = Then::Leave { maybe_done: true, next_try_us: Some(next_try_us) };
+        store.end(End { id, events: vec![], then, now_us: 8 }).await.expect("ended");
+        id
+    };
+    let tomorrow = leave("tomorrow", 86_400_000_000).await;
+    leave("soon", 150).await;
+    leave("for good", i64::MAX).await;
+    let due = store.due(100, PAUSE, 10).await.expect("due");
+    assert_eq!(due.iter().map(|known| known.id).collect::<Vec<_>>(), [tomorrow]);
+    let row = |id: &str, due_us, busy_us| FlowRow {
+        id: id.to_owned(),
+        kind: "compute".to_owned(),
+        caller: "svc".to_owned(),
+        state: "CHARGING".to_owned(),
+        version: 1,
+        data: b"{}".to_vec(),
+        due_us: Some(due_us),
+        updated_us: 1,
+        busy_us,
+        ended_us: None,
+    };
+    let tomorrow = row("tomorrow", 86_400_000_000, Some(40));
+    for row in [tomorrow.clone(), row("soon", 150, Some(30)), row("asked", 86_400_000_000, None)] {
+        assert!(store.put_flow(row, vec![]).await.expect("put"));
+    }
+    assert_eq!(store.flows_due(100, PAUSE, 10).await.expect("due"), [tomorrow]);
+    assert_eq!(store.flows_oldest_us(), Some(30));
+}
+
+/// Scenario: flows begin, move, end, and are swept; some moves come too late.
+/// Guarantees: the counts are those of the rows, after a restart too; what ended long enough ago is gone, and nothing else.
+#[tokio::test]
+async fn flows_are_counted_and_swept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = open(folder.path());
+    let row = |id: &str, version, state: &str, ended_us| FlowRow {
+        id: id.to_owned(),
+        kind: "compute".to_owned(),
+        caller: "svc".to_owned(),
+        state: state.to_owned(),
+        version,
+        data: b"{}".to_vec(),
+        due_us: None,
+        updated_us: 1,
+        busy_us: None,
+        ended_us,
+    };
+    let state = |state: &str, count| ("compute".to_owned(), state.to_owned(), count);
+    let store = &opened.0;
+    let put = async |store: &Store, row| store.put_flow(row, vec![]).await.expect("put");
+    for id in ["a", "b", "c"] {
+        assert!(put(store, row(id, 1, "HOLDING", None)).await);
+    }
+    assert!(put(store, row("a", 2, "SETTLED", Some(100))).await);
+    assert!(put(store, row("b", 2, "SETTLED", Some(5_000))).await);
+    assert!(!put(store, row("b", 2, "HELD", None)).await);
+    assert!(!put(store, row("c", 1, "HELD", None)).await);
+    let counted = store.flow_states().await.expect("counted");
+    assert_eq!(counted, [state("HOLDING", 1), state("SETTLED", 2)]);
+    close(opened);
+    let (store, _thread) = open(folder.path());
+    assert_eq!(store.flow_states().await.expect("counted"), counted);
+    assert_eq!(store.sweep(2_000).await.expect("swept"), 1);
+    assert_eq!(store.flow_states().await.expect("counted"), [state("HOLDING", 1), state("SETTLED", 1)]);
+    assert_eq!((store.flow("a").await.expect("read"), store.flow("c").await.expect("read").is_some()), (None, true));
+}
+
+/// Scenario: a folder that the program of before has left, with a flow that waits, one that has ended, and a charge under way.
+/// Guarantees: it is taken up with all that was in it; what had ended is swept with the others.
+#[tokio::test]
+async fn a_folder_of_the_version_before_is_taken_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    close(open(folder.path()));
+    let before = rusqlite::Connection::open(folder.path().join("gateway.sqlite")).expect("opened");
+    let back = "DROP INDEX flows_busy; DROP INDEX flows_ended; DROP TABLE refusals;
+        ALTER TABLE flows DROP COLUMN busy_us; ALTER TABLE flows DROP COLUMN ended_us; ALTER TABLE requests DROP COLUMN refused;
+        INSERT INTO flows VALUES ('f-1', 'compute', 'svc', 'HELD', 3, x'7b7d', NULL, 10),
+                                 ('f-2', 'compute', 'svc', 'SETTLED', 9, x'7b7d', NULL, 10);
+        INSERT INTO requests VALUES (4, 'svc', 'k', 'CREDITS_CHARGE', x'', x'', NULL, 'SERVICE', 2, 5, 0, NULL, NULL, 5);
+        PRAGMA user_version = 1;";
+    before.execute_batch(back).expect("as the version before leaves it");
+    drop(before);
+    let (store, _thread) = open(folder.path());
+    let due = store.due(1, PAUSE, 10).await.expect("due");
+    assert_eq!((due[0].id, due[0].numbers), (4, Numbers { latest: 2, refused: 0 }));
+    assert_eq!(store.sweep(2_000).await.expect("swept"), 1);
+    let left = store.flow_states().await.expect("counted");
+    assert_eq!(left, [("compute".to_owned(), "HELD".to_owned(), 1)]);
 }

@@ -1,5 +1,6 @@
 //! Flows through the gateway: begun, told, killed in the middle; the mock platform's books and the events in ClickHouse afterwards.
 
+use super::killed::attempts_are_events;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tally_pipeline::gateway::mock::{Faults, Kind, Script};
@@ -8,33 +9,33 @@ use tally_tests::service::Answer;
 use tally_tests::{MockPlatform, Stage, eventually};
 
 /// For a flow to come where it is going, whatever is in its way.
-const END: Duration = Duration::from_secs(120);
+pub(super) const END: Duration = Duration::from_secs(120);
 /// Credits in a wallet at first, micros.
 const CREDITS: i64 = 10_000_000;
 /// A thousand units of compute at the mock's price in the normal queue, micros.
 const ESTIMATE: i64 = 1_000_000;
 
-fn about(name: &str) -> Value {
+pub(super) fn about(name: &str) -> Value {
     json!({
         "wallet_id": format!("w-{name}"), "policy_tag": "GENERAL_USE", "task_id": format!("t-{name}"),
         "user_id": format!("u-{name}"), "license_id": "l-1", "template_id": "tp-1", "creator_id": "c-1",
     })
 }
 
-fn compute(name: &str, answer_s: u32) -> Value {
+pub(super) fn compute(name: &str, answer_s: u32) -> Value {
     json!({"about": about(name), "queue": "NORMAL", "compute_units": 1_000, "answer_s": answer_s})
 }
 
 /// A stage, a platform, a gateway between them, and a caller.
-struct Scene<'a> {
-    stage: Stage<'a>,
-    platform: MockPlatform,
-    gateway: Gateway,
+pub(super) struct Scene<'a> {
+    pub(super) stage: Stage<'a>,
+    pub(super) platform: MockPlatform,
+    pub(super) gateway: Gateway,
     token: String,
 }
 
 impl Scene<'_> {
-    fn new(name: &str, more: &[&str]) -> Scene<'static> {
+    pub(super) fn new(name: &str, more: &[&str]) -> Scene<'static> {
         let stage = Stage::shared(name);
         let platform = MockPlatform::start(&[]);
         let gateway = Gateway::start(&stage, &platform, more);
@@ -43,7 +44,7 @@ impl Scene<'_> {
     }
 
     /// A wallet with credits, and a task that runs: its first three steps are the platform's own.
-    fn task(&self, name: &str) {
+    pub(super) fn task(&self, name: &str) {
         self.platform.grant(&format!("w-{name}"), CREDITS);
         for (place, step) in ["SUBMITTED", "QUEUED", "STARTED"].into_iter().enumerate() {
             let body = json!({"about": about(name), "step": step, "queue": "NORMAL"});
@@ -56,13 +57,13 @@ impl Scene<'_> {
         self.gateway.call(path, &self.token, key, body).expect("an answer of the gateway")
     }
 
-    fn start(&self, kind: &str, key: &str, body: &Value) -> Value {
+    pub(super) fn start(&self, kind: &str, key: &str, body: &Value) -> Value {
         let answer = self.post(&format!("/flows/{kind}"), key, body);
         assert!([200, 202].contains(&answer.status), "{}", answer.body);
         answer.json()
     }
 
-    fn tell(&self, flow: &Value, command: &str, body: &Value) -> Value {
+    pub(super) fn tell(&self, flow: &Value, command: &str, body: &Value) -> Value {
         let id = flow["id"].as_str().expect("an id");
         let answer = self.post(&format!("/flows/{id}/{command}"), "", body);
         assert!([200, 202].contains(&answer.status), "{command}: {}", answer.body);
@@ -79,7 +80,7 @@ impl Scene<'_> {
         Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
     }
 
-    fn comes_to(&self, flow: &Value, state: &str) -> Value {
+    pub(super) fn comes_to(&self, flow: &Value, state: &str) -> Value {
         eventually(END, &format!("a flow that is {state}"), || {
             let seen = self.look(flow).json();
             (seen["state"] == state).then_some(seen)
@@ -102,7 +103,7 @@ impl Scene<'_> {
     }
 
     /// Stops the gateway and brings all events to ClickHouse.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.gateway.settled(END);
         self.gateway.stop();
         self.stage.catch_up(&[]);
@@ -122,7 +123,7 @@ fn state(flow: &Value) -> &str {
     flow["state"].as_str().unwrap_or_default()
 }
 
-fn settle(micros: i64) -> Value {
+pub(super) fn settle(micros: i64) -> Value {
     json!({"actual_micros": micros})
 }
 
@@ -291,7 +292,8 @@ fn a_place_in_the_queue_is_paid_or_given_back() {
 /// Scenario: a licence is reported under which one task runs with held credits, one with charged ones, and one has ended; a moderator
 /// revokes it. Another report is dismissed.
 /// Guarantees: the running tasks are paused and keep nothing held or charged, the ended one is left as it is, under the policy of
-/// the tasks and not of the case; the case's events come in their order, due as the policy tag says; the licence is revoked.
+/// the tasks and not of the case; the case's events come in their order, due as the policy tag says; the licence is revoked; every
+/// attempt, that at the revocation among them, is an event.
 #[test]
 fn a_licence_is_revoked_and_its_tasks_are_paid_back() {
     let mut scene = Scene::new("flows-moderation", &[]);
@@ -353,6 +355,10 @@ fn a_licence_is_revoked_and_its_tasks_are_paid_back() {
         );
     }
     assert_eq!(scene.kinds("license_events", "license_id = 'l-1'"), ["REVOKED"]);
+    attempts_are_events(&scene.stage, &statement, "gateway-flow:");
+    let revoked = "SELECT count() FROM license_events_final WHERE kind = 'ATTEMPTED' AND endpoint = 'LICENSES_REVOKE' \
+                   AND license_id = 'l-1' AND outcome = 'OK' AND http_status = 200 AND attempt = 1";
+    assert_eq!(scene.stage.number(revoked), 1);
     let paused = "kind = 'PAUSED' AND state_version = 4 AND toString(policy_tag) = 'GENERAL_USE' AND case_id = 'case-1'";
     assert_eq!(scene.kinds("task_events", paused).len(), 2);
     // the dictionary gives LIKENESS eight hours
@@ -363,7 +369,7 @@ fn a_licence_is_revoked_and_its_tasks_are_paid_back() {
 /// Scenario: twelve tasks are held, charged and topped up, or fail, while the platform errs, hangs and breaks off before and after it
 /// has done what was asked, and the gateway is killed six times.
 /// Guarantees: every flow comes to its end; no key moves credits twice; each task has cost exactly what it should, nothing is left
-/// held; the task's steps were taken once each; ClickHouse has each movement once.
+/// held; the task's steps were taken once each; ClickHouse has each movement once, and each attempt that the platform received.
 #[test]
 fn flows_go_on_whatever_is_killed() {
     let short = ["--attempt-ms-max", "300", "--call-ms-max", "1000", "--follow-up-ms", "100"];
@@ -417,6 +423,7 @@ fn flows_go_on_whatever_is_killed() {
     let moved = "kind IN ('HELD', 'CHARGED', 'SUPPLEMENT_CHARGED', 'ROLLED_BACK', 'REFUNDED')";
     assert_eq!(scene.kinds("credit_events", moved).len(), all, "{}", scene.stage.reasons());
     assert_eq!(scene.kinds("task_events", "1").len(), 4 * 2, "two steps of each task that asked");
+    attempts_are_events(&scene.stage, &scene.platform.statement(), "gateway-flow:");
 }
 
 /// Tells a flow what happens to its task next: a third of them fail, a third cost less than was held, a third more. Commands may come

@@ -308,14 +308,21 @@ fn compare(stage: &Stage<'_>, statement: &Statement) {
         })
         .collect();
     assert_eq!(stored, statement.sums(), "{}", stage.reasons());
-    // attempts: each that the platform has received is one event, and each event was received but for those that say why not
-    let events = attempts(stage);
+    attempts_are_events(stage, statement, "crowd:");
+}
+
+/// Each attempt of these keys that the platform has received is one event, and each event was received but for those that say why not.
+pub(super) fn attempts_are_events(stage: &Stage<'_>, statement: &Statement, keys: &str) {
+    let mut events = attempts(stage);
+    events.retain(|row| row.key.starts_with(keys));
     let twice: Vec<&str> = events.iter().filter(|row| row.events != 1).map(|row| row.key.as_str()).collect();
     assert!(twice.is_empty(), "attempts with more than one event: {twice:?}");
     let known: BTreeSet<(&str, String)> =
         events.iter().map(|row| (row.key.as_str(), row.attempt.to_string())).collect();
+    let ours = statement.receipts.iter().filter(|receipt| receipt.key.starts_with(keys));
     let received: BTreeSet<(&str, String)> =
-        statement.receipts.iter().map(|receipt| (receipt.key.as_str(), receipt.attempt.clone())).collect();
+        ours.map(|receipt| (receipt.key.as_str(), receipt.attempt.clone())).collect();
+    assert!(!received.is_empty());
     let silent: Vec<_> = received.difference(&known).collect();
     assert!(silent.is_empty(), "attempts without an event: {silent:?}");
     let not_sent = ["adapter_stopped", "circuit_open", "overloaded", "upstream_unavailable"];

@@ -1,5 +1,6 @@
 //! The gateway and the platform behind it.
 
+mod acts;
 mod bench;
 mod calls;
 mod client;

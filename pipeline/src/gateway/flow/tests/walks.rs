@@ -2,7 +2,7 @@
 
 use super::super::kind::{Command, Kind};
 use super::super::life::{Flow, Obeyed, Of};
-use super::super::machine::{Next, Tell};
+use super::super::machine::{Act, Next, Tell};
 use super::super::moderation::{self, Decision};
 use super::super::{acceleration, compute, record};
 use super::platform::{Account, Draws, Platform};
@@ -10,7 +10,7 @@ use super::{Judge, NOW, acceleration as accelerate, compute as task, moderation 
 use crate::gateway::contract::RefundReason;
 use crate::gateway::platform::TaskStep;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lives of each kind.
 const LIVES: u64 = 3_000;
@@ -29,6 +29,8 @@ struct Life<'a> {
     kinds: Vec<String>,
     /// What somebody else gave back of what was charged, micros.
     elsewhere: i64,
+    /// Attempts at acts for which there is no call, by key and number: whether each has ended, or is known to have been stopped.
+    attempts: BTreeMap<(String, i64), bool>,
 }
 
 fn some_command(draws: &mut Draws, kind: Kind) -> Command {
@@ -56,7 +58,8 @@ impl<'a> Life<'a> {
     fn new(seed: u64, (flow, tells): (Flow, Vec<Tell>), free: i64, judge: &'a RefCell<Judge>) -> Life<'a> {
         let platform = Platform::new(seed, free);
         let (seen, kinds) = (BTreeSet::new(), Vec::new());
-        let mut life = Life { flow, platform, now_us: NOW, judge, seen, kinds, elsewhere: 0 };
+        let attempts = BTreeMap::new();
+        let mut life = Life { flow, platform, now_us: NOW, judge, seen, kinds, elsewhere: 0, attempts };
         life.told(&tells);
         life
     }
@@ -95,16 +98,30 @@ impl<'a> Life<'a> {
     fn go_on(&mut self, overtaking: u64) {
         let Some(due_us) = self.flow.due_us else { return };
         self.now_us = self.now_us.max(due_us);
+        let sent = matches!(self.flow.next(), Next::Do(act) if !matches!(*act, Act::Ask(_))).then(|| self.send());
         let before = self.flow.version;
         let tells = match self.flow.next() {
             Next::Wait(_) => self.flow.expired(self.now_us),
             Next::Do(act) => {
                 let heard = self.platform.perform(&self.flow.key(), &act, self.now_us);
+                if sent.is_some() && self.platform.draws.chance(overtaking / 2) {
+                    return; // its process dies: whoever comes next finds the attempt under way
+                }
                 if self.platform.draws.chance(overtaking) {
                     let command = some_command(&mut self.platform.draws, self.flow.kind());
                     if self.command(command) {
-                        return; // the row has another version: what was heard is not written
+                        // the row has another version: what was heard is not written, only that the attempt has ended
+                        if let Some(attempt) = sent {
+                            assert_eq!(attempt.0, self.flow.key(), "a command gives a step that is under way another key");
+                            self.flow.overtook();
+                            self.attempts.insert(attempt, true);
+                        }
+                        return;
                     }
+                }
+                if let Some(attempt) = sent {
+                    self.flow.sent();
+                    self.attempts.insert(attempt, true);
                 }
                 match heard {
                     Some(heard) => self.flow.heard(heard, self.now_us),
@@ -118,6 +135,18 @@ impl<'a> Life<'a> {
         };
         assert_eq!(self.flow.version, before + 1);
         self.told(&tells);
+    }
+
+    /// An attempt begins: it has a number of its own, and what became of the one before it is known.
+    fn send(&mut self) -> (String, i64) {
+        let key = self.flow.key();
+        if let Some((number, _)) = self.flow.interrupted() {
+            assert_eq!(self.attempts.insert((key.clone(), number), true), Some(false));
+        }
+        let number = self.flow.send(self.now_us);
+        assert_eq!(self.attempts.insert((key.clone(), number), false), None, "{key} {number} twice");
+        self.told(&[]);
+        (key, number)
     }
 
     fn live(&mut self) {
@@ -206,6 +235,10 @@ fn lives(
             }
             life.live();
             end(&mut life, seed);
+            assert!(life.attempts.values().all(|ended| *ended), "an attempt of which nobody says what became");
+            assert!(life.attempts.keys().all(|(key, number)| {
+                *number == 1 || life.attempts.contains_key(&(key.clone(), number - 1))
+            }));
             life.seen
         }));
         seen.extend(lived.unwrap_or_else(|_| panic!("seed {seed}")));
@@ -216,10 +249,11 @@ fn lives(
 /// Scenario: 3,000 tasks are estimated, held, charged, topped up, refunded, failed and cancelled in any order, in wallets of
 /// different depth; one act in ten is refused, two answers in seven are lost, commands overtake acts, the flow is read anew from
 /// its row after every move, and now and then somebody else lets go of the hold, or gives some
-/// of the charges back.
+/// of the charges back; of a step that is under way the process dies now and then.
 /// Guarantees: no end leaves anything held; what stays charged at the platform is what the flow says less what somebody else gave
 /// back, and nothing where it was rolled back or refused; that it was rolled back in part is said where somebody else gave the rest; a key is never used for two requests; every supplement that was asked
-/// for is answered once; every event passes its contract; every state is reached.
+/// for is answered once; every event passes its contract; attempts at steps are counted from 1 under each key, and each is known to
+/// have ended or to have been stopped; every state is reached.
 #[test]
 fn the_credits_of_a_task_come_out_even() {
     let seen = lives(
