@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -187,12 +187,13 @@ struct Answer {
     body: Vec<u8>,
 }
 
-fn authorities(path: PathBuf) -> Result<Vec<Certificate>, RegistryError> {
-    let read = std::fs::read(&path).map_err(|error| error.to_string());
-    match read.and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())) {
+/// The certificates of a PEM file; what is wrong with it, where it has none.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let read = std::fs::read(path).map_err(|error| error.to_string())?;
+    match Certificate::from_pem_bundle(&read) {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(RegistryError::Authorities { path, said: "no certificate in it".to_owned() }),
-        Err(said) => Err(RegistryError::Authorities { path, said }),
+        Ok(_) => Err("no certificate in it".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -216,8 +217,9 @@ impl Registry {
         if is_loopback(&base) {
             client = client.no_proxy(); // another machine's loopback is not ours
         }
-        for authority in config.ca.map(authorities).transpose()?.unwrap_or_default() {
-            client = client.add_root_certificate(authority);
+        if let Some(path) = config.ca {
+            let found = authorities(&path).map_err(|said| RegistryError::Authorities { path, said })?;
+            client = found.into_iter().fold(client, reqwest::ClientBuilder::add_root_certificate);
         }
         let client = client.build().map_err(RegistryError::Client)?;
         let attempts_max = config.attempts_max.max(1);

@@ -106,7 +106,7 @@ struct Section {
     /// Events that may wait for Kafka; more, and calls are refused: no call without its event. An event has about 400 bytes. 1000 to 1000000000.
     #[arg(id = "gateway.outbox_events_max", long = "outbox-events-max", env = "TALLY_GATEWAY_OUTBOX_EVENTS_MAX", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000), value_name = "N")]
     outbox_events_max: u64,
-    /// Hours for which the key of a request that is done is remembered. 1 to 8760.
+    /// Hours for which the key of a request that is done is remembered, and a flow that has ended. 1 to 8760.
     #[arg(id = "gateway.keys_hours", long = "keys-hours", env = "TALLY_GATEWAY_KEYS_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760), value_name = "HOURS")]
     keys_hours: u32,
     /// Seconds for which callers are let in although ClickHouse does not say what was revoked: charges go on without it for so long, and a

@@ -10,6 +10,7 @@ use crate::gateway::contract::{
 };
 use crate::gateway::platform::KEY_HEADER;
 use crate::gateway::{ANSWER_BYTES_MAX, whole};
+use crate::registry::authorities;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
@@ -17,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
@@ -48,6 +50,25 @@ pub enum CallError {
         #[source]
         last: Trouble,
     },
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The file of authorities.
+    #[error("the authorities of {path}: {said}")]
+    Authorities {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        said: String,
+    },
+    /// Authorities are named for an address without TLS: they would vouch for nothing.
+    #[error("authorities are named, and the address of the gateway is not https")]
+    AuthoritiesWithoutTls,
 }
 
 /// Calls the gateway. One for a service; cloning is cheap.
@@ -84,15 +105,31 @@ impl GatewayClient {
         tokens: impl Tokens + 'static,
         patience: Patience,
     ) -> reqwest::Result<GatewayClient> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .build()?;
+        Ok(GatewayClient::over(http().build()?, base, tokens, patience))
+    }
+
+    /// For a gateway whose certificate those of a file vouch for, PEM, beside the system's authorities; nothing is sent yet.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn trusting(
+        ca: &Path,
+        base: Url,
+        tokens: impl Tokens + 'static,
+        patience: Patience,
+    ) -> Result<GatewayClient, ClientError> {
+        if base.scheme() != "https" {
+            return Err(ClientError::AuthoritiesWithoutTls);
+        }
+        let wrong = |said| ClientError::Authorities { path: ca.to_owned(), said };
+        let found = authorities(ca).map_err(wrong)?;
+        let client = found.into_iter().fold(http(), reqwest::ClientBuilder::add_root_certificate);
+        Ok(GatewayClient::over(client.build()?, base, tokens, patience))
+    }
+
+    fn over(http: Client, base: Url, tokens: impl Tokens + 'static, patience: Patience) -> GatewayClient {
         let inner = Inner { http, base, tokens: Box::new(tokens), patience };
-        Ok(GatewayClient { inner: Arc::new(inner), traceparent: None })
+        GatewayClient { inner: Arc::new(inner), traceparent: None }
     }
 
     /// The same, whose calls belong to a trace: the value of a W3C `traceparent`. The trace id goes into the events of its calls.
@@ -229,6 +266,15 @@ impl GatewayClient {
             None => Err((Trouble::Foreign(status.as_u16()), asked)),
         })
     }
+}
+
+fn http() -> reqwest::ClientBuilder {
+    Client::builder()
+        .connect_timeout(CONNECT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .tcp_nodelay(true)
 }
 
 /// Reads a problem. A code of a later version is passed on as the one of this version that has its `retry`; the problem's `type` still

@@ -53,6 +53,8 @@
 //! # }
 //! ```
 //!
+//! A gateway behind TLS whose authority is your own: [`GatewayClient::trusting`] takes the file of it; Kafka's is `ca` of [`Kafka`].
+//!
 //! What is published here and what the gateway does meet in the same tables: the gateway tells of its calls itself, so a
 //! service publishes no event of a call that went through it. `pipeline/docs/api.md` is the guide, with examples for Python
 //! and `curl`.
@@ -72,7 +74,7 @@ pub use crate::gateway::contract::{
     LicenseCheckRequest, Queue, Refund, RefundOf, RefundReason, RefundRequest,
 };
 pub use course::{Patience, Trouble};
-pub use gateway::{CallError, GatewayClient};
+pub use gateway::{CallError, ClientError, GatewayClient};
 pub use key::{IdempotencyKey, NotAKey};
 pub use publisher::{Placed, PublishError, Publisher, PublisherConfig, PublisherError};
 pub use secrecy::SecretString;

@@ -131,6 +131,9 @@ codes! {
     FlowConflict "flow_conflict" CONFLICT Never "the flow is not at that step"
         "The command is none of those that the flow's state takes; the detail names state and commands."
         "Read the flow, then send a command that its state takes.";
+    HoldExpired "hold_expired" CONFLICT Never "the hold has run out"
+        "The time of a flow's hold passed, and nobody settled, failed or cancelled its task: the credits were let go."
+        "Begin another flow under a new key; name a longer hold_s where tasks take longer.";
     PlatformRefused "platform_refused" UNPROCESSABLE_ENTITY Never "the platform has refused it"
         "The platform refused it by a problem of a code that this gateway does not know. Nothing was moved."
         "Look at the platform's log under the trace id.";

@@ -1,13 +1,14 @@
 //! A task's credits: estimated, held, charged, topped up with the buyer's consent, and given back.
 //!
 //! ```text
-//! ESTIMATING ─▶ HOLDING ─▶ HELD ─settle─▶ CHARGING ─▶ RELEASING (what was not needed) ─────────────▶ SETTLED ─refund─▶ REFUNDING ─▶ REFUNDED
+//! ESTIMATING ─▶ HOLDING ─▶ HELD ─settle─▶ CHARGING ─▶ RELEASING (what was not needed) ─────────────▶ SETTLED ─refund─▶ REFUNDING ─▶ REFUNDED (─refund─▶ …)
 //!      └───────────┴─▶ REFUSED                └─▶ SUPPLEMENT_REQUESTED ─▶ SUPPLEMENT_PROMPTED            ▲
 //!                                                   accept ─▶ SUPPLEMENT_CHARGING ─▶ SUPPLEMENT_CHARGED ─┤
 //!                                   decline, expiry, refused ─▶ SUPPLEMENT_DECLINED ─────────────────────┘
 //! fail, cancel, from everywhere before RELEASING ─▶ ROLLING_BACK_HOLD ─▶ ROLLING_BACK_CHARGES ─▶ ROLLED_BACK, ROLLED_BACK_IN_PART
 //! ```
-//! RELEASING takes no command: the task has come to its end and is paid for. ROLLED_BACK_IN_PART: the platform had less left to give
+//! RELEASING takes no command: the task has come to its end and is paid for. HELD has an end of its own: where nobody has settled the
+//! task by then, it is rolled back as if it were cancelled. REFUNDED takes a further refund. ROLLED_BACK_IN_PART: the platform had less left to give
 //! back than this flow has charged; the rest came back by other hands.
 //!
 //! An act that is under way when the task fails or is cancelled comes to its end first: only then is it known what to give back.
@@ -55,6 +56,15 @@ states! {
     }
 }
 
+/// How long things last, microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// The buyer has so long for an answer.
+    pub(super) answer_us: i64,
+    /// Credits are held for so long.
+    pub(super) hold_us: i64,
+}
+
 /// The machine, and what it knows.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Compute {
@@ -63,6 +73,10 @@ pub(super) struct Compute {
     compute_units: u64,
     /// How long the buyer has for an answer.
     answer_us: i64,
+    /// How long credits are held; a flow of an earlier version has no end of it.
+    #[serde(default)]
+    hold_us: Option<i64>,
+    held_until_us: Option<i64>,
     estimate_id: Option<String>,
     estimated: Option<i64>,
     /// Held now.
@@ -87,12 +101,14 @@ pub(super) struct Compute {
 }
 
 impl Compute {
-    pub(super) fn new(queue: Queue, compute_units: u64, answer_us: i64) -> Compute {
+    pub(super) fn new(queue: Queue, compute_units: u64, times: Times) -> Compute {
         Compute {
             state: State::Estimating,
             queue,
             compute_units,
-            answer_us,
+            answer_us: times.answer_us,
+            hold_us: Some(times.hold_us),
+            held_until_us: None,
             estimate_id: None,
             estimated: None,
             held: 0,
@@ -122,6 +138,12 @@ impl Compute {
         let estimate_id = self.estimate_id.clone().filter(|_| !self.estimate_gone);
         let (about, queue) = (about.clone(), Some(self.queue));
         Next::act(Act::Ask(Ask::Charge(ChargeRequest { about, purpose, amount_micros, estimate_id, queue })))
+    }
+
+    /// The task may run, for as long as its credits are held.
+    fn hold(&mut self, now_us: i64) {
+        self.held_until_us = self.hold_us.map(|hold_us| now_us.saturating_add(hold_us));
+        self.state = State::Held;
     }
 
     /// Charging is over, or there was nothing to charge.
@@ -247,7 +269,7 @@ impl Compute {
             State::SupplementCharging => self.decline(turn),
             State::SupplementCharged | State::SupplementDeclined => self.answered(),
             State::Refunding => {
-                self.state = State::Settled;
+                self.state = if self.refunded > 0 { State::Refunded } else { State::Settled };
                 turn.forget = Some("refund");
             }
             // what is owed is never given up: once more under another key, since nothing was moved under this one
@@ -303,8 +325,8 @@ impl Machine for Compute {
             State::RollingBackCharges => {
                 refund(RefundOf::Charge, self.share.asks(self.owed()), RefundReason::TaskFailed)
             }
-            State::Held
-            | State::Settled
+            State::Held => Next::Wait(self.held_until_us),
+            State::Settled
             | State::Refunded
             | State::RolledBack
             | State::RolledBackInPart
@@ -319,12 +341,14 @@ impl Machine for Compute {
             (State::Estimating, Heard::Estimated(estimate)) => {
                 self.estimate_id = Some(estimate.estimate_id);
                 self.estimated = Some(estimate.amount_micros);
-                // what costs nothing needs no hold
-                self.state = if estimate.amount_micros > 0 { State::Holding } else { State::Held };
+                match estimate.amount_micros {
+                    1.. => self.state = State::Holding,
+                    _ => self.hold(turn.now_us), // what costs nothing needs no hold
+                }
             }
             (State::Holding, Heard::Moved) => {
                 self.held = self.estimated.unwrap_or(0);
-                self.state = State::Held;
+                self.hold(turn.now_us);
                 if self.ending {
                     self.roll_back();
                 }
@@ -366,6 +390,10 @@ impl Machine for Compute {
         if self.state == State::SupplementPrompted && over {
             self.decline(turn);
         }
+        if self.state == State::Held && self.held_until_us.is_some_and(|until_us| until_us <= turn.now_us) {
+            turn.error = Some(Code::HoldExpired);
+            self.end(turn);
+        }
     }
 
     fn takes(&self) -> Vec<&'static str> {
@@ -380,7 +408,7 @@ impl Machine for Compute {
             | State::SupplementDeclined => vec!["fail", "cancel"],
             State::Held => vec!["settle", "fail", "cancel"],
             State::SupplementPrompted => vec!["accept", "decline", "fail", "cancel"],
-            State::Settled if self.charged > self.refunded => vec!["refund"],
+            State::Settled | State::Refunded if self.charged > self.refunded => vec!["refund"],
             _ => Vec::new(),
         }
     }
@@ -406,7 +434,7 @@ impl Machine for Compute {
             }
             (State::SupplementPrompted, Command::Decline) => self.decline(turn),
             (_, Command::Fail | Command::Cancel) => self.end(turn),
-            (State::Settled, Command::Refund { amount_micros, reason }) => {
+            (State::Settled | State::Refunded, Command::Refund { amount_micros, reason, .. }) => {
                 if amount_micros > self.charged - self.refunded {
                     return Err(Code::RefundExceedsCharge);
                 }

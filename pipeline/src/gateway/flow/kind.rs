@@ -58,7 +58,13 @@ pub(super) enum Command {
     /// Somebody has ended the task.
     Cancel,
     /// So much of what was charged comes back.
-    Refund { amount_micros: i64, reason: RefundReason },
+    Refund {
+        amount_micros: i64,
+        reason: RefundReason,
+        /// Of two that are otherwise equal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
     /// The place in the accelerated queue is given up.
     Rollback,
     /// A moderator begins.
@@ -68,6 +74,11 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether another one of its name, which says something else, may follow it.
+    pub(super) const fn repeats(&self) -> bool {
+        matches!(self, Command::Refund { .. })
+    }
+
     /// Its name in paths.
     pub(super) const fn name(&self) -> &'static str {
         match self {

@@ -192,6 +192,14 @@ impl Flow {
         matches!(self.next(), Next::Wait(_))
     }
 
+    /// Until when it waits, where it does and not for ever.
+    pub(super) fn waits_until_us(&self) -> Option<i64> {
+        match self.next() {
+            Next::Wait(until_us) => until_us,
+            Next::Do(_) => None,
+        }
+    }
+
     /// The key of the act that is to be done now: the same however often it is tried, and after a crash.
     pub(super) fn key(&self) -> String {
         format!("{}:{}-{}", self.id, self.state().to_ascii_lowercase(), self.step)
@@ -244,12 +252,14 @@ impl Flow {
     /// Takes a command, if the state takes it.
     pub(super) fn command(&mut self, command: Command, now_us: i64) -> Obeyed {
         let (name, digest) = (command.name(), digest(&command));
-        let before = self.accepted.iter().find(|before| before.name == name);
-        if before.is_some_and(|before| before.digest == digest) {
+        let mut before = self.accepted.iter().filter(|before| before.name == name);
+        if before.clone().any(|before| before.digest == digest) {
             return Obeyed::Before;
         }
+        // one that is forgotten could be taken twice
+        let taken = if command.repeats() { self.accepted.len() == COMMANDS_MAX } else { before.next().is_some() };
         let takes = self.takes();
-        if before.is_some() || !takes.contains(&name) {
+        if taken || !takes.contains(&name) {
             return Obeyed::Conflict(takes);
         }
         let (kept, mut refused) = (self.clone(), None);
@@ -285,8 +295,8 @@ impl Flow {
         act(self.of.machine_mut(), &mut turn);
         let Turn { tells, error, forget, pause, until_us, .. } = turn;
         self.error = error;
-        if let Some(name) = forget {
-            self.accepted.retain(|accepted| accepted.name != name);
+        if let Some(place) = self.accepted.iter().rposition(|accepted| Some(accepted.name.as_str()) == forget) {
+            self.accepted.remove(place); // the latest of the name
         }
         self.version += 1;
         if before != self.state() {

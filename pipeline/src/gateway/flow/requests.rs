@@ -1,7 +1,7 @@
 //! What callers send: how flows begin, and the commands.
 
 use super::acceleration::Acceleration;
-use super::compute::Compute;
+use super::compute::{Compute, Times};
 use super::kind::{Command, Kind};
 use super::life::Of;
 use super::machine::{By, Tell};
@@ -17,6 +17,10 @@ use utoipa::ToSchema;
 const ANSWER_S: u32 = 900;
 /// The longest time for an answer: a day.
 const ANSWER_S_MAX: u32 = 86_400;
+/// Seconds for which credits are held, where the caller says nothing: a week.
+const HOLD_S: u32 = 604_800;
+/// The longest time for which credits are held: thirty days.
+const HOLD_S_MAX: u32 = 2_592_000;
 
 /// `POST /flows/compute`: estimate a task and hold its credits.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -33,6 +37,11 @@ pub struct ComputeStart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 86_400)]
     pub answer_s: Option<u32>,
+    /// Seconds for which credits are held where nobody settles, fails or cancels the task; then they are let go, and the flow's error is
+    /// `hold_expired`. 604,800 unless it is said, 1 to 2,592,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub hold_s: Option<u32>,
 }
 
 /// `POST /flows/acceleration`: price a place in the accelerated queue and offer it.
@@ -82,7 +91,7 @@ pub struct Settle {
     pub estimate_id: Option<String>,
 }
 
-/// `POST /flows/{id}/refund`: give back some of what was charged.
+/// `POST /flows/{id}/refund`: give back some of what was charged. As often as anything is left; the same once more is the same refund.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GiveBack {
@@ -91,6 +100,9 @@ pub struct GiveBack {
     pub amount_micros: i64,
     /// Why.
     pub reason: RefundReason,
+    /// Tells a further refund from one of the same amount and reason that is sent again; 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// `POST /flows/{id}/review`: a moderator begins.
@@ -144,6 +156,7 @@ impl Start {
             Start::Compute(start) => {
                 required("about.task_id", start.about.task_id.as_ref())?;
                 within("compute_units", start.compute_units, 1, 1_000_000_000)?;
+                within("hold_s", start.hold_s.unwrap_or(HOLD_S), 1, HOLD_S_MAX)?;
                 answer(&start.answer_s)
             }
             Start::Acceleration(start) => {
@@ -186,8 +199,11 @@ impl Start {
         let answer_us = |answer_s: Option<u32>| i64::from(answer_s.unwrap_or(ANSWER_S)) * 1_000_000;
         match self {
             Start::Compute(start) => {
-                let answer_us = answer_us(start.answer_s);
-                (Of::Compute(Compute::new(start.queue, start.compute_units, answer_us)), Vec::new())
+                let times = Times {
+                    answer_us: answer_us(start.answer_s),
+                    hold_us: i64::from(start.hold_s.unwrap_or(HOLD_S)) * 1_000_000,
+                };
+                (Of::Compute(Compute::new(start.queue, start.compute_units, times)), Vec::new())
             }
             Start::Acceleration(start) => {
                 let answer_us = answer_us(start.answer_s);
@@ -231,9 +247,10 @@ impl Command {
             "cancel" => bare(Command::Cancel)?,
             "rollback" => bare(Command::Rollback)?,
             "refund" => {
-                let GiveBack { amount_micros, reason } = parse(body)?;
+                let GiveBack { amount_micros, reason, reference } = parse(body)?;
                 within("amount_micros", amount_micros, 1, AMOUNT_MICROS_MAX)?;
-                Command::Refund { amount_micros, reason }
+                id("reference", reference.as_deref())?;
+                Command::Refund { amount_micros, reason, reference }
             }
             "review" => {
                 let Review { moderator_id } = parse(body)?;

@@ -147,6 +147,10 @@ pub(super) const fn of_code(code: Code) -> Text {
         Code::LicenseRevoked => ("The licence was revoked.", "授权已被撤销。"),
         Code::LicenseQuotaExhausted => ("The licence's quota is used up.", "授权额度已用完。"),
         Code::FlowConflict => ("This is not possible at this step.", "当前步骤无法执行此操作。"),
+        Code::HoldExpired => (
+            "The task was not finished in time. What was set aside for it is free again.",
+            "任务未在规定时间内完成，为其预留的积分已释放。",
+        ),
         Code::PlatformRefused => {
             ("The platform has refused it. Nothing was taken.", "平台已拒绝，未扣除任何积分。")
         }

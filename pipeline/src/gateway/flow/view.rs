@@ -25,6 +25,10 @@ pub struct FlowView {
     pub ended: bool,
     /// The commands that the state takes.
     pub takes: Vec<String>,
+    /// Until when it waits for one of them: then it goes on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    pub waits_until: Option<String>,
     /// What the buyer is asked, while he is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<PromptView>,
@@ -109,6 +113,7 @@ pub(super) fn of(flow: &Flow) -> FlowView {
         rests: flow.rests(),
         ended: flow.has_ended(),
         takes: flow.takes().into_iter().map(str::to_owned).collect(),
+        waits_until: flow.waits_until_us().map(moment::text),
         prompt,
         error: flow.error,
         error_text: flow.error.map(|code| texts::of_code(code).fill(values)),

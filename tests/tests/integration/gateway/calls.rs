@@ -245,12 +245,13 @@ fn a_key_moves_credits_once_whichever_gateway_has_it() {
 /// Scenario: the platform answers nothing but errors; then it is back. The token that it is shown is renewed. One call is slow, and a
 /// second may not be under way beside it.
 /// Guarantees: it is left alone and callers hear so at once, a known key is answered all the same, calls go through again by
-/// themselves; a refused token is read anew; what is too many is refused at once.
+/// themselves; a refused token is read anew; what is too many is refused at once; under a key every attempt, made or refused, has a
+/// number of its own.
 #[test]
 fn the_platform_is_left_alone_and_found_again() {
     let stage = Stage::shared("gateway-circuit");
     let platform = MockPlatform::start(&[]);
-    let gateway = Gateway::start(
+    let mut gateway = Gateway::start(
         &stage,
         &platform,
         &[
@@ -295,6 +296,19 @@ fn the_platform_is_left_alone_and_found_again() {
         assert_eq!(ask("known").status, 200, "an answer that is known takes no place");
         assert_eq!(slow.join().expect("no panic"), 200);
     });
+    assert_eq!(ask("beside").status, 200);
+    gateway.settled(SETTLED);
+    gateway.stop();
+    stage.catch_up(&[]);
+    let twice = "SELECT count() FROM (SELECT count() AS events FROM credit_events_final WHERE kind = 'ATTEMPTED' \
+                 GROUP BY idempotency_key, attempt) WHERE events > 1";
+    assert_eq!(stage.number(twice), 0, "{}", stage.reasons());
+    let beside = "SELECT concat(toString(attempt), ' ', error_code) AS said FROM credit_events_final \
+                  WHERE kind = 'ATTEMPTED' AND endsWith(idempotency_key, ':beside') ORDER BY attempt";
+    let said: Vec<serde_json::Value> = stage.database.rows(beside);
+    assert_eq!(said, [json!({"said": "1 overloaded"}), json!({"said": "2 "})]);
+    let refused = "SELECT count() FROM credit_events_final WHERE error_code = 'circuit_open'";
+    assert!(stage.number(refused) > 1);
 }
 
 /// Scenario: Kafka is away while calls go on, the gateway is killed meanwhile, then Kafka is back; at last so many events wait that

@@ -8,14 +8,14 @@ use tally_pipeline::client::events::{
     Moment, PolicyTag, RiskLevel, TaskEvent, TaskKind,
 };
 use tally_pipeline::client::{
-    About, BoxError, CallError, ChargePurpose, ChargeRequest, Code, EstimateRequest, GatewayClient,
+    About, BoxError, CallError, ChargePurpose, ChargeRequest, ClientError, Code, EstimateRequest, GatewayClient,
     IdempotencyKey, Kafka, LicenseCheckRequest, Patience, PublishError, Publisher, PublisherConfig, Queue,
     RefundOf, RefundReason, RefundRequest, SecretString, Trouble, Want,
 };
 use tally_pipeline::gateway::mock::{Faults, Script};
 use tally_schemas::Topic;
 use tally_tests::gateway::{Gateway, SCOPES};
-use tally_tests::{MockPlatform, Stage, stage};
+use tally_tests::{Certificates, MockPlatform, Stage, TlsProxy, stage};
 
 const SETTLED: Duration = Duration::from_secs(60);
 /// Credits in a wallet at first, micros.
@@ -348,4 +348,44 @@ fn published_events_become_facts() {
         placed.offset
     );
     assert_eq!(stage.number(&sql), 1);
+}
+
+/// Scenario: the gateway stands behind TLS with a certificate of an authority of its own; clients know that authority, another one, none,
+/// name a file that is none, and an address without TLS.
+/// Guarantees: only the first is answered; one that does not believe the certificate has sent nothing; what is wrong with a file or an
+/// address is said before anything is sent.
+#[test]
+fn an_authority_of_ones_own_vouches_for_the_gateway() {
+    let stage = Stage::shared("client-tls");
+    let platform = MockPlatform::start(&[]);
+    let gateway = Gateway::start(&stage, &platform, &[]);
+    platform.grant("w-1", CREDITS);
+    let (ours, strangers) = (Certificates::new(), Certificates::new());
+    let proxy = TlsProxy::before(gateway.url.trim_start_matches("http://"), &ours);
+    let token = gateway.token("scheduler", SCOPES);
+    let tokens = || {
+        let token = token.clone();
+        move |_: Want| {
+            let token = token.clone();
+            async move { Ok::<_, BoxError>(SecretString::from(token)) }
+        }
+    };
+    let url = |text: &str| text.parse().expect("an address");
+    let brief = Patience { call: Duration::from_secs(3), ..Patience::default() };
+    let trusting = |ca: &std::path::Path, at: &str| GatewayClient::trusting(ca, url(at), tokens(), brief);
+    let ask = EstimateRequest { about: about("w-1"), queue: Queue::Normal, compute_units: 2 };
+    let runtime = runtime();
+    let answered = |client: GatewayClient| runtime.block_on(client.estimate(&ask));
+    let known = trusting(&ours.ca(), &proxy.url()).expect("a client");
+    assert_eq!(answered(known).expect("an estimate").wallet_id, "w-1");
+    let received = platform.statement().receipts.len();
+    let of_strangers = trusting(&strangers.ca(), &proxy.url()).expect("a client");
+    let of_none = GatewayClient::new(url(&proxy.url()), tokens(), brief).expect("a client");
+    for client in [of_strangers, of_none] {
+        assert!(matches!(answered(client), Err(CallError::Unreachable { .. })));
+    }
+    assert_eq!(platform.statement().receipts.len(), received);
+    let no_file = trusting(std::path::Path::new("no-such-file.pem"), &proxy.url());
+    assert!(matches!(no_file, Err(ClientError::Authorities { .. })));
+    assert!(matches!(trusting(&ours.ca(), &gateway.url), Err(ClientError::AuthoritiesWithoutTls)));
 }

@@ -3,10 +3,11 @@
 mod platform;
 mod revocation;
 mod table;
+mod times;
 mod walks;
 
 use super::acceleration::Acceleration;
-use super::compute::Compute;
+use super::compute::{Compute, Times};
 use super::events;
 use super::life::{Begun, Flow, Of};
 use super::machine::{By, Tell};
@@ -19,6 +20,8 @@ use tally_schemas::{Checker, Topic};
 const NOW: i64 = 1_767_225_600_000_000;
 /// Seconds that a buyer has, in microseconds.
 const ANSWER: i64 = 900_000_000;
+/// A week for which credits are held, in microseconds.
+const HOLD: i64 = 604_800_000_000;
 /// Bytes of an event's value.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
@@ -50,7 +53,7 @@ fn flow(id: &str, of: Of) -> Flow {
 }
 
 fn compute(id: &str) -> Flow {
-    flow(id, Of::Compute(Compute::new(Queue::Normal, 1_000, ANSWER)))
+    flow(id, Of::Compute(Compute::new(Queue::Normal, 1_000, Times { answer_us: ANSWER, hold_us: HOLD })))
 }
 
 fn acceleration(id: &str, normal: Option<i64>) -> Flow {

@@ -20,7 +20,7 @@ fn every_command() -> Vec<Command> {
         Command::Decline,
         Command::Fail,
         Command::Cancel,
-        Command::Refund { amount_micros: 1, reason: RefundReason::Goodwill },
+        Command::Refund { amount_micros: 1, reason: RefundReason::Goodwill, reference: None },
         Command::Rollback,
         Command::Review { moderator_id: moderator_id() },
         Command::Decide { decision: Decision::Approved, moderator_id: moderator_id() },
@@ -32,7 +32,7 @@ fn table(kind: Kind, state: &str) -> &'static [&'static str] {
     match (kind, state) {
         (Kind::Compute, "HELD") => &["settle", "fail", "cancel"],
         (Kind::Compute, "SUPPLEMENT_PROMPTED") => &["accept", "decline", "fail", "cancel"],
-        (Kind::Compute, "SETTLED") => &["refund"],
+        (Kind::Compute, "SETTLED" | "REFUNDED") => &["refund"],
         (
             Kind::Compute,
             "ESTIMATING"
@@ -99,7 +99,7 @@ fn every_state_takes_its_commands_and_no_other() {
             let other = match command {
                 Command::Settle { .. } => Command::Settle { actual_micros: 2, estimate_id: None },
                 Command::Refund { .. } => {
-                    Command::Refund { amount_micros: 2, reason: RefundReason::Goodwill }
+                    Command::Refund { amount_micros: 2, reason: RefundReason::Goodwill, reference: None }
                 }
                 Command::Review { .. } => Command::Review { moderator_id: "m-9".to_owned() },
                 _ => continue,
@@ -110,7 +110,7 @@ fn every_state_takes_its_commands_and_no_other() {
 }
 
 /// Does what is to be done until the flow rests.
-fn rest(flow: &mut Flow, platform: &mut Platform) -> Vec<Tell> {
+pub(super) fn rest(flow: &mut Flow, platform: &mut Platform) -> Vec<Tell> {
     let mut tells = Vec::new();
     while let Next::Do(act) = flow.next() {
         let heard = platform.perform(&flow.key(), &act, NOW).expect("nothing is lost");

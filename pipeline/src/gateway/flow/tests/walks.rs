@@ -42,7 +42,8 @@ fn some_command(draws: &mut Draws, kind: Kind) -> Command {
         "fail" => Command::Fail,
         "cancel" => Command::Cancel,
         "refund" => {
-            Command::Refund { amount_micros: draws.micros(900_000) + 1, reason: RefundReason::Goodwill }
+            let amount_micros = draws.micros(900_000) + 1;
+            Command::Refund { amount_micros, reason: RefundReason::Goodwill, reference: None }
         }
         "rollback" => Command::Rollback,
         "review" => Command::Review { moderator_id: "m-1".to_owned() },
