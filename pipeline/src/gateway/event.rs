@@ -85,7 +85,9 @@ pub(super) fn of_attempt(
         Ask::Refund(_) | Ask::Check(_) => {}
     }
     match &attempted.heard {
-        Heard::Done((Answer::Estimate(answer), _)) => _ = set("estimate_id", answer.estimate_id.clone().into()),
+        Heard::Done((Answer::Estimate(answer), _)) => {
+            _ = set("estimate_id", answer.estimate_id.clone().into())
+        }
         Heard::Done((Answer::Check(answer), _)) => {
             set("quota_remaining_micros", answer.quota_remaining_micros.into());
             let until_us = micros(&answer.expires_at).filter(|us| (TIME_MIN..=OCCURRED_AT_MAX).contains(us));

@@ -7,9 +7,7 @@ use super::contract::{
     Charge, ChargeRequest, Endpoint, Estimate, EstimateRequest, ID_BYTES_MAX, KEY_BYTES_MAX, LicenseCheck,
     LicenseCheckRequest, Refund, RefundRequest,
 };
-use super::platform::{
-    ATTEMPT_HEADER, Revocation, RevokeRequest, Transition, TransitionRequest,
-};
+use super::platform::{ATTEMPT_HEADER, Revocation, RevokeRequest, Transition, TransitionRequest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -383,7 +383,10 @@ mod tests {
                 "unknown",
             ),
             (
-                answer(StatusCode::GONE, r#"{"type": "urn:tally:problem:wallet_frozen", "code": "hold_failed"}"#),
+                answer(
+                    StatusCode::GONE,
+                    r#"{"type": "urn:tally:problem:wallet_frozen", "code": "hold_failed"}"#,
+                ),
                 Outcome::Error,
                 Code::UpstreamInvalid,
                 "unknown",

@@ -257,7 +257,8 @@ impl Flow {
             return Obeyed::Before;
         }
         // one that is forgotten could be taken twice
-        let taken = if command.repeats() { self.accepted.len() == COMMANDS_MAX } else { before.next().is_some() };
+        let taken =
+            if command.repeats() { self.accepted.len() == COMMANDS_MAX } else { before.next().is_some() };
         let takes = self.takes();
         if taken || !takes.contains(&name) {
             return Obeyed::Conflict(takes);
@@ -295,7 +296,8 @@ impl Flow {
         act(self.of.machine_mut(), &mut turn);
         let Turn { tells, error, forget, pause, until_us, .. } = turn;
         self.error = error;
-        if let Some(place) = self.accepted.iter().rposition(|accepted| Some(accepted.name.as_str()) == forget) {
+        if let Some(place) = self.accepted.iter().rposition(|accepted| Some(accepted.name.as_str()) == forget)
+        {
             self.accepted.remove(place); // the latest of the name
         }
         self.version += 1;

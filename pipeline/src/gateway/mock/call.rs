@@ -2,9 +2,7 @@
 
 use super::super::code::{Code, Problem};
 use super::super::contract::{self, Ask, Endpoint};
-use super::super::platform::{
-    ATTEMPT_HEADER, KEY_HEADER, RevokeRequest, TransitionRequest,
-};
+use super::super::platform::{ATTEMPT_HEADER, KEY_HEADER, RevokeRequest, TransitionRequest};
 use super::faults::{Drawn, Fault};
 use super::ledger::Ledger;
 use super::{BODY_BYTES_MAX, Platform, tasks};

@@ -99,7 +99,8 @@ pub(super) fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<
 pub(super) fn put(connection: &Connection, row: &FlowRow, census: &mut Census) -> rusqlite::Result<bool> {
     let sql = "SELECT state FROM flows WHERE id = ? AND version = ?";
     let mut statement = connection.prepare_cached(sql)?;
-    let before = statement.query_row(params![row.id, row.version - 1], |row| row.get::<_, String>(0)).optional()?;
+    let before =
+        statement.query_row(params![row.id, row.version - 1], |row| row.get::<_, String>(0)).optional()?;
     let values = params![
         row.kind,
         row.caller,
@@ -137,7 +138,9 @@ pub(super) fn due(
     max: usize,
 ) -> rusqlite::Result<Vec<FlowRow>> {
     let sql = format!("SELECT {COLUMNS} FROM flows WHERE due_us <= ? ORDER BY due_us LIMIT ?");
-    let ahead = format!("SELECT {COLUMNS} FROM flows INDEXED BY flows_busy WHERE busy_us IS NOT NULL AND due_us > ? LIMIT ?");
+    let ahead = format!(
+        "SELECT {COLUMNS} FROM flows INDEXED BY flows_busy WHERE busy_us IS NOT NULL AND due_us > ? LIMIT ?"
+    );
     let mut found: Vec<FlowRow> = Vec::new();
     for (sql, bound_us) in [(sql, now_us), (ahead, latest_us)] {
         let mut statement = connection.prepare_cached(&sql)?;
@@ -162,7 +165,9 @@ pub(super) fn sweep(connection: &Connection, before_us: i64, census: &mut Census
     let mut statement = connection.prepare_cached(sql)?;
     let max = i64::try_from(SWEPT_MAX).unwrap_or(i64::MAX);
     let mut swept = 0;
-    for gone in statement.query_map(params![before_us, max], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+    for gone in statement
+        .query_map(params![before_us, max], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+    {
         let (kind, state) = gone?;
         census.moved(&kind, Some(&state), None);
         swept += 1;

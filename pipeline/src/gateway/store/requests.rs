@@ -100,7 +100,8 @@ pub(super) enum Found {
     Conflict,
 }
 
-const COLUMNS: &str = "id, caller, key, endpoint, body, trace_id, role, attempts, refused, open_since_us, maybe_done";
+const COLUMNS: &str =
+    "id, caller, key, endpoint, body, trace_id, role, attempts, refused, open_since_us, maybe_done";
 
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
     let endpoint: String = row.get(3)?;
@@ -188,7 +189,8 @@ pub(super) fn insert(connection: &Connection, id: i64, begin: &Begin) -> rusqlit
 /// One more attempt begins; its number is one that no call had which was refused meanwhile.
 pub(super) fn again(connection: &Connection, id: i64, now_us: i64) -> rusqlite::Result<Option<Numbers>> {
     let sql = "SELECT caller, key FROM requests WHERE id = ?";
-    let whose = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let whose =
+        connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((caller, key)): Option<(String, String)> = whose else { return Ok(None) };
     let refused = forget_refusals(connection, &caller, &key)?;
     let sql = "UPDATE requests SET attempts = attempts + 1 + ?1, refused = refused + ?1, open_since_us = ?2, next_try_us = NULL, \

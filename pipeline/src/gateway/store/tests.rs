@@ -107,7 +107,8 @@ async fn what_is_left_under_way_is_due() {
     close(opened);
     let (store, _thread) = open(folder.path());
     let due = store.due(1, PAUSE, 10).await.expect("due");
-    let mut found: Vec<_> = due.iter().map(|k| (k.id, k.numbers.latest, k.open_since_us, k.maybe_done)).collect();
+    let mut found: Vec<_> =
+        due.iter().map(|k| (k.id, k.numbers.latest, k.open_since_us, k.maybe_done)).collect();
     found.sort_unstable();
     assert_eq!(
         found,
@@ -144,7 +145,10 @@ async fn a_request_of_somebody_who_has_gone_is_let_go() {
         }
     }
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    assert!(left > 0 && store.due(1, PAUSE, 100).await.expect("due").len() == left, "what was begun is followed up");
+    assert!(
+        left > 0 && store.due(1, PAUSE, 100).await.expect("due").len() == left,
+        "what was begun is followed up"
+    );
 }
 
 /// Scenario: three events, acknowledged out of their order, with a restart between; then as many as may wait.
@@ -289,7 +293,11 @@ async fn every_attempt_has_a_number_of_its_own() {
     let (store, _thread) = open(folder.path());
     assert_eq!(left(&store, refused("k")).await, 4);
     let due = store.due(1, PAUSE, 10).await.expect("due");
-    assert_eq!((due[0].numbers.latest, due[0].open_since_us), (3, Some(7)), "that is the attempt of which nobody knows");
+    assert_eq!(
+        (due[0].numbers.latest, due[0].open_since_us),
+        (3, Some(7)),
+        "that is the attempt of which nobody knows"
+    );
     let numbers = store.again(due[0].id, 8).await.expect("again");
     assert_eq!((numbers, numbers.begun()), (Numbers { latest: 5, refused: 3 }, 2));
     store.release(due[0].id);
@@ -371,7 +379,10 @@ async fn flows_are_counted_and_swept() {
     assert_eq!(store.flow_states().await.expect("counted"), counted);
     assert_eq!(store.sweep(2_000).await.expect("swept"), 1);
     assert_eq!(store.flow_states().await.expect("counted"), [state("HOLDING", 1), state("SETTLED", 1)]);
-    assert_eq!((store.flow("a").await.expect("read"), store.flow("c").await.expect("read").is_some()), (None, true));
+    assert_eq!(
+        (store.flow("a").await.expect("read"), store.flow("c").await.expect("read").is_some()),
+        (None, true)
+    );
 }
 
 /// Scenario: a folder that the program of before has left, with a flow that waits, one that has ended, and a charge under way.

@@ -63,7 +63,8 @@ fn an_attempt_at_a_step_is_an_event_whatever_is_killed() {
     scene.platform.play(&steps(Faults { error: 1_000, ..Faults::default() }));
     scene.tell(&flow, "accept", &json!({}));
     let errs = r#"tally_gateway_attempts_total{code="upstream_unavailable",endpoint="TASKS_TRANSITIONS",outcome="ERROR"}"#;
-    let met = eventually(END, "a step that fails", || Some(scene.gateway.metric(errs)).filter(|met| *met > 0.0));
+    let met =
+        eventually(END, "a step that fails", || Some(scene.gateway.metric(errs)).filter(|met| *met > 0.0));
     assert!(met >= 1.0);
     scene.platform.play(&Script::default());
     scene.comes_to(&flow, "SETTLED");

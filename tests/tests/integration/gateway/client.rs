@@ -8,9 +8,9 @@ use tally_pipeline::client::events::{
     Moment, PolicyTag, RiskLevel, TaskEvent, TaskKind,
 };
 use tally_pipeline::client::{
-    About, BoxError, CallError, ChargePurpose, ChargeRequest, ClientError, Code, EstimateRequest, GatewayClient,
-    IdempotencyKey, Kafka, LicenseCheckRequest, Patience, PublishError, Publisher, PublisherConfig, Queue,
-    RefundOf, RefundReason, RefundRequest, SecretString, Trouble, Want,
+    About, BoxError, CallError, ChargePurpose, ChargeRequest, ClientError, Code, EstimateRequest,
+    GatewayClient, IdempotencyKey, Kafka, LicenseCheckRequest, Patience, PublishError, Publisher,
+    PublisherConfig, Queue, RefundOf, RefundReason, RefundRequest, SecretString, Trouble, Want,
 };
 use tally_pipeline::gateway::mock::{Faults, Script};
 use tally_schemas::Topic;

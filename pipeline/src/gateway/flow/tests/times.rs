@@ -58,7 +58,10 @@ fn refunds_come_more_than_once() {
     };
     let mut back = 0;
     for (amount, reference) in [(300_000, None), (150_000, None), (300_000, Some("second"))] {
-        assert!(matches!(flow.command(refund(amount, reference), NOW), Obeyed::Now(_)), "{amount} {reference:?}");
+        assert!(
+            matches!(flow.command(refund(amount, reference), NOW), Obeyed::Now(_)),
+            "{amount} {reference:?}"
+        );
         rest(&mut flow, &mut platform);
         back += amount;
         assert_eq!((flow.state(), flow.amounts().refunded_micros), ("REFUNDED", back));

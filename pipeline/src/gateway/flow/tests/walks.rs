@@ -99,7 +99,8 @@ impl<'a> Life<'a> {
     fn go_on(&mut self, overtaking: u64) {
         let Some(due_us) = self.flow.due_us else { return };
         self.now_us = self.now_us.max(due_us);
-        let sent = matches!(self.flow.next(), Next::Do(act) if !matches!(*act, Act::Ask(_))).then(|| self.send());
+        let sent =
+            matches!(self.flow.next(), Next::Do(act) if !matches!(*act, Act::Ask(_))).then(|| self.send());
         let before = self.flow.version;
         let tells = match self.flow.next() {
             Next::Wait(_) => self.flow.expired(self.now_us),
@@ -113,7 +114,11 @@ impl<'a> Life<'a> {
                     if self.command(command) {
                         // the row has another version: what was heard is not written, only that the attempt has ended
                         if let Some(attempt) = sent {
-                            assert_eq!(attempt.0, self.flow.key(), "a command gives a step that is under way another key");
+                            assert_eq!(
+                                attempt.0,
+                                self.flow.key(),
+                                "a command gives a step that is under way another key"
+                            );
                             self.flow.overtook();
                             self.attempts.insert(attempt, true);
                         }
@@ -159,7 +164,9 @@ impl<'a> Life<'a> {
                     let command = some_command(&mut self.platform.draws, self.flow.kind());
                     self.command(command);
                 }
-                _ if self.flow.rests() && self.platform.draws.chance(500) => {} // time goes by
+                // time goes by; a hold lasts longer than most tasks
+                _ if self.flow.rests()
+                    && self.platform.draws.chance(if self.flow.state() == "HELD" { 950 } else { 500 }) => {}
                 _ => self.go_on(200),
             }
             if self.platform.draws.chance(10) {
@@ -236,7 +243,10 @@ fn lives(
             }
             life.live();
             end(&mut life, seed);
-            assert!(life.attempts.values().all(|ended| *ended), "an attempt of which nobody says what became");
+            assert!(
+                life.attempts.values().all(|ended| *ended),
+                "an attempt of which nobody says what became"
+            );
             assert!(life.attempts.keys().all(|(key, number)| {
                 *number == 1 || life.attempts.contains_key(&(key.clone(), number - 1))
             }));
