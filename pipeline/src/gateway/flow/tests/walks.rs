@@ -155,6 +155,15 @@ impl<'a> Life<'a> {
         (key, number)
     }
 
+    /// Whether nothing happens to a flow that rests: a hold lasts longer than most tasks, and most buyers answer.
+    fn time_goes_by(&mut self) -> bool {
+        self.platform.draws.chance(match self.flow.state() {
+            "HELD" => 950,
+            "SUPPLEMENT_PROMPTED" => 850,
+            _ => 500,
+        })
+    }
+
     fn live(&mut self) {
         (self.platform.refused, self.platform.lost) = (100, 150);
         for _ in 0..WILD {
@@ -164,9 +173,7 @@ impl<'a> Life<'a> {
                     let command = some_command(&mut self.platform.draws, self.flow.kind());
                     self.command(command);
                 }
-                // time goes by; a hold lasts longer than most tasks
-                _ if self.flow.rests()
-                    && self.platform.draws.chance(if self.flow.state() == "HELD" { 950 } else { 500 }) => {}
+                _ if self.flow.rests() && self.time_goes_by() => {}
                 _ => self.go_on(200),
             }
             if self.platform.draws.chance(10) {
