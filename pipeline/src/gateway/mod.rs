@@ -15,6 +15,7 @@ mod breaker;
 pub mod code;
 pub mod contract;
 mod credential;
+mod endpoint;
 mod event;
 pub mod flow;
 mod follow;
