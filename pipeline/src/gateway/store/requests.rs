@@ -256,7 +256,9 @@ pub(super) fn abandon(connection: &Connection, id: i64) -> rusqlite::Result<()> 
 }
 
 fn to_follow() -> String {
-    format!("SELECT {COLUMNS} FROM requests WHERE next_try_us > ? AND next_try_us <= ? ORDER BY next_try_us LIMIT ?")
+    format!(
+        "SELECT {COLUMNS} FROM requests WHERE next_try_us > ? AND next_try_us <= ? ORDER BY next_try_us LIMIT ?"
+    )
 }
 
 /// Requests whose time has come, the oldest first; then those that are due later than `latest_us`, which no pause reaches: the clock
