@@ -230,9 +230,9 @@ mod tests {
                 let line = line.unwrap_or_else(|| panic!("{} has no {}", topic.table(), column.name)).trim();
                 let first = line.split_once(' ').expect("a type").1.trim().trim_end_matches(',');
                 let change = format!("ALTER TABLE {} MODIFY COLUMN {} ", topic.table(), column.name);
-                let changes =
+                let mut changes =
                     MIGRATIONS.iter().flat_map(|m| m.sql.lines()).filter_map(|l| l.strip_prefix(&change));
-                let found = changes.last().map_or(first, |l| l.trim_end_matches(';'));
+                let found = changes.next_back().map_or(first, |l| l.trim_end_matches(';'));
                 let or_null = |t: &str| if column.nullable { format!("Nullable({t})") } else { t.to_owned() };
                 let expected = match &column.kind {
                     Kind::Text => vec!["String".to_owned(), "LowCardinality(String)".to_owned()],

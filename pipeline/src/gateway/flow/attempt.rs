@@ -6,7 +6,7 @@ use super::life::Flow;
 use super::machine::{self, Act};
 use super::runner::Flows;
 use crate::gateway::breaker::Gate;
-use crate::gateway::contract::{About, Endpoint};
+use crate::gateway::contract::{About, Ask, Endpoint};
 use crate::gateway::event::{self, Actor, Attempt};
 use crate::gateway::moment::now_us;
 use crate::gateway::platform::{RevokeRequest, TransitionRequest};
@@ -17,6 +17,25 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How an act comes to the platform.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Through one of the four calls.
+    Call(Ask),
+    /// Past them.
+    Post(Posted),
+}
+
+impl Way {
+    pub(super) fn of(act: Act) -> Way {
+        match act {
+            Act::Ask(ask) => Way::Call(ask),
+            Act::Step(about, step) => Way::Post(Posted::Step(TransitionRequest { about, step, queue: None })),
+            Act::Revoke(asked) => Way::Post(Posted::Revoke(asked)),
+        }
+    }
+}
+
 /// What is asked of the platform.
 #[derive(Debug)]
 pub(super) enum Posted {
@@ -25,15 +44,6 @@ pub(super) enum Posted {
 }
 
 impl Posted {
-    /// An act for which there is no call; otherwise the call.
-    pub(super) fn of(act: Act) -> Result<Posted, crate::gateway::contract::Ask> {
-        match act {
-            Act::Ask(ask) => Err(ask),
-            Act::Step(about, step) => Ok(Posted::Step(TransitionRequest { about, step, queue: None })),
-            Act::Revoke(asked) => Ok(Posted::Revoke(asked)),
-        }
-    }
-
     fn endpoint(&self) -> Endpoint {
         match self {
             Posted::Step(_) => Endpoint::TasksTransitions,

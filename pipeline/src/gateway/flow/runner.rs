@@ -4,7 +4,7 @@
 //! under way wins, and the act is done again under its key, which moves nothing twice.
 
 use super::acts::{self, Tried};
-use super::attempt::{self, Ended, Posted};
+use super::attempt::{self, Ended, Way};
 use super::events;
 use super::life::{Flow, PUT_OFF_US_MAX};
 use super::machine::{Next, Tell};
@@ -123,11 +123,13 @@ impl Flows {
                 let tells = flow.expired(now_us);
                 return self.put(&flow, &tells, now_us).await.map(|_| ());
             }
-            Next::Do(act) => Posted::of(*act),
+            Next::Do(act) => Way::of(*act),
         };
         let Ended { tried, events: mut kept } = match act {
-            Err(ask) => Ended { tried: acts::call(self.gateway(), &flow, ask).await, events: Vec::new() },
-            Ok(posted) => match attempt::attempt(self, &mut flow, &posted).await? {
+            Way::Call(ask) => {
+                Ended { tried: acts::call(self.gateway(), &flow, ask).await, events: Vec::new() }
+            }
+            Way::Post(posted) => match attempt::attempt(self, &mut flow, &posted).await? {
                 Some(ended) => ended,
                 None => return Ok(()),
             },

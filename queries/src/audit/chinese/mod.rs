@@ -84,11 +84,13 @@ fn matches<'p>(pattern: &'p str, text: &str, depth: usize, found: &mut Vec<(&'p 
         let (inside, rest) = text.split_at(end);
         let known = found.len();
         // what follows first: to look a hole up costs more
-        if fits(kind, inside) && rest.starts_with(starts) && matches(after, rest, depth, found) {
-            if let Some(word) = held(kind, inside, depth) {
-                found.push((name, word));
-                return true;
-            }
+        if fits(kind, inside)
+            && rest.starts_with(starts)
+            && matches(after, rest, depth, found)
+            && let Some(word) = held(kind, inside, depth)
+        {
+            found.push((name, word));
+            return true;
         }
         found.truncate(known);
     }
