@@ -33,6 +33,7 @@ mod integration {
     mod pages;
     mod poison;
     mod proofs;
+    mod rebalance;
     mod replay;
     mod repurchase;
     mod seals;

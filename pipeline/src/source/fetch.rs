@@ -1,11 +1,19 @@
-//! Fetching by batch from librdkafka's partition queues: one call for thousands of records.
-#![expect(unsafe_code, reason = "rdkafka has no safe wrapper for rd_kafka_consume_batch_queue")]
+//! Fetching from librdkafka's partition queues, thousands of records a turn.
+//!
+//! Through its events and not through `rd_kafka_consume_batch_queue`: up to 2.12 that counts the end of a partition as a record of it
+//! (librdkafka issue 4844). Each rebalance has partitions fetched on from what was consumed last, so all that had come to their ends
+//! were fetched from one offset too far: out of range while nothing was published, and else past a record.
+#![expect(
+    unsafe_code,
+    reason = "rdkafka has no safe wrapper for events of a queue that partitions are forwarded into"
+)]
 
+use super::Partition;
 use crate::slab::{Header, Record};
 use rdkafka::bindings as rd;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Records of one call.
 const BATCH_ROWS_MAX: usize = 8192;
@@ -23,6 +31,7 @@ unsafe impl Send for FetchQueue {}
 unsafe impl Sync for FetchQueue {}
 
 /// What a partition's queue gave.
+#[derive(Clone)]
 pub(super) enum Delivery<'a> {
     /// A record.
     Record(Record<'a>),
@@ -70,8 +79,7 @@ impl FetchQueue {
         wait: Duration,
         visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
     ) -> usize {
-        let batch = self.take(wait, BATCH_ROWS_MAX);
-        hand_over(&batch, visit)
+        hand_over(self.take(wait, BATCH_ROWS_MAX), visit)
     }
 
     /// The same, but what is there is handed over at once: [`FetchQueue::fetch`] spends all of `wait` hoping for a full
@@ -85,43 +93,121 @@ impl FetchQueue {
         if !batch.is_empty() {
             batch.append(&mut self.take(Duration::ZERO, BATCH_ROWS_MAX - 1));
         }
-        hand_over(&batch, visit)
+        hand_over(batch, visit)
     }
 
-    /// Takes up to `rows_max` messages; each of them is to be destroyed once.
-    fn take(&self, wait: Duration, rows_max: usize) -> Vec<*mut rd::rd_kafka_message_t> {
-        let mut batch: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); rows_max];
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the buffer has room for as many messages as it is said to have.
-        let count =
-            unsafe { rd::rd_kafka_consume_batch_queue(self.queue, wait_ms, batch.as_mut_ptr(), batch.len()) };
-        batch.truncate(usize::try_from(count).unwrap_or(0));
+    /// Takes up to `rows_max` events, waiting for them until `wait` is over.
+    fn take(&self, wait: Duration, rows_max: usize) -> Vec<Taken> {
+        let (mut batch, until) = (Vec::new(), Instant::now() + wait);
+        while batch.len() < rows_max {
+            let rest = until.saturating_duration_since(Instant::now());
+            let wait_ms = i32::try_from(rest.as_millis()).unwrap_or(i32::MAX);
+            // SAFETY: the queue is live.
+            let event = unsafe { rd::rd_kafka_queue_poll(self.queue, wait_ms) };
+            if event.is_null() {
+                break;
+            }
+            // SAFETY: the event was just taken, and is nobody else's.
+            batch.extend(unsafe { Taken::new(event) });
+        }
         batch
     }
 }
 
-/// Hands taken messages over run by run, and destroys them.
+/// What an event of the queue says.
+enum Taken {
+    /// A record; the message lives as long as its event.
+    Message { message: *const rd::rd_kafka_message_t, _event: Event },
+    /// The end of a partition, or what is wrong with it.
+    Beside(Partition, Delivery<'static>),
+}
+
+/// An event that is destroyed once.
+struct Event(*mut rd::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: whoever made it owned the event.
+        unsafe { rd::rd_kafka_event_destroy(self.0) };
+    }
+}
+
+impl Taken {
+    /// `None` where the event is of no partition.
+    ///
+    /// # Safety
+    /// `event` is live and the caller's own.
+    unsafe fn new(event: *mut rd::rd_kafka_event_t) -> Option<Taken> {
+        let own = Event(event);
+        // SAFETY: the event is live.
+        if unsafe { rd::rd_kafka_event_type(event) } == rd::RD_KAFKA_EVENT_FETCH {
+            // SAFETY: the event is live; of a fetch it has one message, and the first call gives it.
+            let message = unsafe { rd::rd_kafka_event_message_next(event) };
+            return (!message.is_null()).then_some(Taken::Message { message, _event: own });
+        }
+        // SAFETY: the event is live; what is given is the caller's own and is given back below.
+        let place = unsafe { rd::rd_kafka_event_topic_partition(event) };
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: the event and the place are live, and their texts are C strings or null.
+        let (code, said, at, offset) = unsafe {
+            let text = |text: *const c_char| match text.is_null() {
+                true => String::new(),
+                false => CStr::from_ptr(text).to_string_lossy().into_owned(),
+            };
+            let (code, said) =
+                (rd::rd_kafka_event_error(event), text(rd::rd_kafka_event_error_string(event)));
+            let at = Partition { topic: text((*place).topic), number: (*place).partition };
+            let offset = (*place).offset;
+            rd::rd_kafka_topic_partition_destroy(place);
+            (code, said, at, offset)
+        };
+        match code {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Some(Taken::Beside(at, Delivery::End(offset)))
+            }
+            code => Some(Taken::Beside(at, Delivery::Error(code, said))),
+        }
+    }
+
+    /// Whether both are records of one partition.
+    fn is_of_one_run(&self, other: &Taken) -> bool {
+        let (Taken::Message { message: one, .. }, Taken::Message { message: other, .. }) = (self, other)
+        else {
+            return false;
+        };
+        // SAFETY: both events, and so both messages, are live.
+        let (one, other) = unsafe { (&**one, &**other) };
+        (one.rkt, one.partition) == (other.rkt, other.partition)
+    }
+}
+
+/// Hands over what was taken, run by run.
 fn hand_over(
-    batch: &[*mut rd::rd_kafka_message_t],
+    batch: Vec<Taken>,
     mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
 ) -> usize {
-    let home = |message: &*mut rd::rd_kafka_message_t| {
-        // SAFETY: librdkafka filled the first `count` places with live messages.
-        let message = unsafe { &**message };
-        (message.rkt, message.partition)
-    };
-    for run in batch.chunk_by(|a, b| home(a) == home(b)) {
-        let Some((topic, partition)) = run.first().map(home) else { continue };
-        if !topic.is_null() {
-            // SAFETY: the topic lives as long as its messages; its name is a C string.
-            let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(topic)) };
-            // SAFETY: each message is live until it is destroyed below.
-            let mut deliveries = run.iter().map(|message| unsafe { delivery(&**message) });
-            visit(&name.to_string_lossy(), partition, &mut deliveries);
-        }
-        for message in run {
-            // SAFETY: each message is destroyed once, after its last use.
-            unsafe { rd::rd_kafka_message_destroy(*message) };
+    for run in batch.chunk_by(Taken::is_of_one_run) {
+        match run {
+            [Taken::Beside(at, delivery), ..] => {
+                visit(&at.topic, at.number, &mut std::iter::once(delivery.clone()));
+            }
+            [Taken::Message { message: first, .. }, ..] => {
+                // SAFETY: the events of the run, and so their messages and the topic, are live; its name is a C string.
+                let (name, partition) = unsafe {
+                    let first = &**first;
+                    (CStr::from_ptr(rd::rd_kafka_topic_name(first.rkt)), first.partition)
+                };
+                let mut records = run.iter().filter_map(|one| match one {
+                    // SAFETY: the message is live for as long as the batch is.
+                    Taken::Message { message, .. } => Some(Delivery::Record(unsafe { record(&**message) })),
+                    Taken::Beside(..) => None,
+                });
+                visit(&name.to_string_lossy(), partition, &mut records);
+            }
+            [] => {}
         }
     }
     batch.len()
@@ -135,33 +221,17 @@ impl Drop for FetchQueue {
 }
 
 /// # Safety
-/// `message` is live and is not destroyed while the delivery is in use.
-unsafe fn delivery(message: &rd::rd_kafka_message_t) -> Delivery<'_> {
-    use rd::rd_kafka_resp_err_t as Code;
-    match message.err {
-        Code::RD_KAFKA_RESP_ERR_NO_ERROR => {
-            let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-            // SAFETY: the message is live.
-            let appended_at_ms = unsafe { rd::rd_kafka_message_timestamp(message, &raw mut kind) };
-            Delivery::Record(Record {
-                offset: message.offset,
-                appended_at_ms,
-                // SAFETY: pointer and length are the message's own.
-                key: unsafe { bytes(message.key, message.key_len) },
-                // SAFETY: pointer and length are the message's own.
-                value: unsafe { bytes(message.payload, message.len) },
-                // SAFETY: the message is live.
-                headers: unsafe { headers(message) },
-            })
-        }
-        Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(message.offset),
-        code => {
-            // SAFETY: the message is live; its error text is null or a C string that lives as long.
-            let text = unsafe {
-                let text = rd::rd_kafka_message_errstr(message);
-                if text.is_null() { "".into() } else { CStr::from_ptr(text).to_string_lossy() }
-            };
-            Delivery::Error(code, text.into_owned())
+/// `message` is live and is not destroyed while the record is in use.
+unsafe fn record(message: &rd::rd_kafka_message_t) -> Record<'_> {
+    let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: the message is live, and pointers and lengths are its own.
+    unsafe {
+        Record {
+            offset: message.offset,
+            appended_at_ms: rd::rd_kafka_message_timestamp(message, &raw mut kind),
+            key: bytes(message.key, message.key_len),
+            value: bytes(message.payload, message.len),
+            headers: headers(message),
         }
     }
 }

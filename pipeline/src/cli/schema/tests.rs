@@ -40,14 +40,14 @@ fn a_folder_of_contracts() {
         write(&format!("credit-events.v{}.avsc", contract.version), &contract.json);
     }
     write("notes.txt", "ignored");
-    let read = read_folder(dir.path()).expect("two contracts");
-    assert_eq!(read.iter().map(|contract| contract.version).collect::<Vec<_>>(), [1, 2]);
+    let read = read_folder(dir.path()).expect("three contracts");
+    assert_eq!(read.iter().map(|contract| contract.version).collect::<Vec<_>>(), [1, 2, 3]);
     let args = CheckArgs { file: None, topic: None, dir: Some(dir.path().to_owned()) };
     assert!(is(run_check(&args).expect("a verdict"), 0));
-    write("credit-events.v4.avsc", &latest(Topic::Credit).json);
+    write("credit-events.v5.avsc", &latest(Topic::Credit).json);
     let error = read_folder(dir.path()).expect_err("a hole").to_string();
-    assert!(error.contains("credit-events version 3 is missing"), "{error}");
-    write("credit-events.v3.avsc", &latest(Topic::Credit).json);
+    assert!(error.contains("credit-events version 4 is missing"), "{error}");
+    write("credit-events.v4.avsc", &latest(Topic::Credit).json);
     write("orders.v1.avsc", "{}");
     assert!(read_folder(dir.path()).expect_err("a foreign name").to_string().contains("orders.v1.avsc"));
 }

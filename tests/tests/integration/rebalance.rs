@@ -1,0 +1,54 @@
+//! Instances that come and go while there is nothing to read.
+
+use std::time::Duration;
+
+use tally_tests::{Kafka, Stage, Tally, eventually, skip_without};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Instances that come and go.
+const VISITS: usize = 3;
+const EVENTS: u64 = 300;
+
+fn assignments(tally: &Tally) -> usize {
+    tally.stderr().matches("partitions assigned").count()
+}
+
+/// Scenario: two instances have read every partition to its end; a third comes and goes, three times; then events are published.
+/// Guarantees: whoever keeps a partition reads on where it was: no lane starts anew and no consumer is opened anew, however often the
+/// group is divided again; and what is published is taken. Otherwise each of two would have the other begin again, for ever.
+#[test]
+fn partitions_at_their_ends_outlive_each_rebalance() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("rebalance");
+    let publish = |seed: &str| {
+        let what = ["--events", &EVENTS.to_string(), "--seed", seed];
+        Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    };
+    publish("1");
+    stage.catch_up(&[]);
+    let stays = [stage.ingest(&[]), stage.ingest(&[])];
+    for one in &stays {
+        eventually(SOON, "an assignment", || one.stderr().contains("lane starts").then_some(()));
+    }
+    for _ in 0..VISITS {
+        let before: usize = stays.iter().map(assignments).sum();
+        let mut guest = stage.ingest(&[]);
+        eventually(SOON, "a share for the guest", || guest.stderr().contains("lane starts").then_some(()));
+        guest.sigterm();
+        assert!(guest.wait_with_timeout(SOON).is_some(), "the guest goes");
+        eventually(SOON, "another division", || {
+            (stays.iter().map(assignments).sum::<usize>() > before).then_some(())
+        });
+        std::thread::sleep(Duration::from_secs(1)); // a fetch from a wrong offset is answered within this
+    }
+    for one in &stays {
+        let said = one.stderr();
+        for sign in ["lane starts anew", "opening a fresh consumer", "cannot start"] {
+            assert!(!said.contains(sign), "{sign}\n{said}");
+        }
+    }
+    publish("2");
+    eventually(SOON, "what was published later", || (stage.receipts() == 2 * EVENTS).then_some(()));
+}
