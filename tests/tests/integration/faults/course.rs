@@ -125,6 +125,7 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
     assert!(!published.is_empty(), "nothing was published: {:?}", course.counts);
     assert!(course.counts.wrong() > 0, "nothing went wrong: {:?}", course.counts);
     let said = course.hold(&published, has_poison);
+    course.clear();
     format!("{said} ({:?}, {:.1} s)", course.counts, began.elapsed().as_secs_f64())
 }
 
@@ -434,6 +435,14 @@ impl Course<'_> {
         match orphans {
             0 => said.join("; "),
             _ => format!("{}; {orphans} facts of a topic that is gone", said.join("; ")),
+        }
+    }
+
+    /// Deletes the run's topics: a Kafka that has those of hundreds of runs takes minutes to come back.
+    fn clear(&self) {
+        let _quiet = self.harbour.quiet();
+        for contract in Topic::ALL {
+            self.stage.kafka.delete_topic(&self.stage.topic(contract));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a run takes place: servers that may be harmed, or must not.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use tally_tests::{Kafka, Registry};
 
@@ -40,7 +40,11 @@ impl Harbour {
     /// Kills Kafka and starts it again, unless somebody must not be disturbed or it is not ours.
     pub(super) fn restart_kafka(&self) -> bool {
         let Some(kafka) = &self.kafka else { return false };
-        let Ok(_nobody) = self.quiet.try_write() else { return false };
+        let _nobody = match self.quiet.try_write() {
+            Ok(nobody) => nobody,
+            Err(TryLockError::Poisoned(nobody)) => nobody.into_inner(), // a run before this one failed
+            Err(TryLockError::WouldBlock) => return false,
+        };
         kafka.kill();
         kafka.restart();
         true
