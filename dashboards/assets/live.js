@@ -10,7 +10,7 @@ const zh = root.lang.startsWith("zh");
 const say = (en, inChinese) => (zh ? inChinese : en);
 
 /** The feed is ahead of the store: after an event the page is looked at so often again, milliseconds after it. */
-const SETTLES_MS = [300, 1_500, 4_000, 10_000];
+const SETTLES_MS = [300, 1_500, 4_000, 10_000, 20_000, 40_000];
 /** Pace of looks while no line to the feed is open, milliseconds. */
 const UNHEARD_MS = 5_000;
 /** Between two looks lie as many times what the last one took, and no more than this, milliseconds. */
@@ -40,7 +40,7 @@ function concerns({ type, data }) {
     case "task": return data.task_id === of;
     case "case": return data.case_id === of;
     case "moderation": return type.startsWith("moderation.");
-    default: return true;
+    default: return true; // what another script of the page hears
   }
 }
 
@@ -70,6 +70,8 @@ async function look() {
     else if (!answer.ok) throw new Error(String(answer.status));
     else {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const now = fresh.documentElement.dataset;
+      if (now.subject !== subject || now.role !== role) return void location.reload(); // somebody else has signed in beside this page
       at = new Date();
       news(take(fresh));
     }
@@ -134,13 +136,14 @@ function onState({ state, code, connects }) {
   [line.state, line.code, line.connects] = [state, code, connects];
   told();
   // what came between the page and the line, or while there was none, is not told again
-  if (state === "live" && was !== "live") wanted(performance.now());
+  if (state === "live" && was !== "live") wanted(performance.now() + Math.random() * paceMs); // all pages hear of a restart at once
   else if (was === "live" && state !== "live") wanted(performance.now() + UNHEARD_MS);
 }
 
 /** Opens the feed with the session's cookie, which no script reads or renews: it ends with the session. */
 async function open() {
   line.openedAt = performance.now();
+  line.feed?.close();
   const { openFeed, sessionToken } = await import("/feed.js");
   const token = (why) => {
     if (why !== "start") throw new Error("the session has ended");

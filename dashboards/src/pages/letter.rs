@@ -200,7 +200,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
             (facts(&rows))
             @if let Some(over) = over { p class="notice warn" { (lang.say("Passed over: ", "略过：")) (over) } }
             @if let Some((token, path)) = form.filter(|_| may) {
-                form method="post" action=(view.link(path)) class="confirm" {
+                form id="confirm" data-own method="post" action=(view.link(path)) class="confirm" {
                     input type="hidden" name="form" value=(token);
                     @if is_unknown {
                         input type="hidden" name="if_unknown" value="yes";

@@ -45,8 +45,8 @@ impl Ground<'_> {
 /// How a page is kept as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Live<'a> {
-    /// Which events concern it: `task` and `case` those of the thing `of`, `moderation` those of that topic, `all`; `own` where
-    /// another script of the page hears them, `none` where the feed tells nothing.
+    /// Which events concern it: `task` and `case` those of the thing `of`, `moderation` those of that topic; `own` where another
+    /// script of the page hears them, `none` where the feed tells nothing, or too much.
     pub(super) feed: &'static str,
     /// Which task or case.
     pub(super) of: Option<&'a str>,
@@ -67,12 +67,12 @@ impl<'a> Live<'a> {
             Ground::Past => return None,
             Ground::Range(_) if !visitor.view.is_live() => return None,
             Ground::Range(_) => {
+                // any event may move a figure, and all of them are far more than a page can do with: the clock asks. What is late, or
+                // does not come, is no event either
                 let (feed, ask_ms) = match visitor.page {
                     Page::My => ("own", TOLD_MS),
                     Page::Moderation => ("moderation", TOLD_MS),
-                    Page::Product | Page::Compliance => ("all", PARTLY_TOLD_MS),
-                    Page::DeadLetters => ("none", UNTOLD_MS), // a letter is no event of the feed
-                    _ => ("all", TOLD_MS),
+                    _ => ("none", UNTOLD_MS),
                 };
                 live(feed, None, FIGURES_PACE_MS, ask_ms)
             }
@@ -83,7 +83,12 @@ impl<'a> Live<'a> {
                 let ask_ms = if role == Role::Moderator { UNTOLD_MS } else { TOLD_MS };
                 // a verification that was asked for stands until it is asked for again: it is dear
                 let look = visitor.view.filter("verify").map(|_| visitor.view.link(&visitor.path));
-                Live { look, ..live("task", Some(task_id), THING_PACE_MS, ask_ms) }
+                // whom prompts are for hears them where they are shown, on their own page, and answers for having got them
+                let (feed, ask_ms) = match role {
+                    Role::Buyer | Role::Creator => ("none", UNTOLD_MS),
+                    _ => ("task", ask_ms),
+                };
+                Live { look, ..live(feed, Some(task_id), THING_PACE_MS, ask_ms) }
             }
         };
         match (visitor.has_feed, access(role, Route::FeedWs)) {
@@ -134,11 +139,11 @@ mod tests {
             Live::of(&visitor(role, page, query), ground).map(|live| (live.feed, live.ask_ms <= 5_000))
         };
         for (role, page, expected) in [
-            (Role::Admin, Page::Overview, ("all", false)),
-            (Role::Admin, Page::Product, ("all", false)),
-            (Role::Moderator, Page::Compliance, ("all", false)),
+            (Role::Admin, Page::Overview, ("none", true)),
+            (Role::Admin, Page::Product, ("none", true)),
+            (Role::Moderator, Page::Compliance, ("none", true)),
             (Role::Moderator, Page::Moderation, ("moderation", false)),
-            (Role::Creator, Page::Creator, ("all", false)),
+            (Role::Creator, Page::Creator, ("none", true)),
             (Role::Buyer, Page::My, ("own", false)),
             (Role::Moderator, Page::DeadLetters, ("none", true)),
             (Role::Service, Page::DeadLetters, ("none", true)),
@@ -147,16 +152,19 @@ mod tests {
             let past = "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z";
             assert_eq!(feed(role, page, past, range), None, "{page:?}");
         }
-        for (role, is_asked) in
-            [(Role::Admin, false), (Role::Moderator, true), (Role::Creator, false), (Role::Buyer, false)]
-        {
-            assert_eq!(feed(role, Page::Task, "", Ground::Task("a b")), Some(("task", is_asked)));
+        for (role, expected) in [
+            (Role::Admin, ("task", false)),
+            (Role::Moderator, ("task", true)),
+            (Role::Creator, ("none", true)),
+            (Role::Buyer, ("none", true)),
+        ] {
+            assert_eq!(feed(role, Page::Task, "", Ground::Task("a b")), Some(expected));
         }
         assert_eq!(feed(Role::Moderator, Page::Case, "", Ground::Case("c")), Some(("case", false)));
         assert_eq!(feed(Role::Service, Page::DeadLetter, "", Ground::Letter), Some(("none", false)));
         assert_eq!(feed(Role::Admin, Page::Verdict, "", Ground::Past), None);
         let deaf = Visitor { has_feed: false, ..visitor(Role::Admin, Page::Overview, "") };
-        assert_eq!(Live::of(&deaf, range).map(|live| (live.feed, live.ask_ms)), Some(("none", 15_000)));
+        assert_eq!(Live::of(&deaf, range).map(|live| (live.feed, live.ask_ms)), Some(("none", 5_000)));
         let asked = |query| {
             let visitor = visitor(Role::Admin, Page::Task, query);
             Live::of(&visitor, Ground::Task("a b")).and_then(|live| live.look)

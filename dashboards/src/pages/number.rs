@@ -140,7 +140,7 @@ fn three(number: f64) -> String {
 }
 
 /// Symbols of contracts that pages show, in both languages.
-const SYMBOLS: [(&str, &str, &str); 29] = [
+const SYMBOLS: [(&str, &str, &str); 31] = [
     ("NORMAL", "Normal queue", "普通队列"),
     ("ACCELERATED", "Accelerated queue", "加速队列"),
     ("MOVED", "Moved between queues", "换过队列"),
@@ -148,6 +148,8 @@ const SYMBOLS: [(&str, &str, &str); 29] = [
     ("CREDITS_CHARGE", "/credits/charge", "/credits/charge"),
     ("CREDITS_REFUND", "/credits/refund", "/credits/refund"),
     ("LICENSES_CHECK", "/licenses/check", "/licenses/check"),
+    ("TASKS_TRANSITIONS", "/tasks/transitions", "/tasks/transitions"),
+    ("LICENSES_REVOKE", "/licenses/revoke", "/licenses/revoke"),
     ("credits", "Credits", "积分"),
     ("normal, ±10 %", "Normal, ±10 %", "普通队列，±10 %"),
     ("accelerated, ±5 %", "Accelerated, ±5 %", "加速队列，±5 %"),

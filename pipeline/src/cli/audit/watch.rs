@@ -115,8 +115,10 @@ async fn round(
     let back = i64::from(args.look_back_hours) * HOUR_US;
     let look_back = (looked_back_to != Some(closed.end)).then_some(back);
     let shown_from = closed.end.saturating_sub(back);
-    if let Some(last) = last_verification(client).await? {
-        verdicts.show_verification(last);
+    match last_verification(client).await {
+        Ok(last) => last.into_iter().for_each(|last| verdicts.show_verification(last)),
+        // windows are judged all the same
+        Err(error) => tracing::warn!(%error, "what was verified last cannot be read"),
     }
     let mut whole = true;
     for job in all_jobs() {

@@ -258,6 +258,9 @@ impl Compute {
             State::Charging => {
                 self.state = State::Held;
                 turn.forget = Some("settle");
+                // a hold that ended meanwhile goes on for a while: the settlement came in time, and may come again
+                let again_us = turn.now_us.saturating_add(self.answer_us);
+                self.held_until_us = self.held_until_us.map(|until_us| until_us.max(again_us));
             }
             State::SupplementRequested => {
                 turn.tells.push(self.tell("SUPPLEMENT_DECLINED"));

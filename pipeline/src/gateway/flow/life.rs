@@ -247,6 +247,7 @@ impl Flow {
         self.version += 1;
         self.due_us = Some(now_us.saturating_add(self.pause_us().max(wait_us)));
         self.tries = self.tries.saturating_add(1);
+        self.busy_us = self.busy(now_us);
     }
 
     /// Takes a command, if the state takes it.
@@ -314,6 +315,9 @@ impl Flow {
             self.tries = 0;
             self.due_us = self.due(now_us).max(until_us);
         } // else the act is still under way, and has its time
+        if ended && !pause {
+            self.busy_us = None; // it came on: what is told is how long one act has taken
+        }
         self.busy_us = self.busy(now_us);
         tells
     }

@@ -21,8 +21,11 @@ pub(super) fn row(flow: &Flow, now_us: i64) -> FlowRow {
 
 /// The flow of a row; `None` where only another version of this program can have written it.
 pub(super) fn read(row: &FlowRow) -> Option<Flow> {
-    match serde_json::from_slice(&row.data) {
-        Ok(flow) => Some(flow),
+    match serde_json::from_slice::<Flow>(&row.data) {
+        Ok(mut flow) => {
+            flow.version = row.version; // whoever could not read it has counted on there
+            Some(flow)
+        }
         Err(error) => {
             tracing::error!(id = row.id, kind = row.kind, %error, "a flow in the store cannot be read; it is left alone");
             None

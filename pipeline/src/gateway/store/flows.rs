@@ -139,7 +139,7 @@ pub(super) fn due(
 ) -> rusqlite::Result<Vec<FlowRow>> {
     let sql = format!("SELECT {COLUMNS} FROM flows WHERE due_us <= ? ORDER BY due_us LIMIT ?");
     let ahead = format!(
-        "SELECT {COLUMNS} FROM flows INDEXED BY flows_busy WHERE busy_us IS NOT NULL AND due_us > ? LIMIT ?"
+        "SELECT {COLUMNS} FROM flows INDEXED BY flows_ahead WHERE busy_us IS NOT NULL AND due_us > ? LIMIT ?"
     );
     let mut found: Vec<FlowRow> = Vec::new();
     for (sql, bound_us) in [(sql, now_us), (ahead, latest_us)] {

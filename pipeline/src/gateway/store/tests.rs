@@ -392,7 +392,7 @@ async fn a_folder_of_the_version_before_is_taken_up() {
     let folder = tempfile::tempdir().expect("a folder");
     close(open(folder.path()));
     let before = rusqlite::Connection::open(folder.path().join("gateway.sqlite")).expect("opened");
-    let back = "DROP INDEX flows_busy; DROP INDEX flows_ended; DROP TABLE refusals;
+    let back = "DROP INDEX flows_busy; DROP INDEX flows_ahead; DROP INDEX flows_ended; DROP TABLE refusals;
         ALTER TABLE flows DROP COLUMN busy_us; ALTER TABLE flows DROP COLUMN ended_us; ALTER TABLE requests DROP COLUMN refused;
         INSERT INTO flows VALUES ('f-1', 'compute', 'svc', 'HELD', 3, x'7b7d', NULL, 10),
                                  ('f-2', 'compute', 'svc', 'SETTLED', 9, x'7b7d', NULL, 10);

@@ -14,35 +14,92 @@ use std::borrow::Cow;
 const DEPTH_MAX: usize = 6;
 /// Bytes of a text that is looked up; a longer one stays as it is. Names of others stand in it, which may be anything.
 const TEXT_BYTES_MAX: usize = 1_024;
+/// Places of a text that are tried for a phrase, and for what stands in its holes. What publishers write can be read in very many
+/// ways; after so many it stays as it is.
+const TRIED_MAX: u32 = 200_000;
 
 /// The same in Chinese; what is not in the book, such as the words of an error or of a later version, stays as it is.
 pub fn in_chinese(text: &str) -> Cow<'_, str> {
-    let known = if text.len() > TEXT_BYTES_MAX { None } else { said(text, 0) };
+    let known = if text.len() > TEXT_BYTES_MAX { None } else { Search { tried: 0 }.said(text, 0) };
     known.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// The same in Chinese; `None` where the book does not have it.
-fn said(text: &str, depth: usize) -> Option<String> {
-    if depth > DEPTH_MAX {
-        return None;
-    }
-    let phrase = |(en, zh): &(&str, &str)| {
-        let mut found = Vec::new();
-        matches(en, text, depth, &mut found).then(|| filled(zh, &found))
-    };
-    PHRASES.iter().find_map(phrase).or_else(|| parts(text, depth))
+/// How much has been tried for one text.
+struct Search {
+    tried: u32,
 }
 
-/// A list, or one sentence after the other, of each of which the book knows every part.
-fn parts(text: &str, depth: usize) -> Option<String> {
-    let all = |parts: Vec<&str>, between: &str| -> Option<String> {
-        let said: Option<Vec<String>> = parts.into_iter().map(|part| said(part, depth + 1)).collect();
-        said.map(|said| said.join(between))
-    };
-    if let Some((first, rest)) = text.split_once(". ") {
-        return all(vec![&text[..=first.len()], rest], "");
+impl Search {
+    /// The same in Chinese; `None` where the book does not have it.
+    fn said(&mut self, text: &str, depth: usize) -> Option<String> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        for (en, zh) in PHRASES {
+            let mut found = Vec::new();
+            if self.matches(en, text, depth, &mut found) {
+                return Some(filled(zh, &found));
+            }
+        }
+        self.parts(text, depth)
     }
-    text.contains(", ").then(|| all(text.split(", ").collect(), "、")).flatten()
+
+    /// A list, or one sentence after the other, of each of which the book knows every part.
+    fn parts(&mut self, text: &str, depth: usize) -> Option<String> {
+        let mut all = |parts: Vec<&str>, between: &str| -> Option<String> {
+            let said: Option<Vec<String>> =
+                parts.into_iter().map(|part| self.said(part, depth + 1)).collect();
+            said.map(|said| said.join(between))
+        };
+        if let Some((first, rest)) = text.split_once(". ") {
+            return all(vec![&text[..=first.len()], rest], "");
+        }
+        text.contains(", ").then(|| all(text.split(", ").collect(), "、")).flatten()
+    }
+
+    /// Whether a text is what a pattern says, and what stands in its holes then, in Chinese.
+    fn matches<'p>(
+        &mut self,
+        pattern: &'p str,
+        text: &str,
+        depth: usize,
+        found: &mut Vec<(&'p str, String)>,
+    ) -> bool {
+        let Some((before, name, kind, after)) = hole(pattern) else { return pattern == text };
+        let Some(text) = text.strip_prefix(before) else { return false };
+        let starts = after.split('{').next().unwrap_or_default();
+        let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+        for end in ends {
+            self.tried += 1;
+            if self.tried > TRIED_MAX {
+                return false;
+            }
+            let (inside, rest) = text.split_at(end);
+            let known = found.len();
+            // what follows first: to look a hole up costs more
+            if fits(kind, inside)
+                && rest.starts_with(starts)
+                && self.matches(after, rest, depth, found)
+                && let Some(word) = self.held(kind, inside, depth)
+            {
+                found.push((name, word));
+                return true;
+            }
+            found.truncate(known);
+        }
+        false
+    }
+
+    /// What stands in a hole, in Chinese; `None` where it cannot.
+    fn held(&mut self, kind: Hole, inside: &str, depth: usize) -> Option<String> {
+        match kind {
+            Hole::Number => Some(inside.to_owned()),
+            Hole::More if inside.is_empty() => Some(String::new()),
+            Hole::Said | Hole::More => self.said(inside, depth + 1),
+            Hole::Word => word(inside).map(str::to_owned),
+            Hole::Any => Some(word(inside).unwrap_or(inside).to_owned()),
+        }
+    }
 }
 
 /// What may stand in a hole of a phrase.
@@ -74,29 +131,6 @@ fn hole(pattern: &str) -> Option<(&str, &str, Hole, &str)> {
     Some((before, name, kind, after))
 }
 
-/// Whether a text is what a pattern says, and what stands in its holes then, in Chinese.
-fn matches<'p>(pattern: &'p str, text: &str, depth: usize, found: &mut Vec<(&'p str, String)>) -> bool {
-    let Some((before, name, kind, after)) = hole(pattern) else { return pattern == text };
-    let Some(text) = text.strip_prefix(before) else { return false };
-    let starts = after.split('{').next().unwrap_or_default();
-    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    for end in ends {
-        let (inside, rest) = text.split_at(end);
-        let known = found.len();
-        // what follows first: to look a hole up costs more
-        if fits(kind, inside)
-            && rest.starts_with(starts)
-            && matches(after, rest, depth, found)
-            && let Some(word) = held(kind, inside, depth)
-        {
-            found.push((name, word));
-            return true;
-        }
-        found.truncate(known);
-    }
-    false
-}
-
 /// Whether a text may stand in a hole, by how it looks.
 fn fits(kind: Hole, inside: &str) -> bool {
     let is_number = |text: &str| {
@@ -107,17 +141,6 @@ fn fits(kind: Hole, inside: &str) -> bool {
         Hole::Number => is_number(inside),
         Hole::More => true,
         Hole::Word | Hole::Said | Hole::Any => !inside.is_empty(),
-    }
-}
-
-/// What stands in a hole, in Chinese; `None` where it cannot.
-fn held(kind: Hole, inside: &str, depth: usize) -> Option<String> {
-    match kind {
-        Hole::Number => Some(inside.to_owned()),
-        Hole::More if inside.is_empty() => Some(String::new()),
-        Hole::Said | Hole::More => said(inside, depth + 1),
-        Hole::Word => word(inside).map(str::to_owned),
-        Hole::Any => Some(word(inside).unwrap_or(inside).to_owned()),
     }
 }
 

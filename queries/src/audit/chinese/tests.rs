@@ -7,7 +7,7 @@ use super::super::jobs::{JobName, all, job};
 use super::super::result::{Verdict, Window, WindowState};
 use super::super::settings::Settings;
 use super::book::PHRASES;
-use super::{hole, in_chinese, matches, said};
+use super::{Search, TRIED_MAX, hole, in_chinese};
 use crate::catalog::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,10 @@ const GROUPS: [&str; 8] = [
     "CREDITS_REFUND",
     "LICENSES_CHECK",
 ];
+
+fn search() -> Search {
+    Search { tried: 0 }
+}
 
 /// Numbers that look drawn and are the same in each run.
 struct Draw(u64);
@@ -115,7 +119,7 @@ fn whole(name: JobName, draw: &mut Draw, counters: &mut BTreeMap<String, i64>) {
 
 /// Which phrase a text is.
 fn phrase(text: &str) -> Option<&'static str> {
-    PHRASES.iter().map(|(en, _)| *en).find(|en| matches(en, text, 0, &mut Vec::new()))
+    PHRASES.iter().map(|(en, _)| *en).find(|en| search().matches(en, text, 0, &mut Vec::new()))
 }
 
 /// Scenario: every job's judge speaks thousands of times, over figures that were drawn; each sentence stands also behind an open window;
@@ -130,7 +134,7 @@ fn the_book_has_what_judges_say() {
     let mut hear = |text: &str| {
         // the same but for its numbers: once is enough
         let shape = text.replace(|c: char| c.is_ascii_digit(), "");
-        match heard.insert(shape).then(|| said(text, 0)) {
+        match heard.insert(shape).then(|| search().said(text, 0)) {
             None => {}
             Some(None) => _ = unknown.insert(text.to_owned()),
             Some(Some(_)) => _ = phrase(text).map(|en| spoken.insert(en)),
@@ -194,7 +198,7 @@ fn the_book_has_what_offenders_are_told() {
         let rules = job.broken.iter().copied().chain(whys(&code));
         missing.extend(
             rules
-                .filter(|rule| said(&rule.replace('_', " "), 0).is_none())
+                .filter(|rule| search().said(&rule.replace('_', " "), 0).is_none())
                 .map(|rule| format!("{}: {rule}", job.offenders.name)),
         );
     }
@@ -271,4 +275,20 @@ fn the_book_is_whole() {
             .collect();
         assert_eq!(phrase(&sample), Some(*en), "{sample}");
     }
+}
+
+/// Scenario: a publisher writes a policy tag that can be read as a phrase in each of very many ways.
+/// Guarantees: that is given up after so many steps, and said as it was recorded; a sentence of the audit needs far fewer.
+#[test]
+fn hostile_names_are_given_up() {
+    let tag = format!("b{}x", " (a)".repeat(62));
+    let detail = format!("task t-1: 2 events, policy tags LOW and {tag}");
+    let mut tried = Vec::new();
+    for text in [format!(", policy tags LOW and {tag}"), detail, tag] {
+        let mut search = search();
+        assert!(search.said(&text, 0).is_none_or(|said| !said.is_empty()));
+        tried.push(search.tried);
+    }
+    assert!(tried.iter().any(|tried| *tried > TRIED_MAX), "none of them is hostile: {tried:?}");
+    assert!(tried.iter().all(|tried| *tried <= 2 * TRIED_MAX), "it goes on: {tried:?}");
 }
