@@ -172,3 +172,35 @@ fn a_demo_leaves_ended_heads() {
         server.stop();
     }
 }
+
+/// Scenario: everything is verified; a sample is found altered, then everything, then a look at everything cannot read, then another
+/// finds nothing; the clock of the one that found something was behind.
+/// Guarantees: what was found altered stands until a later look at everything finds nothing.
+#[test]
+fn what_was_altered_stands_until_all_is_verified() {
+    let stage_database = ClickHouse::shared().database();
+    let (url, database) = (stage_database.url(), stage_database.name());
+    Tally::spawn(&["migrate", "--clickhouse", url, "--database", database], &[]).expect_success(SOON);
+    let config = StoreConfig { url: url.to_owned(), database: database.to_owned(), ..StoreConfig::default() };
+    let store = Store::new(&config).expect("a plain address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let last = || runtime.block_on(tally_queries::last_verification(store.client())).expect("an answer");
+    assert_eq!(last(), None);
+    let mut place = 0;
+    let mut look = |verdict: &str, scope: &str, second: u32, findings: u32| {
+        place += 1;
+        stage_database.query(&format!(
+            "INSERT INTO verifications VALUES ('019a0000-000{place}-7000-8000-00000000000{}',              '2026-05-01 00:00:{second:02}', '{verdict}', '{scope}', false, 9, 9, 0, {findings}, '', '')",
+            9 - place // a name's later half says nothing of its time
+        ));
+        last().map(|last| (last.verified_us % 60_000_000 / 1_000_000, last.code, last.findings))
+    };
+    assert_eq!(look("TAMPERED", "sample", 1, 2), None, "everything was never looked at");
+    assert_eq!(look("VERIFIED", "all", 10, 0), Some((10, 0, 0)));
+    assert_eq!(look("TAMPERED", "sample", 20, 3), Some((10, 1, 3)));
+    assert_eq!(look("UNCHECKED", "all", 30, 0), Some((30, 1, 3)));
+    assert_eq!(look("VERIFIED", "all", 40, 0), Some((40, 0, 0)));
+    assert_eq!(look("TAMPERED", "all", 35, 1), Some((35, 1, 1)), "it began earlier, and was recorded later");
+    assert_eq!(look("VERIFIED", "sample", 50, 0), Some((35, 1, 1)));
+    assert_eq!(look("VERIFIED", "all", 60 - 1, 0), Some((59, 0, 0)));
+}
