@@ -110,7 +110,7 @@ pub enum RegistryError {
     /// The version does not stand beside the earlier ones.
     #[error(
         "the schema registry refuses {subject}: {said}; `tally schema check` names the fields. For a symbol appended \
-         to an enum, roll out readers first, then set the subject to BACKWARD_TRANSITIVE for this one version"
+         to an enum, roll out readers first, then `tally schema register --readers-know`"
     )]
     Incompatible {
         /// The subject.
@@ -267,7 +267,19 @@ impl Registry {
 
     /// Sets the compatibility of a subject to FULL_TRANSITIVE.
     pub async fn require_full_transitive(&self, subject: &str) -> Result<(), RegistryError> {
-        let body = Some(json!({"compatibility": "FULL_TRANSITIVE"}));
+        self.require(subject, "FULL_TRANSITIVE").await
+    }
+
+    /// Registers a schema that appends symbols to an enum: newer readers read what is older, but not the other way round.
+    pub async fn register_with_symbols(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        self.require(subject, "BACKWARD_TRANSITIVE").await?;
+        let registered = self.register(subject, schema).await;
+        self.require_full_transitive(subject).await?;
+        registered
+    }
+
+    async fn require(&self, subject: &str, compatibility: &str) -> Result<(), RegistryError> {
+        let body = Some(json!({"compatibility": compatibility}));
         let answer = self.ask(Request { method: Method::PUT, path: &["config", subject], body }).await?;
         match self.known::<Json>(&answer, subject)? {
             Some(_) => Ok(()),

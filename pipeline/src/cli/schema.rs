@@ -24,7 +24,9 @@ pub(crate) enum SchemaCommand {
     Check(CheckArgs),
     /// Register every version at a Confluent-compatible registry, oldest first, under `<prefix><topic>-value`.
     ///
-    /// Sets each subject to FULL_TRANSITIVE. Safe to run again: the same schema keeps its id.
+    /// Sets each subject to FULL_TRANSITIVE. Safe to run again: the same schema keeps its id. A version that appends symbols to an enum
+    /// is registered under BACKWARD_TRANSITIVE; where earlier versions are registered already, `--readers-know` has to say that every
+    /// `tally ingest` is of this version: an older one makes dead letters of the new version's events.
     Register(Box<RegisterArgs>),
 }
 
@@ -52,6 +54,9 @@ pub(crate) struct RegisterArgs {
     /// Register this topic's contract only.
     #[arg(long, value_parser = topic)]
     topic: Option<Topic>,
+    /// Every reader knows the symbols that a version appends to enums.
+    #[arg(long)]
+    readers_know: bool,
 }
 
 /// Runs `tally schema`: 0 done or compatible, 1 incompatible. Errors mean that it could not be done.
@@ -197,8 +202,20 @@ async fn register(args: RegisterArgs) -> anyhow::Result<ExitCode> {
     let Some(registry) = args.registry.client()? else { bail!("which registry? give --registry URL") };
     for topic in Topic::ALL.into_iter().filter(|topic| args.topic.is_none_or(|only| only == *topic)) {
         let subject = subject(&args.kafka.topic_prefix, topic);
+        let mut was_there = false;
         for contract in tally_schemas::versions(topic) {
-            let id = registry.register(&subject, &contract.json).await?;
+            let id = match registry.id_of(&subject, &contract.json).await? {
+                Some(id) => {
+                    was_there = true;
+                    id
+                }
+                None if !appends_symbols(contract) => registry.register(&subject, &contract.json).await?,
+                None if was_there && !args.readers_know => bail!(
+                    "{subject} version {} appends symbols to an enum: roll out every `tally ingest` first, then give --readers-know",
+                    contract.version
+                ),
+                None => registry.register_with_symbols(&subject, &contract.json).await?,
+            };
             println!("{subject} version {} id {id}", contract.version);
             std::io::stdout().flush()?;
             if contract.version == 1 {
@@ -207,6 +224,13 @@ async fn register(args: RegisterArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether readers of an earlier version may meet a symbol in this one that they do not know.
+fn appends_symbols(contract: &Contract) -> bool {
+    tally_schemas::versions(contract.topic)
+        .take_while(|earlier| earlier.version < contract.version)
+        .any(|earlier| !check(&earlier.schema, &contract.schema).notices.is_empty())
 }
 
 /// The subject under which a topic's contract is registered.

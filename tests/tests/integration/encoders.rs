@@ -244,3 +244,33 @@ fn assert_letters(
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
+
+/// Scenario: a registry has the first two versions of a contract under FULL_TRANSITIVE; the third appends symbols to an enum.
+/// Guarantees: it is registered only where somebody says that every reader knows them; what is registered after it is held as before.
+#[test]
+fn symbols_are_registered_once_readers_know_them() {
+    if skip_without(Registry::installed()) {
+        return;
+    }
+    let registry = Registry::start();
+    let url = registry.url();
+    let register = |more: &[&str]| {
+        let what = ["schema", "register", "--registry", &url, "--topic", "credit-events"];
+        Tally::spawn(&[&what[..], more].concat(), &[])
+    };
+    let subject = "credit-events-value";
+    let text = |version| {
+        fs::read_to_string(examples::schema(Topic::Credit, version)).expect("a contract can be read")
+    };
+    let ids = [1, 2].map(|version| registry.register(subject, &text(version)));
+    let refused = register(&[]).expect_code(3, REGISTER);
+    assert!(refused.stderr.contains("--readers-know"), "{}", refused.stderr);
+    let done = register(&["--readers-know"]).expect_success(REGISTER);
+    assert!(ids.iter().all(|id| done.stdout.contains(&format!("id {id}\n"))), "{}", done.stdout);
+    assert!(done.stdout.contains("version 3"), "{}", done.stdout);
+    assert_eq!(register(&[]).expect_success(REGISTER).stdout, done.stdout, "again it changes nothing");
+    let ends = text(3).replacen("\"ATTEMPTED\"", "\"ATTEMPTED\", \"LATER\"", 1);
+    assert!(ends.contains("LATER"));
+    let taken = std::panic::catch_unwind(|| registry.register(subject, &ends));
+    assert!(taken.is_err(), "a symbol more is refused as before");
+}
