@@ -12,6 +12,10 @@ use std::time::Duration;
 /// at work: who appends to a file waits while the file system commits.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// Passes over the log in a row.
+const PASSES_MAX: usize = 5;
+/// Pages that are soon carried over: no pass more for them.
+const FEW: i64 = 256;
 /// How far this thread stands behind those that answer calls: what it does is a burst, and calls are due meanwhile.
 const NICE: i32 = 10;
 
@@ -27,12 +31,10 @@ pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
         Err(error) => return tracing::error!(%error, "the gateway's store cannot be checkpointed"),
     };
     while matches!(stop.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
-        // what came during the first pass is left to the second, which is short: so little is left to who has it begin anew
-        let done = pass(&connection).and_then(|first| Ok((first, pass(&connection)?)));
-        match done {
-            Ok(((_, done), (frames, _))) => {
+        match passes(&connection) {
+            Ok((frames, left)) => {
                 let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
-                gauges.log_behind.store(count(frames - done), Ordering::Relaxed);
+                gauges.log_behind.store(count(left), Ordering::Relaxed);
                 gauges.log_frames.store(count(frames), Ordering::Relaxed);
             }
             Err(error) => {
@@ -40,6 +42,22 @@ pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
             }
         }
     }
+}
+
+/// Pass after pass, each as short as what came during the one before it, so that little is left to who has the log begin anew. Gives the
+/// pages of the log, and how many the last pass found that had come since: about as many have come since then.
+fn passes(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let (mut frames, mut done) = pass(connection)?;
+    let mut left = frames;
+    for _ in 1..PASSES_MAX {
+        let before = done;
+        (frames, done) = pass(connection)?;
+        left = frames - before;
+        if left < FEW {
+            break;
+        }
+    }
+    Ok((frames, left))
 }
 
 /// Carries over what the log has when it begins; gives how many pages that were, and how many are carried over. It waits for nobody:
