@@ -12,7 +12,7 @@ const THING_PACE_MS: u32 = 1_000;
 const FIGURES_PACE_MS: u32 = 5_000;
 /// A page of which the feed tells all that happens is looked at so often where it tells nothing: clocks run on.
 const TOLD_MS: u32 = 60_000;
-/// Where some of what is shown comes by no event of the feed: verdicts, seals, letters.
+/// What comes by no event of the feed and seldom changes, as a letter does; and any page of a service without a feed.
 const PARTLY_TOLD_MS: u32 = 15_000;
 /// Where the feed may tell this role nothing of it.
 const UNTOLD_MS: u32 = 5_000;

@@ -3,7 +3,7 @@
 use super::breaker::Breaker;
 use super::code::{Code, Problem};
 use super::contract::{Ask, Endpoint};
-use super::event::{self, Actor, Attempt};
+use super::event::{self, Actor, Attempt, EventError};
 use super::metrics::Metrics;
 use super::moment::now_us;
 use super::run::{Run, wire_key};
@@ -172,7 +172,16 @@ impl Gateway {
         }
     }
 
-    /// The events of an attempt. That there are none is a bug of ours, which is counted and told.
+    /// What was made of an event, if it could be: that it could not is a bug of ours, which is counted and told.
+    pub(super) fn made<T>(&self, made: Result<T, EventError>) -> Option<T> {
+        let lost = |error: &EventError| {
+            self.inner.metrics.event_lost();
+            tracing::error!(%error, "an event is lost");
+        };
+        made.inspect_err(lost).ok()
+    }
+
+    /// The events of an attempt.
     pub(super) fn events(
         &self,
         ask: &Ask,
@@ -180,11 +189,7 @@ impl Gateway {
         attempt: Attempt<'_>,
         attempted: &Attempted,
     ) -> Vec<Kept> {
-        event::of_attempt(ask, actor, attempt, attempted).unwrap_or_else(|error| {
-            self.inner.metrics.event_lost();
-            tracing::error!(%error, "the event of an attempt is lost");
-            Vec::new()
-        })
+        self.made(event::of_attempt(ask, actor, attempt, attempted)).unwrap_or_default()
     }
 }
 

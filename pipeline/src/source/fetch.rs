@@ -148,6 +148,9 @@ impl Taken {
         // SAFETY: the event is live; what is given is the caller's own and is given back below.
         let place = unsafe { rd::rd_kafka_event_topic_partition(event) };
         if place.is_null() {
+            // SAFETY: the event is live, and its name is a C string that nobody frees.
+            let name = unsafe { CStr::from_ptr(rd::rd_kafka_event_name(event)) };
+            tracing::debug!(event = %name.to_string_lossy(), "an event of no partition is passed over");
             return None;
         }
         // SAFETY: the event and the place are live, and their texts are C strings or null.

@@ -24,8 +24,7 @@ const SLAB_ROWS_MAX: usize = 1_000;
 
 /// Partitions that are read from offsets on.
 ///
-/// Nothing is ever paused: librdkafka's batch call moves a partition's position one past the end that it hands out, so a
-/// resume after an end would skip a record. Whoever reads too slowly fills librdkafka's own queue, which then stops fetching.
+/// Nothing is ever paused: whoever reads too slowly fills librdkafka's own queue, which then stops fetching by itself.
 pub(crate) struct TailReader {
     // before its client, which would wait for it
     queue: Option<FetchQueue>,

@@ -115,13 +115,14 @@ async fn round(
     let back = i64::from(args.look_back_hours) * HOUR_US;
     let look_back = (looked_back_to != Some(closed.end)).then_some(back);
     let shown_from = closed.end.saturating_sub(back);
-    match last_verification(client).await {
-        Ok(last) => last.into_iter().for_each(|last| verdicts.show_verification(last)),
-        // windows are judged all the same
-        Err(error) => tracing::warn!(%error, "what was verified last cannot be read"),
-    }
     let mut whole = true;
     for job in all_jobs() {
+        // anew before each job: a round over a long past takes minutes, and what was altered is not kept back for so long
+        match last_verification(client).await {
+            Ok(last) => last.into_iter().for_each(|last| verdicts.show_verification(last)),
+            // windows are judged all the same
+            Err(error) => tracing::warn!(%error, "what was verified last cannot be read"),
+        }
         let judged = windows_judged(client, job.name(), closed.length).await?;
         let windows = closed.to_judge(&judged, look_back, job.windowed());
         for (from, to) in windows {

@@ -131,7 +131,7 @@ pub(super) async fn attempt(
     Ok(Some(Ended { tried, events }))
 }
 
-/// The event of an attempt. That there is none is a bug of ours, which is counted and told.
+/// The event of an attempt.
 fn told<T>(
     flows: &Flows,
     flow: &Flow,
@@ -142,9 +142,5 @@ fn told<T>(
     let actor = Actor { id: CALLER, role: "SERVICE", trace_id: flow.trace_id.as_deref() };
     let attempt = Attempt { key, number, ended_us: now_us() };
     let event = event::of_act((posted.endpoint(), posted.about()), actor, attempt, attempted);
-    let lost = |error: &event::EventError| {
-        flows.gateway().inner.metrics.event_lost();
-        tracing::error!(%error, "the event of an act of a flow is lost");
-    };
-    event.inspect_err(lost).ok()
+    flows.gateway().made(event)
 }

@@ -73,15 +73,7 @@ impl Flows {
     }
 
     fn events(&self, flow: &Flow, tells: &[Tell], now_us: i64) -> Vec<Kept> {
-        let encode = |tell| match events::encode(flow, tell, now_us) {
-            Ok(event) => Some(event),
-            Err(error) => {
-                self.gateway().inner.metrics.event_lost();
-                tracing::error!(%error, "an event of a flow is lost");
-                None
-            }
-        };
-        tells.iter().filter_map(encode).collect()
+        tells.iter().filter_map(|tell| self.gateway().made(events::encode(flow, tell, now_us))).collect()
     }
 
     /// There is something to do for a flow: waits for it to come to rest, but not longer than that.

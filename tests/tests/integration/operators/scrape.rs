@@ -12,7 +12,7 @@ use tally_tests::{MockPlatform, Prometheus, Stage, Tally, TempFolder, eventually
 use super::names::{METRICS_OF_TROUBLE, base, in_code};
 
 /// Until a demo has started, audited and been read, on a machine that builds at the same time.
-const SOON: Duration = Duration::from_secs(150);
+const SOON: Duration = Duration::from_secs(240);
 /// Targets: name of their file, and which command shows them.
 const TARGETS: [&str; 4] = ["ingest", "serve", "audit", "gateway"];
 
@@ -127,6 +127,7 @@ fn a_real_prometheus_reads_the_demo() {
             !series.iter().any(|one| one["value"][1].as_str().is_some_and(|value| value != "NaN"))
         });
         if !missing.is_empty() {
+            eprintln!("without a value: {missing:?}");
             std::thread::sleep(Duration::from_millis(500)); // Prometheus evaluates once a second
         }
         missing.is_empty().then_some(())

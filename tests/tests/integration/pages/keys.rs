@@ -94,7 +94,7 @@ fn pages_follow_what_happens() {
     browser.wait_for(
         "page",
         SOON,
-        "return document.getElementById('live').className === 'live'",
+        "return document.getElementById('live').className === 'live asked'",
         &Value::Null,
     );
 }

@@ -14,7 +14,7 @@ fn form(service: &Service, place: &str, token: &str) -> (String, String) {
         let rest = page.split_once(mark).map(|(_, rest)| rest.split('"').next().unwrap_or_default());
         rest.unwrap_or_else(|| panic!("no {mark}: {page}")).to_owned()
     };
-    (after("<form method=\"post\" action=\"/dead/"), after("name=\"form\" value=\""))
+    (after(" method=\"post\" action=\"/dead/"), after("name=\"form\" value=\""))
 }
 
 /// Posts a form: status and page.
