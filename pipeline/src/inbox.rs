@@ -54,22 +54,18 @@ impl Inbox {
         *self.lock() = Open::default();
     }
 
-    /// One delivery. [`Inbox::settle`] follows a run of them.
-    pub(crate) fn put(&self, one: Put<'_>) {
+    /// A run of deliveries, under one lock.
+    pub(crate) fn deliver(&self, put: impl FnOnce(&mut dyn FnMut(Put<'_>))) {
         let mut open = self.lock();
-        let Open { slab: Some(slab), failure, at_end, .. } = &mut *open else { return };
-        *at_end = matches!(one, Put::End(_));
-        match one {
-            Put::Record(record) => slab.push(record),
-            Put::End(offset) => slab.end(offset),
-            Put::Failure(said) => *failure = Some(said),
-        }
-    }
-
-    /// Has the lane look at what was put.
-    pub(crate) fn settle(&self) {
-        let mut open = self.lock();
-        let Open { slab: Some(slab), since, failure, .. } = &mut *open else { return };
+        let Open { slab: Some(slab), since, failure, at_end } = &mut *open else { return };
+        put(&mut |one| {
+            *at_end = matches!(one, Put::End(_));
+            match one {
+                Put::Record(record) => slab.push(record),
+                Put::End(offset) => slab.end(offset),
+                Put::Failure(said) => *failure = Some(said),
+            }
+        });
         if !slab.is_empty() || failure.is_some() {
             since.get_or_insert_with(clock::now);
             self.ready.notify_one();

@@ -1,20 +1,22 @@
 //! Fetching from librdkafka's partition queues, thousands of records a turn.
 //!
-//! Through `rd_kafka_consume_callback_queue`. Its sister `rd_kafka_consume_batch_queue` counts the end of a partition as a record of it
-//! up to librdkafka 2.12 (issue 4844): each rebalance has partitions fetched on from what was consumed last, so all that had come to
-//! their ends were fetched from one offset too far. Events of the queue count right, and cost 0.4 CPU s a million records more.
-#![expect(unsafe_code, reason = "rdkafka has no safe wrapper for a queue that partitions are forwarded into")]
+//! Through its events and not through `rd_kafka_consume_batch_queue`: up to 2.12 that counts the end of a partition as a record of it
+//! (librdkafka issue 4844). Each rebalance has partitions fetched on from what was consumed last, so all that had come to their ends
+//! were fetched from one offset too far: out of range while nothing was published, and else past a record.
+#![expect(
+    unsafe_code,
+    reason = "rdkafka has no safe wrapper for events of a queue that partitions are forwarded into"
+)]
 
+use super::Partition;
 use crate::slab::{Header, Record};
 use rdkafka::bindings as rd;
-use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// Deliveries of one call.
-const TURN_ROWS_MAX: usize = 8192;
+/// Records of one call.
+const BATCH_ROWS_MAX: usize = 8192;
 
 /// A queue into which the queues of all assigned partitions are forwarded.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ unsafe impl Send for FetchQueue {}
 unsafe impl Sync for FetchQueue {}
 
 /// What a partition's queue gave.
+#[derive(Clone)]
 pub(super) enum Delivery<'a> {
     /// A record.
     Record(Record<'a>),
@@ -69,110 +72,154 @@ impl FetchQueue {
         }
     }
 
-    /// Hands over what comes within `wait`, but no more than is good for a turn: `visit` gets a topic, a partition and what stands
-    /// there next. Deliveries of a partition come in runs. Returns how many there were.
-    pub(super) fn fetch(&self, wait: Duration, visit: impl FnMut(&str, i32, Delivery<'_>)) -> usize {
-        let mut turn = Turn { client: self.client, visit, count: 0, panic: None };
-        let until = Instant::now() + wait;
-        loop {
+    /// Waits up to `wait` for records and hands them over run by run: `visit` gets a topic, a partition and the
+    /// deliveries that stand there in a row. Returns how many there were.
+    pub(super) fn fetch(
+        &self,
+        wait: Duration,
+        visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+    ) -> usize {
+        hand_over(self.take(wait, BATCH_ROWS_MAX), visit)
+    }
+
+    /// The same, but what is there is handed over at once: [`FetchQueue::fetch`] spends all of `wait` hoping for a full
+    /// batch, which is good for throughput and bad for whoever waits for one record.
+    pub(super) fn fetch_first(
+        &self,
+        wait: Duration,
+        visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+    ) -> usize {
+        let mut batch = self.take(wait, 1);
+        if !batch.is_empty() {
+            batch.append(&mut self.take(Duration::ZERO, BATCH_ROWS_MAX - 1));
+        }
+        hand_over(batch, visit)
+    }
+
+    /// Takes up to `rows_max` events, waiting for them until `wait` is over.
+    fn take(&self, wait: Duration, rows_max: usize) -> Vec<Taken> {
+        let (mut batch, until) = (Vec::new(), Instant::now() + wait);
+        while batch.len() < rows_max {
             let rest = until.saturating_duration_since(Instant::now());
-            if self.serve(rest, &mut turn) == 0 || turn.count >= TURN_ROWS_MAX {
-                return turn.end();
+            let wait_ms = i32::try_from(rest.as_millis()).unwrap_or(i32::MAX);
+            // SAFETY: the queue is live.
+            let event = unsafe { rd::rd_kafka_queue_poll(self.queue, wait_ms) };
+            if event.is_null() {
+                break;
             }
+            // SAFETY: the event was just taken, and is nobody else's.
+            batch.extend(unsafe { Taken::new(event) });
         }
-    }
-
-    /// The same, but returns as soon as anything was there: [`FetchQueue::fetch`] stays for what else comes, which is good for
-    /// throughput and bad for whoever waits for one record.
-    pub(super) fn fetch_first(&self, wait: Duration, visit: impl FnMut(&str, i32, Delivery<'_>)) -> usize {
-        let mut turn = Turn { client: self.client, visit, count: 0, panic: None };
-        self.serve(wait, &mut turn);
-        turn.end()
-    }
-
-    /// Waits for anything, hands all of it over, and says how many there were.
-    fn serve<V: FnMut(&str, i32, Delivery<'_>)>(&self, wait: Duration, turn: &mut Turn<V>) -> usize {
-        let before = turn.count;
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is live, and the callback is of the turn that it is given, which is borrowed for the length of the call.
-        unsafe {
-            rd::rd_kafka_consume_callback_queue(
-                self.queue,
-                wait_ms,
-                Some(Turn::<V>::take),
-                ptr::from_mut(turn).cast(),
-            );
-        }
-        turn.count - before
+        batch
     }
 }
 
-/// One call's deliveries.
-struct Turn<V> {
-    client: *mut rd::rd_kafka_t,
-    visit: V,
-    count: usize,
-    /// Of `visit`: it must not run through librdkafka.
-    panic: Option<Box<dyn Any + Send>>,
+/// What an event of the queue says.
+enum Taken {
+    /// A record; the message lives as long as its event.
+    Message { message: *const rd::rd_kafka_message_t, _event: Event },
+    /// The end of a partition, or what is wrong with it.
+    Beside(Partition, Delivery<'static>),
 }
 
-impl<V: FnMut(&str, i32, Delivery<'_>)> Turn<V> {
-    /// What librdkafka calls for each delivery.
+/// An event that is destroyed once.
+struct Event(*mut rd::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: whoever made it owned the event.
+        unsafe { rd::rd_kafka_event_destroy(self.0) };
+    }
+}
+
+impl Taken {
+    /// `None` where the event is of no partition.
     ///
     /// # Safety
-    /// `message` is live for the length of the call, and `turn` is a `Turn<V>` that nobody else uses.
-    unsafe extern "C" fn take(message: *mut rd::rd_kafka_message_t, turn: *mut c_void) {
-        // SAFETY: the caller's promise.
-        let (message, turn) = unsafe { (&*message, &mut *turn.cast::<Turn<V>>()) };
-        turn.count += 1;
-        let visit = AssertUnwindSafe(|| {
-            if !message.rkt.is_null() {
-                // SAFETY: the topic lives as long as the message; its name is a C string.
-                let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(message.rkt)) };
-                // SAFETY: the message is live until this returns.
-                (turn.visit)(&name.to_string_lossy(), message.partition, unsafe { delivery(message) });
-            }
-        });
-        if let Err(panic) = catch_unwind(visit) {
-            turn.panic.get_or_insert(panic);
+    /// `event` is live and the caller's own.
+    unsafe fn new(event: *mut rd::rd_kafka_event_t) -> Option<Taken> {
+        let own = Event(event);
+        // SAFETY: the event is live.
+        if unsafe { rd::rd_kafka_event_type(event) } == rd::RD_KAFKA_EVENT_FETCH {
+            // SAFETY: the event is live; of a fetch it has one message, and the first call gives it.
+            let message = unsafe { rd::rd_kafka_event_message_next(event) };
+            return (!message.is_null()).then_some(Taken::Message { message, _event: own });
         }
-        if turn.count >= TURN_ROWS_MAX || turn.panic.is_some() {
-            // SAFETY: the client is live. What is left goes back to where it was.
-            unsafe { rd::rd_kafka_yield(turn.client) };
+        // SAFETY: the event is live; what is given is the caller's own and is given back below.
+        let place = unsafe { rd::rd_kafka_event_topic_partition(event) };
+        if place.is_null() {
+            // SAFETY: the event is live, and its name is a C string that nobody frees.
+            let name = unsafe { CStr::from_ptr(rd::rd_kafka_event_name(event)) };
+            tracing::debug!(event = %name.to_string_lossy(), "an event of no partition is passed over");
+            return None;
+        }
+        // SAFETY: the event and the place are live, and their texts are C strings or null.
+        let (code, said, at, offset) = unsafe {
+            let text = |text: *const c_char| match text.is_null() {
+                true => String::new(),
+                false => CStr::from_ptr(text).to_string_lossy().into_owned(),
+            };
+            let (code, said) =
+                (rd::rd_kafka_event_error(event), text(rd::rd_kafka_event_error_string(event)));
+            let at = Partition { topic: text((*place).topic), number: (*place).partition };
+            let offset = (*place).offset;
+            rd::rd_kafka_topic_partition_destroy(place);
+            (code, said, at, offset)
+        };
+        match code {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Some(Taken::Beside(at, Delivery::End(offset)))
+            }
+            code => Some(Taken::Beside(at, Delivery::Error(code, said))),
         }
     }
 
-    fn end(self) -> usize {
-        if let Some(panic) = self.panic {
-            resume_unwind(panic);
-        }
-        self.count
+    /// Whether both are records of one partition.
+    fn is_of_one_run(&self, other: &Taken) -> bool {
+        let (Taken::Message { message: one, .. }, Taken::Message { message: other, .. }) = (self, other)
+        else {
+            return false;
+        };
+        // SAFETY: both events, and so both messages, are live.
+        let (one, other) = unsafe { (&**one, &**other) };
+        (one.rkt, one.partition) == (other.rkt, other.partition)
     }
+}
+
+/// Hands over what was taken, run by run.
+fn hand_over(
+    batch: Vec<Taken>,
+    mut visit: impl FnMut(&str, i32, &mut dyn Iterator<Item = Delivery<'_>>),
+) -> usize {
+    for run in batch.chunk_by(Taken::is_of_one_run) {
+        match run {
+            [Taken::Beside(at, delivery), ..] => {
+                visit(&at.topic, at.number, &mut std::iter::once(delivery.clone()));
+            }
+            [Taken::Message { message: first, .. }, ..] => {
+                // SAFETY: the events of the run, and so their messages and the topic, are live; its name is a C string.
+                let (name, partition) = unsafe {
+                    let first = &**first;
+                    (CStr::from_ptr(rd::rd_kafka_topic_name(first.rkt)), first.partition)
+                };
+                let mut records = run.iter().filter_map(|one| match one {
+                    // SAFETY: the message is live for as long as the batch is.
+                    Taken::Message { message, .. } => Some(Delivery::Record(unsafe { record(&**message) })),
+                    Taken::Beside(..) => None,
+                });
+                visit(&name.to_string_lossy(), partition, &mut records);
+            }
+            [] => {}
+        }
+    }
+    batch.len()
 }
 
 impl Drop for FetchQueue {
     fn drop(&mut self) {
         // SAFETY: made in `new`, given back once.
         unsafe { rd::rd_kafka_queue_destroy(self.queue) };
-    }
-}
-
-/// # Safety
-/// `message` is live and is not destroyed while the delivery is in use.
-unsafe fn delivery(message: &rd::rd_kafka_message_t) -> Delivery<'_> {
-    use rd::rd_kafka_resp_err_t as Code;
-    match message.err {
-        // SAFETY: the caller's promise.
-        Code::RD_KAFKA_RESP_ERR_NO_ERROR => Delivery::Record(unsafe { record(message) }),
-        Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(message.offset),
-        code => {
-            // SAFETY: the message is live; its error text is null or a C string that lives as long.
-            let text = unsafe {
-                let text = rd::rd_kafka_message_errstr(message);
-                if text.is_null() { "".into() } else { CStr::from_ptr(text).to_string_lossy() }
-            };
-            Delivery::Error(code, text.into_owned())
-        }
     }
 }
 

@@ -168,15 +168,17 @@ impl RangeReader {
             }
             // again and again: the end of an earlier assignment of this partition undoes it, at a moment nobody tells
             queue.adopt(&self.partition.topic, self.partition.number);
-            let fetched = queue.fetch(Duration::from_millis(100), |topic, number, delivery| {
+            let fetched = queue.fetch(Duration::from_millis(100), |topic, number, deliveries| {
                 if topic != self.partition.topic || number != self.partition.number {
                     return; // what is left of an earlier assignment
                 }
-                match delivery {
-                    _ if !on => {}
-                    Delivery::Record(record) => on = take(Next::Record(record)),
-                    Delivery::End(offset) => on = take(Next::End(offset)),
-                    Delivery::Error(code, said) => failure = Some(format!("{said} ({code:?})")),
+                for delivery in deliveries {
+                    match delivery {
+                        _ if !on => return,
+                        Delivery::Record(record) => on = take(Next::Record(record)),
+                        Delivery::End(offset) => on = take(Next::End(offset)),
+                        Delivery::Error(code, said) => failure = Some(format!("{said} ({code:?})")),
+                    }
                 }
             });
             if fetched > 0 {

@@ -4,7 +4,7 @@ use super::door::is_told;
 use super::fetch::{Delivery, FetchQueue};
 use super::group::{Consuming, named};
 use super::{Lanes, Source, SourceError, Turn};
-use crate::inbox::{Inbox, Put};
+use crate::inbox::Put;
 use crate::slab::Budget;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
@@ -82,34 +82,13 @@ impl Source {
             std::thread::sleep(Duration::from_millis(1)); // a mutex is not fair: let the lanes that start go first
         }
         let _fetching = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut run: Option<Run> = None;
-        let fetched = queue.fetch(Duration::from_millis(10), |topic, partition, delivery| {
-            if !run.as_ref().is_some_and(|run| run.partition == partition && run.topic == topic) {
-                drop(run.take()); // its lane is told before the next one's
-                let inbox = lanes.inbox(topic, partition);
-                run = inbox.map(|inbox| Run { topic: topic.to_owned(), partition, inbox });
-            }
-            if let Some(run) = &run {
-                run.inbox.put(received(delivery));
-            }
+        let fetched = queue.fetch(Duration::from_millis(10), |topic, partition, deliveries| {
+            let Some(inbox) = lanes.inbox(topic, partition) else { return };
+            inbox.deliver(|put| deliveries.for_each(|delivery| put(received(delivery))));
         });
-        drop(run);
         if fetched > 0 {
             pass(Point::Polled);
         }
-    }
-}
-
-/// What comes of one partition in a row.
-struct Run {
-    topic: String,
-    partition: i32,
-    inbox: Arc<Inbox>,
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.inbox.settle();
     }
 }
 
@@ -136,6 +115,6 @@ fn received(delivery: Delivery<'_>) -> Put<'_> {
 /// known, so its lane looks again at its receipts and has the partition fetched from there.
 fn stray(lanes: &dyn Lanes, message: &rdkafka::message::BorrowedMessage<'_>) {
     let Some(inbox) = lanes.inbox(message.topic(), message.partition()) else { return };
-    inbox.put(Put::Failure(format!("offset {} came beside its queue", message.offset())));
-    inbox.settle();
+    let said = format!("offset {} came beside its queue", message.offset());
+    inbox.deliver(|put| put(Put::Failure(said)));
 }

@@ -77,38 +77,31 @@ impl TailReader {
             tracing::debug!(%error, "kafka");
         }
         let (next, budget, mut end) = (&mut self.next, &self.budget, None);
-        let mut run: Option<(Partition, Slab)> = None;
-        let mut close = |next: &mut HashMap<Partition, i64>, run: Option<(Partition, Slab)>| {
-            let Some((at, slab)) = run else { return };
-            if let Some(next) = next.get_mut(&at) {
-                *next = slab.next();
+        queue.fetch_first(wait, |topic, number, deliveries| {
+            let at = Partition { topic: topic.to_owned(), number };
+            let Some(next) = next.get_mut(&at) else { return };
+            let mut slab = Slab::new(*next, budget);
+            for delivery in deliveries {
+                match delivery {
+                    Delivery::Record(record) => slab.push(record),
+                    Delivery::End(offset) => slab.end(offset),
+                    Delivery::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, _) => {
+                        end = Some(TailEnd::Expired);
+                    }
+                    Delivery::Error(code, said) => {
+                        end = Some(TailEnd::Failed(format!("{at}: {said} ({code:?})")));
+                    }
+                }
+                if slab.rows() >= SLAB_ROWS_MAX {
+                    let fresh = Slab::new(slab.next(), budget);
+                    take(&at, std::mem::replace(&mut slab, fresh));
+                }
             }
+            *next = slab.next();
             if !slab.is_empty() {
                 take(&at, slab);
             }
-        };
-        queue.fetch_first(wait, |topic, number, delivery| {
-            if !run.as_ref().is_some_and(|(at, _)| at.number == number && at.topic == topic) {
-                close(next, run.take());
-                let at = Partition { topic: topic.to_owned(), number };
-                run = next.get(&at).map(|next| Slab::new(*next, budget)).map(|slab| (at, slab));
-            }
-            let Some((at, slab)) = &mut run else { return };
-            match delivery {
-                Delivery::Record(record) => slab.push(record),
-                Delivery::End(offset) => slab.end(offset),
-                Delivery::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, _) => {
-                    end = Some(TailEnd::Expired);
-                }
-                Delivery::Error(code, said) => {
-                    end = Some(TailEnd::Failed(format!("{at}: {said} ({code:?})")));
-                }
-            }
-            if slab.rows() >= SLAB_ROWS_MAX {
-                close(next, run.take());
-            }
         });
-        close(next, run.take());
         end.map_or(Ok(()), Err)
     }
 }

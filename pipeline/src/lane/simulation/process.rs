@@ -201,24 +201,30 @@ impl Process {
         let log = world.kafka.log(at).clone();
         if fails || position < log.low || position > log.high() {
             drop((world, fetches));
-            inbox.put(Put::Failure("out of range".to_owned()));
-            return inbox.settle();
+            return inbox.deliver(|put| put(Put::Failure("out of range".to_owned())));
         }
         let end = (position + number.cast_signed()).min(log.high());
         let tells_end = end == log.high() && !(fetch.ended && end == position);
         fetch.position = Some(end);
         fetch.ended = tells_end || (fetch.ended && end == position);
         // the locks are held: as in the real source, nothing is sought while a fetch is handed over
-        for offset in (position - again).max(log.low)..end {
-            if let Some(entry) = log.entry(offset).filter(|_| offset != skipped) {
-                let value = entry.message().value.as_deref();
-                let (appended_at_ms, headers) = (entry.at_ms, Vec::new());
-                inbox.put(Put::Record(Record { offset, appended_at_ms, key: None, value, headers }));
+        inbox.deliver(|put| {
+            for offset in (position - again).max(log.low)..end {
+                if let Some(entry) = log.entry(offset).filter(|_| offset != skipped) {
+                    let value = entry.message().value.as_deref();
+                    let headers = Vec::new();
+                    put(Put::Record(Record {
+                        offset,
+                        appended_at_ms: entry.at_ms,
+                        key: None,
+                        value,
+                        headers,
+                    }));
+                }
             }
-        }
-        if tells_end {
-            inbox.put(Put::End(end));
-        }
-        inbox.settle();
+            if tells_end {
+                put(Put::End(end));
+            }
+        });
     }
 }
