@@ -67,7 +67,7 @@ pub async fn record_verification(client: &Client, run: &Verification<'_>) -> Res
     insert.end().await.map_err(failed)
 }
 
-/// What the last verification of everything found.
+/// What the last verification of everything found, or what was found altered by any.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Row)]
 pub struct LastVerification {
     /// When it was begun, microseconds since 1970 UTC.
@@ -78,7 +78,7 @@ pub struct LastVerification {
     pub findings: u64,
 }
 
-/// The last verification of everything; `None` where there was none.
+/// The last verification of everything, and what was found altered since; `None` where there was neither.
 ///
 /// # Errors
 /// Where ClickHouse does not answer.

@@ -75,10 +75,7 @@ impl Gateway {
     pub async fn ask(&self, caller: &Caller, key: Option<&str>, ask: Ask, trace_id: Option<String>) -> Told {
         let began = Instant::now();
         let endpoint = ask.endpoint();
-        let told = match self.inner.store.is_full() {
-            true => Told::code(Code::OutboxFull), // no call without its event
-            false => self.admitted(caller, key, (ask, trace_id), began).await,
-        };
+        let told = self.admitted(caller, key, (ask, trace_id), began).await;
         self.inner.metrics.told(endpoint, &told, began.elapsed());
         told
     }
@@ -93,6 +90,7 @@ impl Gateway {
         let endpoint = ask.endpoint();
         let key = key.filter(|_| endpoint.moves_money());
         let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+        let spent = self.inner.store.is_full();
         let full = self.inner.places.available_permits() == 0;
         let open = self.breaker(endpoint).is_open(Instant::now());
         let body = Bytes::from(ask.canonical());
@@ -105,7 +103,7 @@ impl Gateway {
             trace_id: trace_id.clone(),
             role: caller.role.to_owned(),
             now_us: now_us(),
-            may_start: !full && !open,
+            may_start: !spent && !full && !open,
         };
         // whoever has the key runs it: this waits, but not longer than a call may
         let waited =
@@ -116,23 +114,30 @@ impl Gateway {
             }
             Ok(Begun::Conflict) => return Told::code(Code::IdempotencyConflict),
             Ok(Begun::Unfinished) => return Told::code(Code::UpstreamTimeout),
-            Ok(Begun::Left(number)) => {
-                let code = if full { Code::Overloaded } else { Code::CircuitOpen };
+            Ok(Begun::Left { number, maybe_done }) => {
                 let actor = Actor { id: &caller.subject, role: caller.role, trace_id: trace_id.as_deref() };
                 let key = wire_key(&caller.subject, &key);
                 let attempt = Attempt { key: &key, number, ended_us: now_us() };
-                return self.refuse(&ask, actor, attempt, code).await;
+                let told = match (spent, full) {
+                    (true, _) => Told::code(Code::OutboxFull), // no call without its event
+                    (_, true) => self.refuse(&ask, actor, attempt, Code::Overloaded).await,
+                    _ => self.refuse(&ask, actor, attempt, Code::CircuitOpen).await,
+                };
+                // an earlier attempt is followed up: it is not told that nobody was asked
+                return if maybe_done { Told::code(Code::UpstreamUnavailable) } else { told };
             }
             Ok(Begun::Fresh { id, numbers }) => Run::fresh(self.clone(), (id, numbers), begin, ask),
             Ok(Begun::Open(known)) => Run::resumed(self.clone(), known, ask),
             Err(error) => return store_failed(&error),
         };
         // a task of its own: a caller who goes away does not leave a charge half done
-        // who is answered from the store, or waits for another, takes no place; those who come at the same time may be a few too many
+        // who is answered from the store, or waits for another, takes no place
         let place = Arc::clone(&self.inner.places).try_acquire_owned();
         let running = tokio::spawn(async move {
-            let _place = place;
-            run.through(began).await
+            match place {
+                Ok(_place) => run.through(began).await,
+                Err(_) => run.refused().await, // those came at the same time as whoever has the last one
+            }
         });
         running.await.unwrap_or_else(|_| Told::code(Code::Internal))
     }

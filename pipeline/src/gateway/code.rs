@@ -135,8 +135,8 @@ codes! {
         "The time of a flow's hold passed, and nobody settled, failed or cancelled its task: the credits were let go."
         "Begin another flow under a new key; name a longer hold_s where tasks take longer.";
     PlatformRefused "platform_refused" UNPROCESSABLE_ENTITY Never "the platform has refused it"
-        "The platform refused it by a problem of a code that this gateway does not know. Nothing was moved."
-        "Look at the platform's log under the trace id.";
+        "The platform refused it at its door (the gateway's rights, the form of the request), or by a code that this gateway does not know. Nothing was moved."
+        "Look at the platform's log under the trace id, mend the cause there, then ask again under the same key.";
     RateLimited "rate_limited" TOO_MANY_REQUESTS Later "the platform takes no more just now"
         "The platform answered 429, and no attempt before may have been done."
         "Wait as Retry-After says.";

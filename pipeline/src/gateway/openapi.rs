@@ -74,7 +74,9 @@ pub fn platform_document() -> OpenApi {
     let mut document = OpenApi::new(Info::new("Platform", "v1"), utoipa::openapi::Paths::new());
     document.info.description = Some(
         "The credit and licence services behind the gateway. What has an Idempotency-Key is done once for each: the same key \
-         with the same body is answered as the first time, refusals too; with another body it is a conflict."
+         with the same body is answered as the first time, refusals too; with another body it is a conflict. What the request \
+         asks is looked at behind the key; a problem of another code than those named here says nothing of an earlier request \
+         under the key, and with `retry: same_key` that one may be under way."
             .to_owned(),
     );
     for endpoint in Endpoint::ALL {

@@ -94,7 +94,7 @@ impl Run {
         let settings = self.gateway.inner.settings;
         let deadline = began + settings.call;
         if let Gate::Open(wait) = self.gateway.breaker(self.ask.endpoint()).gate(Instant::now()) {
-            return self.left_alone(wait).await;
+            return self.left_alone(Code::CircuitOpen, wait).await;
         }
         let mut tries = 0;
         loop {
@@ -116,14 +116,20 @@ impl Run {
         }
     }
 
-    /// Somebody else finds out whether the platform is back: this one does not ask it.
-    async fn left_alone(&mut self, wait: Duration) -> Told {
-        let mut told = Told::code(Code::CircuitOpen);
+    /// There is no place for it among those that ask the platform.
+    pub(super) async fn refused(mut self) -> Told {
+        self.left_alone(Code::Overloaded, Duration::ZERO).await
+    }
+
+    /// The platform is not asked: somebody else finds out whether it is back, or too many are at it.
+    async fn left_alone(&mut self, code: Code, wait: Duration) -> Told {
+        let may_be_done = self.maybe_done && self.ask.endpoint().moves_money();
+        let mut told = Told::code(if may_be_done { Code::UpstreamUnavailable } else { code });
         told.retry_after_s = Some(wait.as_secs().max(1));
         let mut events = self.interruption();
         if self.begun {
             // its first attempt was written down, and is not made
-            events.extend(self.events(&event::refused_here(Code::CircuitOpen)));
+            events.extend(self.events(&event::refused_here(code)));
         }
         let then = self.left(self.ask.endpoint().moves_money());
         match self.end(events, then).await {
@@ -197,6 +203,7 @@ impl Run {
         let events = self.events(&attempted);
         let remember = self.ask.endpoint().moves_money();
         let code = attempted.code.unwrap_or(Code::Internal);
+        let may_retry = may_retry && code != Code::PlatformRefused; // its door is the same a moment later
         let (told, then) = match attempted.heard {
             Heard::Done((_, body)) => {
                 let status = attempted.status.unwrap_or(200);

@@ -1,7 +1,7 @@
 //! One attempt at the platform: what was sent, what came back, and what that means.
 
 use super::answer::Answer;
-use super::code::{Code, PROBLEM};
+use super::code::{Code, PROBLEM, Retry};
 use super::contract::{AMOUNT_MICROS_MAX, Ask, Endpoint};
 use super::credential::Credential;
 use super::platform::{ATTEMPT_HEADER, KEY_HEADER};
@@ -243,10 +243,16 @@ pub(super) fn judge<T>(endpoint: Endpoint, raw: Raw, read: impl FnOnce(Bytes) ->
         StatusCode::UNAUTHORIZED => error(Some(status), Code::UpstreamUnavailable, Heard::NotDone),
         StatusCode::REQUEST_TIMEOUT => error(Some(status), Code::UpstreamTimeout, Heard::Unknown),
         status if status.is_client_error() => match refusal(endpoint, body.as_deref().unwrap_or_default()) {
-            Some((code, remaining_micros)) => Attempted {
+            Some(Refusal::Final(code, remaining_micros)) => Attempted {
                 remaining_micros,
                 ..attempted(Outcome::Rejected, Some(status), Some(code), Heard::Refused(code))
             },
+            Some(Refusal::UnderWay) => {
+                attempted(Outcome::Rejected, Some(status), Some(Code::UpstreamUnavailable), Heard::Unknown)
+            }
+            Some(Refusal::AtTheDoor) => {
+                attempted(Outcome::Rejected, Some(status), Some(Code::PlatformRefused), Heard::NotDone)
+            }
             // not the platform's word: a proxy's page, say
             None => error(Some(status), Code::UpstreamInvalid, Heard::Unknown),
         },
@@ -257,15 +263,27 @@ pub(super) fn judge<T>(endpoint: Endpoint, raw: Raw, read: impl FnOnce(Bytes) ->
     judged
 }
 
-/// The code of a refusal in the platform's own words, and what can come back if it says so; `None` where it is no problem document of
-/// the contract, whose type ends in its code: then it is somebody else's, a proxy's say. One with a code that this program does not
-/// know is a refusal all the same.
-fn refusal(endpoint: Endpoint, body: &[u8]) -> Option<(Code, Option<i64>)> {
+/// A refusal in the platform's own words.
+enum Refusal {
+    /// The deed itself is refused, by what is looked at behind its key: nothing was done under the key, and what can come back if it
+    /// says so.
+    Final(Code, Option<i64>),
+    /// The platform may be at it under this key: it is to be asked again under the same.
+    UnderWay,
+    /// This attempt did nothing. It says nothing of an earlier one: rights and forms are looked at before the key is, and what a code
+    /// means that this program does not know, nobody knows.
+    AtTheDoor,
+}
+
+/// `None` where it is no problem document of the contract, whose type ends in its code: then it is somebody else's, a proxy's say.
+fn refusal(endpoint: Endpoint, body: &[u8]) -> Option<Refusal> {
     #[derive(serde::Deserialize)]
     struct Words {
         #[serde(rename = "type")]
         kind: String,
         code: String,
+        #[serde(default)]
+        retry: serde_json::Value,
         #[serde(default)]
         remaining_micros: Option<i64>,
     }
@@ -277,7 +295,11 @@ fn refusal(endpoint: Endpoint, body: &[u8]) -> Option<(Code, Option<i64>)> {
     };
     let known = Code::of_name(name).filter(|code| code.is_refusal() || also.contains(code));
     let remaining = words.remaining_micros.filter(|micros| (0..=AMOUNT_MICROS_MAX).contains(micros));
-    Some((known.unwrap_or(Code::PlatformRefused), remaining))
+    Some(match known {
+        Some(code) => Refusal::Final(code, remaining),
+        None if serde_json::from_value(words.retry).ok() == Some(Retry::SameKey) => Refusal::UnderWay,
+        None => Refusal::AtTheDoor,
+    })
 }
 
 #[cfg(test)]
@@ -373,7 +395,23 @@ mod tests {
                 ),
                 Outcome::Rejected,
                 Code::PlatformRefused,
-                "refused",
+                "not done",
+            ),
+            (
+                answer(
+                    StatusCode::CONFLICT,
+                    r#"{"type": "urn:tally:problem:request_in_progress", "code": "request_in_progress", "retry": "same_key"}"#,
+                ),
+                Outcome::Rejected,
+                Code::UpstreamUnavailable,
+                "unknown",
+            ),
+            // said before the key is looked at
+            (
+                answer(StatusCode::FORBIDDEN, refused(Code::ScopeMissing)),
+                Outcome::Rejected,
+                Code::PlatformRefused,
+                "not done",
             ),
             // half a problem document, or one that is not of one mind
             (
@@ -402,7 +440,7 @@ mod tests {
                 answer(StatusCode::CONFLICT, refused(Code::CircuitOpen)),
                 Outcome::Rejected,
                 Code::PlatformRefused,
-                "refused",
+                "not done",
             ),
         ];
         for (raw, outcome, code, meaning) in cases {

@@ -190,12 +190,14 @@ fn what_was_altered_stands_until_all_is_verified() {
     let mut look = |verdict: &str, scope: &str, second: u32, findings: u32| {
         place += 1;
         stage_database.query(&format!(
-            "INSERT INTO verifications VALUES ('019a0000-000{place}-7000-8000-00000000000{}',              '2026-05-01 00:00:{second:02}', '{verdict}', '{scope}', false, 9, 9, 0, {findings}, '', '')",
-            9 - place // a name's later half says nothing of its time
+            "INSERT INTO verifications VALUES ('019a0000-00{place:02}-7000-8000-0000000000{:02}',              '2026-05-01 00:00:{second:02}', '{verdict}', '{scope}', false, 9, 9, 0, {findings}, '', '')",
+            20 - place // a name's later half says nothing of its time
         ));
         last().map(|last| (last.verified_us % 60_000_000 / 1_000_000, last.code, last.findings))
     };
-    assert_eq!(look("TAMPERED", "sample", 1, 2), None, "everything was never looked at");
+    assert_eq!(look("VERIFIED", "sample", 1, 0), None, "everything was never looked at");
+    assert_eq!(look("TAMPERED", "sample", 2, 2), Some((2, 1, 2)), "which is no reason to be silent");
+    assert_eq!(look("INCOMPLETE", "all", 3, 4), Some((3, 1, 4)));
     assert_eq!(look("VERIFIED", "all", 10, 0), Some((10, 0, 0)));
     assert_eq!(look("TAMPERED", "sample", 20, 3), Some((10, 1, 3)));
     assert_eq!(look("UNCHECKED", "all", 30, 0), Some((30, 1, 3)));

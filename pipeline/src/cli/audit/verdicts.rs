@@ -80,7 +80,7 @@ impl Verdicts {
         let verification = [
             gauge(
                 "tally_verification_at_seconds",
-                "When `tally verify` last looked at everything, seconds since 1970 UTC.",
+                "When `tally verify` last looked at everything, or found something altered where it never did, seconds since 1970 UTC.",
                 &[],
             )?,
             gauge(

@@ -50,6 +50,8 @@ const FAULTS: Faults = Faults {
     reset_after: 1,
     wrong_body: 1,
     rate_limited: 1,
+    denied: 0,
+    under_way: 1,
     retry_after_s: 1,
     duplicate: 10,
 };

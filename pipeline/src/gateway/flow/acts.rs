@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use std::time::Duration;
 
 /// As whom flows call: their keys are apart from those of callers, and events name it as the actor.
-pub(super) const CALLER: &str = "gateway-flow";
+pub(in crate::gateway) const CALLER: &str = "gateway-flow";
 
 /// How trying an act ended.
 #[derive(Debug)]
@@ -123,8 +123,8 @@ mod tests {
 
     /// Scenario: a step is answered as asked, for another task, for another step, without a version, with refusals known and
     /// unknown, with pages of a proxy, with errors, and not at all.
-    /// Guarantees: only the first is done; only a 4xx with a problem document of the contract is a refusal, of a known code or
-    /// platform_refused; everything else is tried again.
+    /// Guarantees: only the first is done; only a 4xx with a problem document of the contract whose code is about the deed is a refusal;
+    /// everything else is tried again under the same key.
     #[test]
     fn only_what_is_certain_counts() {
         let good = json!({"task_id": "t-1", "step": "PAUSED", "state_version": 4, "queue": "NORMAL"});
@@ -141,7 +141,8 @@ mod tests {
         assert_eq!(heard(404, &problem(Code::NotFound)), Some(Heard::Refused(Code::NotFound)));
         let mut unknown = problem(Code::FlowConflict);
         (unknown["type"], unknown["code"]) = (json!("urn:tally:problem:moon_phase"), json!("moon_phase"));
-        assert_eq!(heard(409, &unknown), Some(Heard::Refused(Code::PlatformRefused)));
+        assert_eq!(heard(409, &unknown), None);
+        assert_eq!(heard(403, &problem(Code::ScopeMissing)), None);
         unknown["type"] = json!("about:blank");
         for (status, page) in [(404, json!("<html>not found</html>")), (403, json!({})), (409, unknown)] {
             assert_eq!(heard(status, &page), None, "{status} {page}");

@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 /// The first pause after a step of which nobody knows what became; twice as long after each further one.
 const PAUSE_US: i64 = 200_000;
 /// The longest.
-const PAUSE_US_MAX: i64 = 60_000_000;
+pub(super) const PAUSE_US_MAX: i64 = 60_000_000;
 /// No act is put off for longer, by a pause or by the platform.
 pub(super) const PUT_OFF_US_MAX: i64 = 2 * PAUSE_US_MAX;
 /// States that are remembered; of more the oldest but the first are let go.
 const HISTORY_MAX: usize = 64;
 /// Commands that are remembered.
-const COMMANDS_MAX: usize = 64;
+pub(super) const COMMANDS_MAX: usize = 64;
 
 /// A state that was entered.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -71,6 +71,8 @@ pub(super) enum Obeyed {
     Before,
     /// The state takes these commands and not this one.
     Conflict(Vec<&'static str>),
+    /// It has taken as many commands as it remembers, and one that is forgotten could be taken twice.
+    Spent,
     /// What it says does not fit.
     Refused(Code),
 }
@@ -200,7 +202,8 @@ impl Flow {
         }
     }
 
-    /// The key of the act that is to be done now: the same however often it is tried, and after a crash.
+    /// The key of the act that is to be done now: the same however often it is tried, after a crash, and where a flow is begun again under
+    /// its key by another gateway, or after its row was swept: the platform then knows the act, and nothing is done twice.
     pub(super) fn key(&self) -> String {
         format!("{}:{}-{}", self.id, self.state().to_ascii_lowercase(), self.step)
     }
@@ -257,12 +260,12 @@ impl Flow {
         if before.clone().any(|before| before.digest == digest) {
             return Obeyed::Before;
         }
-        // one that is forgotten could be taken twice
-        let taken =
-            if command.repeats() { self.accepted.len() == COMMANDS_MAX } else { before.next().is_some() };
-        let takes = self.takes();
-        if taken || !takes.contains(&name) {
+        let (repeats, takes) = (command.repeats(), self.takes());
+        if !takes.contains(&name) || (!repeats && before.next().is_some()) {
             return Obeyed::Conflict(takes);
+        }
+        if repeats && self.accepted.len() == COMMANDS_MAX {
+            return Obeyed::Spent;
         }
         let (kept, mut refused) = (self.clone(), None);
         let tells = self.turn(now_us, false, |machine, turn| refused = machine.command(turn, command).err());
@@ -292,10 +295,11 @@ impl Flow {
             error: self.error,
             forget: None,
             pause: false,
+            stays: false,
             until_us: None,
         };
         act(self.of.machine_mut(), &mut turn);
-        let Turn { tells, error, forget, pause, until_us, .. } = turn;
+        let Turn { tells, error, forget, pause, stays, until_us, .. } = turn;
         self.error = error;
         if let Some(place) = self.accepted.iter().rposition(|accepted| Some(accepted.name.as_str()) == forget)
         {
@@ -315,7 +319,7 @@ impl Flow {
             self.tries = 0;
             self.due_us = self.due(now_us).max(until_us);
         } // else the act is still under way, and has its time
-        if ended && !pause {
+        if ended && !pause && !stays {
             self.busy_us = None; // it came on: what is told is how long one act has taken
         }
         self.busy_us = self.busy(now_us);

@@ -129,6 +129,8 @@ pub(super) struct Turn<'a> {
     pub(super) forget: Option<&'static str>,
     /// The next act waits a while.
     pub(super) pause: bool,
+    /// The act has ended, and nothing came on by it.
+    pub(super) stays: bool,
     /// The next act waits until then, microseconds since 1970.
     pub(super) until_us: Option<i64>,
 }

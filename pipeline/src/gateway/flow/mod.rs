@@ -29,6 +29,7 @@ mod share;
 mod texts;
 mod view;
 
+pub(super) use acts::CALLER;
 pub(super) use document::describe;
 pub use machine::Amounts;
 pub use moderation::{Decision, ReporterRole, RiskLevel};

@@ -11,6 +11,7 @@
 
 use super::fallen::{Back, Fallen, Phase};
 use super::kind::Command;
+use super::life::PAUSE_US_MAX;
 use super::machine::{Act, Amounts, By, Heard, Machine, Names, Next, Prompt, Tell, Turn, Unsettled, states};
 use crate::gateway::code::Code;
 use crate::gateway::contract::{About, Ask, Queue, RefundOf, RefundReason, RefundRequest};
@@ -205,9 +206,15 @@ impl Moderation {
                     match code {
                         // it has ended meanwhile, or stands still already
                         Code::FlowConflict | Code::NotFound if pausing => task.paused = true,
-                        _ => task.put_off(turn.now_us, code),
+                        _ => {
+                            task.put_off(turn.now_us, code);
+                            turn.stays = true;
+                        }
                     }
                 }
+                // a clock that has gone back must not keep those that were put off before behind all others
+                let latest_us = turn.now_us.saturating_add(PAUSE_US_MAX);
+                self.tasks.iter_mut().for_each(|task| task.due_us = task.due_us.min(latest_us));
                 self.go_on(turn);
             }
             // never given up: once more under another key, since nothing was moved under this one

@@ -1,7 +1,7 @@
 //! Flows over HTTP: begun under a key, told what happened, looked at.
 
 use super::kind::{Command, Kind};
-use super::life::{Begun, Flow, Obeyed};
+use super::life::{Begun, COMMANDS_MAX, Flow, Obeyed};
 use super::machine::By;
 use super::requests::Start;
 use super::{record, view};
@@ -134,6 +134,12 @@ async fn obey(door: &Door, id: &str, name: &str, request: Request) -> Result<(Fl
             Obeyed::Refused(Code::FlowConflict) => return Err(conflict(&flow, &flow.takes())),
             Obeyed::Refused(code) => return Err(code.into()),
             Obeyed::Conflict(takes) => return Err(conflict(&flow, &takes)),
+            Obeyed::Spent => {
+                let said = format!(
+                    "the flow has taken {COMMANDS_MAX} commands and takes no more; what is left is refunded by /credits/refund"
+                );
+                return Err(Problem::because(Code::FlowConflict, said).into());
+            }
             Obeyed::Now(tells) => tells,
         };
         let put = door.flows.put(&flow, &tells, now_us).await;

@@ -1,6 +1,6 @@
 //! One call: received, drawn for, executed under its key, answered — or not.
 
-use super::super::code::{Code, Problem};
+use super::super::code::{Code, PROBLEM, Problem};
 use super::super::contract::{self, Ask, Endpoint};
 use super::super::platform::{ATTEMPT_HEADER, KEY_HEADER, RevokeRequest, TransitionRequest};
 use super::faults::{Drawn, Fault};
@@ -151,6 +151,15 @@ impl Answer {
 
     fn error(way: u64) -> Answer {
         Answer::problem(&Problem::new(if way.is_multiple_of(2) { Code::Internal } else { Code::Overloaded }))
+    }
+
+    /// As of a platform with a code that the gateway has never heard of.
+    fn under_way() -> Answer {
+        let body = serde_json::json!({
+            "type": format!("{PROBLEM}request_in_progress"), "title": "another request under the key is under way",
+            "status": 409, "code": "request_in_progress", "retry": "same_key",
+        });
+        Answer { status: StatusCode::CONFLICT, body: body.to_string().into(), retry_after_s: None }
     }
 
     fn retry_after(self, seconds: u32) -> Answer {
@@ -316,6 +325,8 @@ fn before(fault: Fault, drawn: &Drawn) -> Outcome {
             let answer = Answer::problem(&Problem::new(Code::RateLimited));
             Outcome::Answer(answer.retry_after(drawn.retry_after_s))
         }
+        Fault::Denied => Outcome::Answer(Answer::problem(&Problem::new(Code::ScopeMissing))),
+        Fault::UnderWay => Outcome::Answer(Answer::under_way()),
         _ => Outcome::Answer(Answer::error(drawn.way)),
     }
 }

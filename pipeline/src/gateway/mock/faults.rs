@@ -51,6 +51,10 @@ pub struct Faults {
     pub wrong_body: u32,
     /// 429 with `Retry-After`, and nothing was done.
     pub rate_limited: u32,
+    /// 403 as at a door that looks at rights before keys, and nothing was done.
+    pub denied: u32,
+    /// 409 with `retry: same_key`, as where another request under the key is under way, and nothing was done.
+    pub under_way: u32,
     /// Seconds in the `Retry-After` of 429 and 503.
     pub retry_after_s: u32,
     /// The request is executed twice, as a repeated delivery would be.
@@ -82,6 +86,8 @@ pub(super) enum Fault {
     ResetAfter,
     WrongBody,
     RateLimited,
+    Denied,
+    UnderWay,
 }
 
 /// What was drawn for a request.
@@ -97,7 +103,7 @@ pub(super) struct Drawn {
 }
 
 impl Fault {
-    const ALL: [Fault; 8] = [
+    const ALL: [Fault; 10] = [
         Fault::Error,
         Fault::ErrorAfter,
         Fault::HangBefore,
@@ -106,6 +112,8 @@ impl Fault {
         Fault::ResetAfter,
         Fault::WrongBody,
         Fault::RateLimited,
+        Fault::Denied,
+        Fault::UnderWay,
     ];
 
     /// Its name in scripts and receipts.
@@ -119,12 +127,14 @@ impl Fault {
             Fault::ResetAfter => "reset_after",
             Fault::WrongBody => "wrong_body",
             Fault::RateLimited => "rate_limited",
+            Fault::Denied => "denied",
+            Fault::UnderWay => "under_way",
         }
     }
 
     /// Whether it strikes before anything is done.
     pub(super) const fn is_before(self) -> bool {
-        matches!(self, Fault::Error | Fault::HangBefore | Fault::ResetBefore | Fault::RateLimited)
+        !matches!(self, Fault::ErrorAfter | Fault::HangAfter | Fault::ResetAfter | Fault::WrongBody)
     }
 }
 
@@ -139,6 +149,8 @@ impl Faults {
             Fault::ResetAfter => self.reset_after,
             Fault::WrongBody => self.wrong_body,
             Fault::RateLimited => self.rate_limited,
+            Fault::Denied => self.denied,
+            Fault::UnderWay => self.under_way,
         }
     }
 

@@ -26,12 +26,16 @@ pub(super) fn run(path: &Path, gauges: &Gauges, stop: &Receiver<()>) {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(%error, "the checkpoint runs beside the calls as their equal");
     }
-    let connection = match connect(path) {
-        Ok(connection) => connection,
-        Err(error) => return tracing::error!(%error, "the gateway's store cannot be checkpointed"),
-    };
+    let mut open = None;
     while matches!(stop.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
-        match passes(&connection) {
+        let connection = match open.take().map_or_else(|| connect(path), Ok) {
+            Ok(connection) => open.insert(connection),
+            Err(error) => {
+                tracing::error!(%error, "the gateway's store cannot be checkpointed; it is tried again");
+                continue;
+            }
+        };
+        match passes(connection) {
             Ok((frames, left)) => {
                 let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
                 gauges.log_behind.store(count(left), Ordering::Relaxed);

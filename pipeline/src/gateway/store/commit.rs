@@ -19,9 +19,12 @@ const OPERATIONS_MAX: usize = 512;
 const LOG_FRAMES_MAX: u64 = 16_384;
 /// Pages that the checkpoint beside may have left for that.
 const LOG_BEHIND_MAX: u64 = 1_024;
+/// From so many on it begins anew whatever was left: half a gigabyte. Calls that wait for a second are better than a full disk.
+const LOG_FRAMES_LIMIT: u64 = 262_144;
 
-/// Sends a reply once all is committed. Dropped without it, whoever asked hears that it was not taken.
-type After = Box<dyn FnOnce() + Send>;
+/// Sends a reply once it is known whether all is committed: where it is not, most drop theirs, and whoever asked hears that it was not
+/// taken.
+type After = Box<dyn FnOnce(bool) + Send>;
 
 struct Writer {
     connection: Connection,
@@ -75,7 +78,7 @@ pub(super) fn start(
 impl Writer {
     /// Takes up what the last process left: nobody runs anything, and what was under way is followed up.
     fn new(connection: Connection, gauges: Arc<Gauges>) -> rusqlite::Result<Writer> {
-        requests::orphan(&connection)?;
+        requests::orphan(&connection, now_us())?;
         let writer = Writer {
             running: HashSet::new(),
             waiting: HashMap::new(),
@@ -109,6 +112,7 @@ impl Writer {
             done = done.and_then(|()| self.apply(op, &mut replies));
         }
         let done = done.and_then(|()| self.connection.execute_batch("COMMIT"));
+        let is_committed = done.is_ok();
         if let Err(error) = done {
             tracing::error!(%error, operations, "a commit of the gateway's store failed");
             (self.seq, self.depth) = (seq, depth);
@@ -116,19 +120,19 @@ impl Writer {
             self.running.extend(self.freed.drain(..)); // whoever ran them hears of it, and lets go once more
             for id in self.claimed.drain(..) {
                 self.running.remove(&id);
+                self.waiting.remove(&id); // nothing was sent for those who came behind it either
             }
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK"); // what fails here has rolled back by itself
             }
             self.unreleased = released;
-            replies.clear();
         }
         self.count();
         self.flows.committed();
         self.claimed.clear();
         self.freed.clear();
         for reply in replies {
-            reply();
+            reply(is_committed);
         }
         self.gauges.operations.fetch_add(operations, Ordering::Relaxed);
         self.gauges.commits.fetch_add(1, Ordering::Relaxed);
@@ -139,8 +143,8 @@ impl Writer {
     /// writing thread does the rest, which takes as long as the disk does twice. While somebody reads the file it is left for later.
     fn bound_log(&self) {
         let behind = self.gauges.log_behind.load(Ordering::Relaxed);
-        let long = self.gauges.log_frames.load(Ordering::Relaxed) > LOG_FRAMES_MAX;
-        if long && behind < LOG_BEHIND_MAX {
+        let frames = self.gauges.log_frames.load(Ordering::Relaxed);
+        if (frames > LOG_FRAMES_MAX && behind < LOG_BEHIND_MAX) || frames > LOG_FRAMES_LIMIT {
             self.gauges.log_frames.store(0, Ordering::Relaxed); // until the checkpoint beside has looked again
             let at_once = |connection: &Connection| {
                 connection.busy_timeout(Duration::ZERO)?;
@@ -246,9 +250,12 @@ impl Writer {
                 self.waiting.entry(known.id).or_default().push(reply);
                 return Ok(());
             }
-            Found::None if !begin.may_start => Begun::Left(requests::refuse(&self.connection, begin, 0)?),
+            Found::None if !begin.may_start => {
+                Begun::Left { number: requests::refuse(&self.connection, begin, 0)?, maybe_done: false }
+            }
             Found::Known(known) if !begin.may_start => {
-                Begun::Left(requests::refuse(&self.connection, begin, known.numbers.latest)?)
+                let number = requests::refuse(&self.connection, begin, known.numbers.latest)?;
+                Begun::Left { number, maybe_done: known.maybe_done || known.open_since_us.is_some() }
             }
             Found::Known(known) => {
                 self.claim(known.id);
@@ -273,7 +280,10 @@ impl Writer {
     /// Sends what was taken up for somebody once it is committed. Whoever has gone meanwhile runs nothing: it is let go again.
     fn claimed_for<T: Send + 'static>(&self, reply: Reply<T>, value: T, ids: fn(&T) -> Vec<i64>) -> After {
         let missed = Arc::clone(&self.missed);
-        Box::new(move || {
+        Box::new(move |is_committed| {
+            if !is_committed {
+                return;
+            }
             if let Err(value) = reply.send(value) {
                 missed.lock().unwrap_or_else(PoisonError::into_inner).extend(ids(&value));
             }
@@ -306,17 +316,24 @@ impl Writer {
         }
     }
 
+    /// Whoever waited for a request hears how it went. Where that is not committed it may have been done all the same: nobody hears that
+    /// the platform was not asked.
     fn tell(&mut self, id: i64, replies: &mut Vec<After>, begun: impl Fn() -> Begun) {
         for reply in self.waiting.remove(&id).unwrap_or_default() {
-            replies.push(after(reply, begun()));
+            let begun = begun();
+            replies.push(Box::new(move |is_committed| {
+                let _ = reply.send(if is_committed { begun } else { Begun::Unfinished }); // whoever asked may have gone
+            }));
         }
     }
 }
 
 /// Sends a value once it is committed.
 fn after<T: Send + 'static>(reply: Reply<T>, value: T) -> After {
-    Box::new(move || {
-        let _ = reply.send(value); // whoever asked may have gone
+    Box::new(move |is_committed| {
+        if is_committed {
+            let _ = reply.send(value); // whoever asked may have gone
+        }
     })
 }
 
@@ -328,7 +345,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     /// Scenario: the disk is full while a call is written down, and while whoever runs another lets go of it; then there is room again.
-    /// Guarantees: the call hears of it, nothing of it stays or is counted, its key can be used, and the other is let go of.
+    /// Somebody waits for a third one, whose end is not written either.
+    /// Guarantees: the call hears of it, nothing of it stays or is counted, its key can be used, and the other is let go of; who waited is
+    /// not told that nothing was done.
     #[test]
     fn a_commit_that_fails_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -365,7 +384,9 @@ mod tests {
         bound(&writer, pages);
         assert!(begin(&mut writer).is_err(), "whoever asks hears that it was not taken");
         assert!(writer.running.is_empty() && writer.depth == 0);
-        writer.running.insert(77);
+        writer.running.extend([77, 78]);
+        let (reply, mut waited) = oneshot::channel();
+        writer.waiting.insert(78, vec![reply]);
         writer.connection.execute_batch("PRAGMA query_only = 1").expect("read only");
         let flow = super::super::FlowRow {
             id: "f".to_owned(),
@@ -381,7 +402,12 @@ mod tests {
         };
         writer.flows.moved("compute", None, Some("HELD")); // as a move that was done before another one failed
         let flow = Op::FlowPut(Box::new(flow), Vec::new(), oneshot::channel().0);
-        writer.commit(vec![Op::Release(77), Op::Keep(Vec::new(), oneshot::channel().0), flow]);
+        writer.commit(vec![
+            Op::Release(77),
+            Op::Release(78),
+            Op::Keep(Vec::new(), oneshot::channel().0),
+            flow,
+        ]);
         assert!(writer.flows.states().is_empty(), "what is not written is not counted");
         writer.connection.execute_batch("PRAGMA query_only = 0").expect("writable");
         bound(&writer, 1 << 20);
@@ -390,5 +416,12 @@ mod tests {
             !writer.running.contains(&77),
             "what was let go of in vain is let go of with the next commit"
         );
+        assert!(matches!(waited.try_recv(), Ok(Begun::Unfinished)));
+        let (reply, mut waited) = oneshot::channel();
+        writer.waiting.insert(79, vec![reply]);
+        let mut replies = Vec::new();
+        writer.ended(79, Then::Answer { status: 200, answer: Vec::new(), remember: true }, &mut replies);
+        replies.into_iter().for_each(|reply| reply(false));
+        assert!(matches!(waited.try_recv(), Ok(Begun::Unfinished)), "its answer was not committed");
     }
 }

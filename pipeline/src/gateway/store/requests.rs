@@ -66,8 +66,13 @@ pub(in crate::gateway) enum Begun {
     Done { status: u16, answer: Vec<u8> },
     /// The key was used for another request.
     Conflict,
-    /// It was not started, since it may not. The number of the attempt that was not made.
-    Left(i64),
+    /// It was not started, since it may not.
+    Left {
+        /// Of the attempt that was not made.
+        number: i64,
+        /// An earlier one may have reached the platform.
+        maybe_done: bool,
+    },
     /// Whoever ran it stopped without an answer.
     Unfinished,
 }
@@ -283,8 +288,11 @@ pub(super) fn due(
 const UNKNOWN: &str =
     "(open_since_us IS NOT NULL OR maybe_done OR endpoint NOT IN ('CREDITS_CHARGE', 'CREDITS_REFUND'))";
 
-/// After a start nobody runs anything: what was under way when the process died is followed up at once.
-pub(super) fn orphan(connection: &Connection) -> rusqlite::Result<usize> {
+/// After a start nobody runs anything: what was under way when the process died is followed up at once, and what stood between two
+/// attempts that did nothing is left, to be asked for again or forgotten.
+pub(super) fn orphan(connection: &Connection, now_us: i64) -> rusqlite::Result<usize> {
+    let left = format!("UPDATE requests SET left_us = ? WHERE NOT {UNKNOWN} AND left_us IS NULL");
+    connection.execute(&left, [now_us])?;
     connection.execute(&format!("UPDATE requests SET next_try_us = 0 WHERE {UNKNOWN}"), [])
 }
 

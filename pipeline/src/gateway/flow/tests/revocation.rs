@@ -109,6 +109,34 @@ fn a_task_that_is_refused_holds_up_no_other() {
     assert_eq!((flow.state(), platform.free, named(&flow)), ("CLOSED", 15, None));
 }
 
+/// Scenario: two tasks are refused for ever; between the first refusal of one and the next of the other the clock goes back by a day.
+/// Guarantees: each is tried again within minutes by the new clock: none is left behind until the old time comes again. However often
+/// it is refused, the flow is as long under way as it is.
+#[test]
+fn a_clock_that_goes_back_leaves_no_refused_task_behind() {
+    let (mut flow, mut platform) = (revoking(), platform(&[("t-1", 5, 0), ("t-2", 5, 0)]));
+    go_on(&mut flow, &mut platform);
+    let (mut now_us, busy_us) = (NOW, flow.busy_us);
+    let mut tried = std::collections::BTreeMap::new();
+    for round in 0..40 {
+        let Next::Do(act) = flow.next() else { panic!("{} rests", flow.state()) };
+        let Act::Step(about, _) = &*act else { panic!("{act:?}") };
+        if round == 20 {
+            now_us -= 86_400_000_000; // both have been put off by then
+        }
+        if round >= 20 {
+            now_us =
+                now_us.max(flow.due_us.filter(|due_us| *due_us <= now_us + 120_000_000).unwrap_or(now_us));
+            *tried.entry(about.task_id.clone().expect("a task")).or_insert(0) += 1;
+        } else {
+            now_us = now_us.max(flow.due_us.expect("a time"));
+        }
+        flow.heard(Heard::Refused(Code::WalletUnknown), now_us);
+    }
+    assert_eq!(flow.busy_us, busy_us, "it has not come on, and the alert is to see that");
+    assert!(tried.len() == 2 && tried.values().all(|times| *times >= 8), "{tried:?}");
+}
+
 /// Scenario: a licence falls; 100 are held for its task and nothing is charged. Before the pause the task's own flow charges 60. For
 /// another 50 are charged, of which support gives 20 back.
 /// Guarantees: 40 are let go and the 60 are given back; of the other the 30 come back, and the case says that it gave 90 back of 110,

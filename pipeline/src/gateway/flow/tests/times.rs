@@ -1,7 +1,7 @@
 //! What a clock ends, and what comes more than once.
 
 use super::super::kind::Command;
-use super::super::life::{Flow, Obeyed};
+use super::super::life::{COMMANDS_MAX, Flow, Obeyed};
 use super::super::machine::Heard;
 use super::super::view;
 use super::platform::Platform;
@@ -77,4 +77,29 @@ fn refunds_come_more_than_once() {
     assert!(matches!(flow.command(last, NOW), Obeyed::Now(_)));
     rest(&mut flow, &mut platform);
     assert_eq!((platform.accounts["t-1"].charged, flow.takes()), (0, Vec::<&str>::new()));
+}
+
+/// Scenario: a flow gives back a micro at a time, for as often as it takes commands.
+/// Guarantees: it takes no more than it remembers, and does not say that its state is wrong.
+#[test]
+fn what_is_spent_says_so() {
+    let (mut flow, mut platform) = held();
+    assert!(matches!(
+        flow.command(Command::Settle { actual_micros: 800_000, estimate_id: None }, NOW),
+        Obeyed::Now(_)
+    ));
+    rest(&mut flow, &mut platform);
+    let refund = |number: usize| Command::Refund {
+        amount_micros: 1,
+        reason: RefundReason::Goodwill,
+        reference: Some(number.to_string()),
+    };
+    let mut taken = 0;
+    while let Obeyed::Now(_) = flow.command(refund(taken), NOW) {
+        rest(&mut flow, &mut platform);
+        taken += 1;
+    }
+    assert_eq!(taken, COMMANDS_MAX - 1, "one was to settle");
+    assert_eq!(flow.command(refund(taken), NOW), Obeyed::Spent);
+    assert_eq!(flow.command(refund(0), NOW), Obeyed::Before);
 }

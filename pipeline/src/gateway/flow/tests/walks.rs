@@ -88,7 +88,7 @@ impl<'a> Life<'a> {
                 self.told(&tells);
                 true
             }
-            Obeyed::Before | Obeyed::Conflict(_) | Obeyed::Refused(_) => {
+            Obeyed::Before | Obeyed::Conflict(_) | Obeyed::Spent | Obeyed::Refused(_) => {
                 assert_eq!(self.flow, before, "a command that was not taken has changed the flow");
                 false
             }
