@@ -3,6 +3,7 @@
 //!
 //! `TALLY_GATEWAY_CALLS`, `TALLY_GATEWAY_KILLS` and `TALLY_GATEWAY_SEED` set the long run of `make faults`.
 
+use super::driven::{self, Driven};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally_dashboards::identity::Role;
 use tally_pipeline::gateway::mock::{Faults, Script, Statement, Sums};
-use tally_tests::gateway::{Gateway, SCOPES, call};
+use tally_tests::gateway::{FLOW_SCOPES, Gateway, SCOPES, call};
 use tally_tests::{MockPlatform, Stage, Tally, TempFolder};
 
 /// Callers at once.
@@ -90,6 +91,7 @@ struct Task {
 struct Crowd<'a> {
     seed: u64,
     tasks: Mutex<Vec<Task>>,
+    driven: Mutex<Vec<Driven>>,
     url: &'a str,
     key: &'a tally_tests::service::Key,
     next: AtomicU64,
@@ -107,7 +109,8 @@ impl Crowd<'_> {
                 return open;
             }
             if token.0.is_empty() || token.1.elapsed() > Duration::from_secs(300) {
-                token = (self.key.token_for(Role::Service, "crowd", SCOPES), Instant::now());
+                let scopes = format!("{SCOPES} {FLOW_SCOPES}");
+                token = (self.key.token_for(Role::Service, "crowd", &scopes), Instant::now());
             }
             open += self.one(number, &token.0);
         }
@@ -116,6 +119,12 @@ impl Crowd<'_> {
     fn one(&self, number: u64, token: &str) -> u64 {
         if number % 10 == 9 {
             self.task(number, token);
+            return 0;
+        }
+        if number % 40 == 21 {
+            let wallet = format!("w-{}", number % WALLETS);
+            let driven = driven::drive(self.url, token, (self.seed, number), &wallet);
+            self.driven.lock().expect("no panic").push(driven);
             return 0;
         }
         let (path, keyed, body) = request(self.seed, number);
@@ -213,6 +222,7 @@ fn run(calls: u64, kills: u64, seed: u64) {
         reset_after: 5,
         wrong_body: 5,
         rate_limited: 5,
+        under_way: 5,
         duplicate: 20,
         ..Faults::default()
     };
@@ -221,7 +231,8 @@ fn run(calls: u64, kills: u64, seed: u64) {
     let mut gateway = Gateway::start(&stage, &platform, &short);
     let from = now();
     let (url, key) = (gateway.url.clone(), gateway.key());
-    let crowd = Crowd { seed, url: &url, key: &key, next: AtomicU64::new(0), calls, tasks: Mutex::default() };
+    let (tasks, driven) = (Mutex::default(), Mutex::default());
+    let crowd = Crowd { seed, url: &url, key: &key, next: AtomicU64::new(0), calls, tasks, driven };
     let open: u64 = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| crowd.caller())).collect();
         for kill in 1..=kills {
@@ -244,6 +255,7 @@ fn run(calls: u64, kills: u64, seed: u64) {
         statement.receipts.len()
     );
     compare(&stage, &statement);
+    driven::costs_are_right(&statement, &crowd.driven.into_inner().expect("no panic"));
     stability(&stage, &statement, (&from, &to));
     let report = audit(&stage, "accuracy", (&from, &to), &["--settled-after-hours", "0"]);
     let hits = tasks.iter().filter(|task| task.hit).count();
@@ -309,6 +321,7 @@ fn compare(stage: &Stage<'_>, statement: &Statement) {
         .collect();
     assert_eq!(stored, statement.sums(), "{}", stage.reasons());
     attempts_are_events(stage, statement, "crowd:");
+    attempts_are_events(stage, statement, "gateway-flow:");
 }
 
 /// Each attempt of these keys that the platform has received is one event, and each event was received but for those that say why not.
@@ -368,7 +381,8 @@ fn stability(stage: &Stage<'_>, statement: &Statement, window: (&str, &str)) {
             .iter()
             .filter(|receipt| receipt.path == path)
             .filter(|receipt| {
-                receipt.faults.keys().any(|fault| !["rate_limited", "duplicate"].contains(&fault.as_str()))
+                let is_no_error = |fault: &str| ["rate_limited", "under_way", "duplicate"].contains(&fault);
+                receipt.faults.keys().any(|fault| !is_no_error(fault))
             })
             .count();
         assert!(
@@ -392,9 +406,9 @@ fn measure(report: &Value, path: &str) -> (u64, u64) {
     (number("numerator"), number("denominator"))
 }
 
-/// Scenario: callers who come twice, who never come again, who change the body of a key; a platform that fails in every way, before and
+/// Scenario: callers who come twice, who never come again, who change the body of a key, who drive flows of tasks; a platform that fails in every way, before and
 /// after it did what was asked; a gateway that is killed again and again.
-/// Guarantees: no key moves credits twice; each attempt that the platform received is one event; the platform's books, and what came
+/// Guarantees: no key moves credits twice, no task costs more or less than it was to, and nothing stays held for it; each attempt that the platform received is one event; the platform's books, and what came
 /// through Kafka into ClickHouse, agree wallet by wallet; the audit finds the error rates and the estimates that were injected.
 #[test]
 fn money_adds_up_whatever_is_killed() {

@@ -4,6 +4,7 @@ mod acts;
 mod bench;
 mod calls;
 mod client;
+mod driven;
 mod flows;
 mod killed;
 mod mock;
