@@ -89,6 +89,7 @@ class Feed {
     signal.addEventListener("abort", () => clearInterval(watch));
     while (!signal.aborted && this.status.state !== "stopped") await this.#stand(signal);
     this.#channel.close();
+    this.#channel = null; // it says nothing more, whatever the page is told
   }
 
   /** The first token and the first state; false where it ended before. */

@@ -83,7 +83,7 @@ async function look() {
   looking = false;
   told();
   if (signedOut) return void line.feed?.close();
-  if (!failed && line.state === "stopped" && ended - line.openedAt > REOPEN_MS_MIN && [0, 4001, 4201].includes(line.code)) open();
+  if (!failed && line.state === "stopped" && ended - line.openedAt > REOPEN_MS_MIN && [0, 4001, 4201].includes(line.code)) reopen();
   next();
 }
 
@@ -150,6 +150,13 @@ async function open() {
     return sessionToken(subject, role);
   };
   line.feed = openFeed({ base: new URL("/", location.href), token, start: "now", onEvent: heard, onState });
+}
+
+/** Whoever has opened the feed opens it again: one that nobody shows would answer for prompts that nobody has seen. */
+function reopen() {
+  if (opens) return void open();
+  line.openedAt = performance.now();
+  document.dispatchEvent(new CustomEvent("tally:reopen"));
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) wanted(performance.now()); });

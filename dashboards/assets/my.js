@@ -228,7 +228,9 @@ function onEvent(event) {
 
 const WAYS = { ws: "WebSocket", sse: say("event stream", "事件流"), poll: say("long poll", "长轮询") };
 const STOPPED = {
-  4001: say("the session has ended: load the page and sign in again", "会话已结束：请重新加载并登录"), 4003: say("this session may not read the feed", "此会话无权读取事件流"),
+  4001: say("the session has ended: load the page and sign in again", "会话已结束：请重新加载并登录"),
+  4201: say("its session has ended; it goes on by itself once there is another", "所用会话已结束，有新会话后会自动继续"),
+  4003: say("this session may not read the feed", "此会话无权读取事件流"),
   4004: say("access was revoked", "访问权限已被撤销"), 4005: say("too many windows are open", "打开的窗口过多"),
 };
 function onState({ state, transport, leads, code, reason, withheld, ...more }) {
@@ -254,5 +256,16 @@ function token(why) {
   return sessionToken(subject, role);
 }
 
-const feed = openFeed({ base: new URL("/", location.href), token, onSnapshot, onEvent, onState });
+const open = () => openFeed({ base: new URL("/", location.href), token, onSnapshot, onEvent, onState });
+let feed = open();
+
+/** A feed that ended with its session begins anew, from the state as it is then. */
+function reopen() {
+  if (feed.status.state !== "stopped" || ![0, 4001, 4201].includes(feed.status.code)) return;
+  feed.close();
+  feed = open();
+}
+document.addEventListener("tally:reopen", reopen); // a look at the page was answered: there is a session
+document.addEventListener("visibilitychange", () => { if (!document.hidden) reopen(); }); // somebody may have signed in beside it
 addEventListener("pagehide", () => feed.close());
+addEventListener("pageshow", ({ persisted }) => { if (persisted) feed = open(); });

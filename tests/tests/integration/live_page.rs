@@ -167,3 +167,63 @@ fn open_pages_of_moderation_show_what_happens() {
     browser.wait_for("dead", SOON, refused, &Value::Null);
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
+
+/// Scenario: a buyer's session ends half a minute after the page was opened; before that another window has signed in again, so that
+/// there is a fresh cookie. A supplement is then asked for. The same over a time that is past, where nothing of the page asks again:
+/// there the window is left and shown again.
+/// Guarantees: the page's own line ends and begins anew without a reload, and the prompt is shown; nothing else opens a line in its
+/// place, so the lamp is never live while the tasks stand still, and nobody acknowledges what is not shown.
+#[test]
+fn my_tasks_go_on_with_a_fresh_session() {
+    if skip() {
+        return;
+    }
+    const WATCH: &str = r#"
+        const [lamp, state] = [document.getElementById("live"), document.getElementById("state")];
+        Object.assign(window, { first: document, lied: false, ended: false });
+        const look = () => {
+            window.lied ||= !lamp.hidden && lamp.className === "live" && state.className !== "live";
+            window.ended ||= state.className === "stopped";
+        };
+        new MutationObserver(look).observe(document.body, { attributes: true, subtree: true });
+        return true;
+    "#;
+    const OPEN: &str = "return document.getElementById('state').className === 'live'";
+    const ENDED: &str = "return window.ended";
+    const GOES_ON: &str =
+        "return window.first === document && document.getElementById('state').className === 'live'";
+    const PROMPTED: &str = "return document.querySelector('.prompt').dataset.prompt === argument";
+    let stage = Stage::shared("live-session");
+    let desk = Desk::default();
+    let service = desk.serve(&stage, &[]);
+    let scene = Scene { publisher: Publisher::to(&stage), published: Cell::new(0) };
+    let mut browser = Browser::start();
+    let at = format!("http://{}", service.address);
+    let past = "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z";
+    for query in ["range=15m", past] {
+        let buyer = unique("buyer");
+        let sign_in = |browser: &mut Browser, lifetime_s: i64| {
+            browser.cookie(&at, "__Host-tally", &desk.token(Role::Buyer, &buyer, lifetime_s).0);
+        };
+        sign_in(&mut browser, 30);
+        browser.open(query, &format!("{at}/my?{query}"));
+        browser.wait_for(query, SOON, OPEN, &Value::Null);
+        browser.eval(query, WATCH, &Value::Null);
+        sign_in(&mut browser, 600);
+        browser.wait_for(query, SOON, ENDED, &Value::Null);
+        if query == past {
+            browser.hide(query, true);
+            browser.hide(query, false);
+        }
+        browser.wait_for(query, SOON, GOES_ON, &Value::Null);
+        let task = unique("task");
+        let fields = [("user_id", Value::from(buyer.clone())), ("task_id", task.clone().into())];
+        scene.publish(Topic::Credit, "SUPPLEMENT_REQUESTED", &fields);
+        browser.wait_for(query, SOON, PROMPTED, &json!(format!("{task} supplement")));
+        assert_eq!(browser.eval(query, "return window.lied", &Value::Null), false);
+        let lines = service.metric(r#"tally_feed_connections{transport="ws"}"#);
+        assert_eq!(lines, 1.0, "the page's own, and no other");
+        browser.close(query);
+    }
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
