@@ -6,10 +6,12 @@ const HEIGHT = 184;
 /** Patterns of lines, so that they are told apart without colour. */
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
 const LINES = DASHES.length;
+/** Who reads a picture by keys reads on for so long after the last one: it is not taken from under them, milliseconds. */
+const READING_MS_MAX = 30_000;
 
 const root = document.documentElement;
 const zh = root.lang.startsWith("zh");
-const charts = new Map(); // canvas element -> { plot, draw }
+const charts = new Map(); // canvas element -> Chart
 let drawnOnce = false;
 
 const style = () => getComputedStyle(root);
@@ -76,28 +78,23 @@ function moments(zone, stepUs) {
   };
 }
 
-function draw(figure, picture) {
-  const canvas = picture.querySelector(".canvas");
-  const data = read(picture.querySelector("table"));
+/** What uPlot is told of a picture: its data, the colours of now, and whom to tell of the cursor and of a stretch that was chosen. */
+function described(figure, picture, data, { onCursor, onChosen }) {
   const unit = figure.dataset.unit;
   const step = Number(figure.dataset.step);
   const short = tick(unit, picture.dataset.money);
   const ink = palette();
-  const rules = [...picture.querySelectorAll(".threshold")].map((rule) => ({ at: Number(rule.value), label: rule.textContent }));
+  const rules = [...picture.querySelectorAll(".threshold")].map((rule) => Number(rule.value));
   const count = data.times.length;
   const few = data.values.every((line) => line.filter((v) => v !== null).length * 3 < count * 2);
-  const legend = document.createElement("div");
-  legend.className = "legend";
-  const title = figure.querySelector("h3").textContent;
-
   const font = `11px ${style().fontFamily}`;
   const highest = Math.max(...data.values.flat().filter((v) => v !== null), 0);
   const lowest = Math.min(...data.values.flat().filter((v) => v !== null), 0);
   // a line of a threshold is shown where it can be seen beside the data
-  const shown = rules.filter((rule) => rule.at <= highest * 4 || unit === "ratio");
-  const top = Math.max(highest, ...shown.map((rule) => rule.at)) || 1;
-  const options = {
-    width: Math.max(200, canvas.clientWidth), height: HEIGHT,
+  const shown = rules.filter((rule) => rule <= highest * 4 || unit === "ratio");
+  const top = Math.max(highest, ...shown) || 1;
+  return {
+    width: Math.max(200, picture.querySelector(".canvas").clientWidth), height: HEIGHT,
     legend: { show: false }, padding: [6, 8, 0, 0],
     cursor: { points: { size: 7 }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: true, range: [Number(figure.dataset.from) / 1e6, Number(figure.dataset.to) / 1e6] }, y: { range: [lowest < 0 ? lowest * 1.08 : 0, unit === "ratio" ? Math.min(top * 1.08, Math.max(1.04, top)) : top * 1.08] } },
@@ -109,85 +106,136 @@ function draw(figure, picture) {
       const stroke = ink[`line${(at % LINES) + 1}`];
       return { label: name, stroke, width: 1.75, dash: DASHES[at % LINES], spanGaps: false, points: { show: few ? true : undefined, size: few ? 6 : 5, stroke, fill: few ? stroke : ink.card } };
     })],
-    hooks: {
-      draw: [(plot) => {
-        const { ctx, bbox } = plot;
-        ctx.save();
-        for (const rule of shown) {
-          const y = Math.round(plot.valToPos(rule.at, "y", true)) + .5;
-          ctx.strokeStyle = ink.rule;
-          ctx.lineWidth = devicePixelRatio * 1.25;
-          ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
-          ctx.beginPath();
-          ctx.moveTo(bbox.left, y);
-          ctx.lineTo(bbox.left + bbox.width, y);
-          ctx.stroke();
-        }
-        ctx.restore();
-      }],
-      setCursor: [(plot) => tell(plot.cursor.idx)],
-      setSelect: [(plot) => {
-        if (plot.select.width < 8) return;
-        const [from, to] = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
-        const address = new URL(location.href);
-        address.searchParams.delete("range");
-        address.searchParams.set("from", new Date(from * 1000).toISOString());
-        address.searchParams.set("to", new Date(to * 1000).toISOString());
-        location.assign(address);
-      }],
-    },
+    hooks: { draw: [(plot) => ruled(plot, shown, ink.rule)], setCursor: [onCursor], setSelect: [onChosen] },
   };
+}
+
+/** The lines of the thresholds, over the data. */
+function ruled({ ctx, bbox, valToPos }, rules, ink) {
+  ctx.save();
+  for (const rule of rules) {
+    const y = Math.round(valToPos(rule, "y", true)) + .5;
+    ctx.strokeStyle = ink;
+    ctx.lineWidth = devicePixelRatio * 1.25;
+    ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+/** The same page over the stretch that was drawn out on a picture. */
+function chosen(plot) {
+  if (plot.select.width < 8) return;
+  const [from, to] = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
+  const address = new URL(location.href);
+  for (const name of ["range", "cursor"]) address.searchParams.delete(name); // a place in a list is one of that list's time
+  address.searchParams.set("from", new Date(from * 1000).toISOString());
+  address.searchParams.set("to", new Date(to * 1000).toISOString());
+  location.assign(address);
+}
+
+/** A picture that is drawn. Its table may be filled anew and it be painted again: where somebody stands in it stays. */
+class Chart {
+  #figure; #picture; #canvas; #plot = null; #data = null;
+  #legend = document.createElement("div"); #said = document.createElement("span");
+  /** The moment that somebody reads by keys, seconds, null where nobody does; and when they last pressed one. */
+  #at = null; #keyAt = -Infinity;
+  #isPressed = false;
+
+  constructor(figure, picture) {
+    [this.#figure, this.#picture, this.#canvas] = [figure, picture, picture.querySelector(".canvas")];
+    const canvas = this.#canvas;
+    this.#legend.className = "legend";
+    this.#said.className = "said";
+    this.#said.setAttribute("role", "status");
+    canvas.before(this.#legend);
+    canvas.after(this.#said);
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "img");
+    const title = figure.querySelector("h3").textContent;
+    canvas.setAttribute("aria-label", `${title}. ${zh ? "图表；用左右方向键读数，数据见下方表格" : "Chart; left and right arrow keys read its values, the table below has them all"}`);
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => { this.#keyAt = -Infinity; });
+    canvas.addEventListener("mousedown", () => { this.#isPressed = true; });
+    this.paint();
+  }
+
+  /** Whether somebody reads it by keys or draws a stretch out just now: it then stays as it is. */
+  get isHeld() { return this.#isPressed || performance.now() - this.#keyAt < READING_MS_MAX; }
+
+  released() { this.#isPressed = false; }
+
+  /** Draws what the table says now, in the colours of now. */
+  paint() {
+    const pointed = this.#plot === null || this.#plot.cursor.left < 0 ? null : { left: this.#plot.cursor.left, top: this.#plot.cursor.top };
+    this.#plot?.destroy();
+    this.#canvas.replaceChildren();
+    this.#data = read(this.#picture.querySelector("table"));
+    const options = described(this.#figure, this.#picture, this.#data, { onCursor: (plot) => this.#tell(plot.cursor.idx), onChosen: chosen });
+    this.#plot = new window.uPlot(options, [this.#data.times, ...this.#data.values], this.#canvas);
+    this.#tell(null);
+    if (this.#at !== null) this.#point(this.#row());
+    else if (pointed !== null) this.#plot.setCursor(pointed);
+  }
+
+  destroy() { this.#plot.destroy(); }
+
+  /** The row of the moment that is read, or of the one that has come nearest to it; -1 where none is read. */
+  #row() {
+    if (this.#at === null) return -1;
+    const far = this.#data.times.map((time) => Math.abs(time - this.#at));
+    return far.indexOf(Math.min(...far));
+  }
+
+  #key(event) {
+    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+    if (event.key === "Escape") {
+      [this.#at, this.#keyAt] = [null, -Infinity];
+      this.#plot.setCursor({ left: -10, top: -10 });
+      this.#tell(null);
+      this.#said.textContent = "";
+      return;
+    }
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    const { labels, names, texts, times } = this.#data;
+    const begin = event.key === "ArrowLeft" ? times.length : -1;
+    const here = Math.min(times.length - 1, Math.max(0, (this.#at === null ? begin : this.#row()) + moves[event.key]));
+    [this.#at, this.#keyAt] = [times[here], performance.now()];
+    this.#point(here);
+    this.#said.textContent = `${labels[here]}: ${names.map((name, line) => `${name} ${texts[line][here]}`).join(", ")}`;
+  }
+
+  #point(row) {
+    this.#plot.setCursor({ left: this.#plot.valToPos(this.#data.times[row], "x"), top: HEIGHT / 3 });
+    this.#tell(row);
+  }
 
   /** The numbers at one moment; without one the names alone. */
-  function tell(at) {
-    legend.replaceChildren();
-    const known = at !== null && at !== undefined && at >= 0 && at < count;
+  #tell(row) {
+    const { labels, names, texts, times } = this.#data;
+    this.#legend.replaceChildren();
+    const known = row !== null && row !== undefined && row >= 0 && row < times.length;
     if (known) {
       const time = document.createElement("span");
       time.className = "at";
-      time.textContent = data.labels[at];
-      legend.append(time);
+      time.textContent = labels[row];
+      this.#legend.append(time);
     }
-    data.names.forEach((name, line) => {
-      if (data.names.length === 1 && !known) return;
+    names.forEach((name, line) => {
+      if (names.length === 1 && !known) return;
       const item = document.createElement("span");
       item.append(sample(line), `${name} `);
       if (known) {
         const value = document.createElement("b");
-        value.textContent = data.texts[line][at];
+        value.textContent = texts[line][row];
         item.append(value);
       }
-      legend.append(item);
+      this.#legend.append(item);
     });
-  }
-
-  canvas.replaceChildren();
-  const plot = new window.uPlot(options, [data.times, ...data.values], canvas);
-  canvas.before(legend);
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${title}. ${zh ? "图表；用左右方向键读数，数据见下方表格" : "Chart; left and right arrow keys read its values, the table below has them all"}`);
-  tell(null);
-
-  const said = document.createElement("span");
-  said.className = "said";
-  said.setAttribute("role", "status");
-  canvas.after(said);
-  let here = -1;
-  canvas.addEventListener("keydown", (event) => {
-    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    if (event.key === "Escape") { here = -1; plot.setCursor({ left: -10, top: -10 }); tell(null); said.textContent = ""; return; }
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    here = Math.min(count - 1, Math.max(0, (here < 0 ? (event.key === "ArrowLeft" ? count : -1) : here) + moves[event.key]));
-    plot.setCursor({ left: plot.valToPos(data.times[here], "x"), top: HEIGHT / 3 });
-    tell(here);
-    said.textContent = `${data.labels[here]}: ${data.names.map((name, line) => `${name} ${data.texts[line][here]}`).join(", ")}`;
-  });
-  charts.set(canvas, { plot, again: () => { plot.destroy(); legend.remove(); said.remove(); draw(figure, picture); } });
-  if (!drawnOnce) {
-    drawnOnce = true;
-    performance.mark("tally:first-chart");
   }
 }
 
@@ -206,29 +254,39 @@ function sample(line) {
   return svg;
 }
 
-function drawAll(within) {
-  const figures = within.matches?.("figure[data-chart=time]") ? [within] : within.querySelectorAll("figure[data-chart=time]");
-  for (const figure of figures) for (const picture of figure.querySelectorAll(".picture")) draw(figure, picture);
-}
-
-drawAll(document);
-document.addEventListener("tally:fresh", (event) => {
-  for (const canvas of event.detail.was.querySelectorAll(".canvas")) {
-    charts.get(canvas)?.plot.destroy();
+/** Draws the pictures of a figure, or of all: those that are there again by what their tables say now. */
+function draw(within) {
+  for (const [canvas, chart] of charts) {
+    if (canvas.isConnected) continue;
+    chart.destroy();
     charts.delete(canvas);
   }
-  drawAll(event.target);
+  const figures = within.matches?.("figure[data-chart=time]") ? [within] : within.querySelectorAll("figure[data-chart=time]");
+  for (const figure of figures) {
+    for (const picture of figure.querySelectorAll(".picture")) {
+      const canvas = picture.querySelector(".canvas");
+      if (charts.has(canvas)) charts.get(canvas).paint();
+      else charts.set(canvas, new Chart(figure, picture));
+    }
+  }
+  if (!drawnOnce && charts.size > 0) {
+    drawnOnce = true;
+    performance.mark("tally:first-chart");
+  }
+}
+
+draw(document);
+document.addEventListener("tally:fresh", ({ target }) => draw(target));
+// somebody at work in a figure is asked first
+document.addEventListener("tally:renew", (event) => {
+  if ([...event.target.querySelectorAll(".canvas")].some((canvas) => charts.get(canvas)?.isHeld)) event.preventDefault();
 });
+addEventListener("mouseup", () => { for (const chart of charts.values()) chart.released(); });
 
 let waiting = 0;
 const again = () => {
   cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => {
-    for (const [canvas, chart] of [...charts]) {
-      charts.delete(canvas);
-      if (canvas.isConnected) chart.again();
-    }
-  });
+  waiting = requestAnimationFrame(() => draw(document));
 };
 let width = innerWidth;
 addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; again(); } });

@@ -1,30 +1,31 @@
 // Makes a part of a page what a fresh copy of it is, by as few changes as that takes. What is the same stays the very node that
 // it was, with its focus, its selection and where it was scrolled to.
 //
-// A part that a script fills says so (`data-own`) and is passed over. A figure that a script has drawn is compared by what the
-// service had sent, and taken whole where that differs.
+// A part that a script fills says so (`data-own`) and is passed over. A figure from whose table a script draws is left while
+// somebody is at work in it (`tally:renew` asks), and drawn again where its numbers differ (`tally:fresh` tells).
 
 /** So many siblings ahead it is looked for a node that was moved by what came before it. */
 const AHEAD_MAX = 64;
-
-/** What the service sent of a figure that a script has drawn since. */
-const sent = new WeakMap();
-for (const figure of document.querySelectorAll("figure[data-chart]")) sent.set(figure, bare(figure));
 
 /** Has `old` say what `next` says; whether anything changed. */
 export function taken(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) return replaced(old, next);
   if (old.nodeType !== Node.ELEMENT_NODE) return worded(old, next);
   if (old.hasAttribute("data-own") || (old.matches("form") && old.contains(document.activeElement))) return false;
-  if (old.matches("figure[data-chart]")) return renewed(old, next);
+  if (old.matches("figure[data-chart]")) return drawn(old, next);
   const named = attributes(old, next);
   return children(old, next) || named;
 }
 
+/** Whether somebody has selected of it. */
+function selected(node) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(node, true);
+}
+
 /** A text that somebody is selecting is left until they are done. */
 function worded(old, next) {
-  const selection = getSelection();
-  if (old.data === next.data || (!selection.isCollapsed && selection.containsNode(old, true))) return false;
+  if (old.data === next.data || selected(old)) return false;
   old.data = next.data;
   return true;
 }
@@ -82,31 +83,11 @@ function children(old, next) {
   return changed;
 }
 
-/** A figure as the service sent it: without what a script has made of it. */
-function bare(figure) {
-  const copy = figure.cloneNode(true);
-  for (const made of copy.querySelectorAll(".legend, .said")) made.remove();
-  for (const canvas of copy.querySelectorAll(".canvas")) canvas.replaceWith(Object.assign(document.createElement("div"), { className: "canvas" }));
-  for (const details of copy.querySelectorAll("details")) details.open = false;
-  return copy.outerHTML;
+/** A figure from whose table a script draws; whoever reads in it, draws a stretch out or has selected of it is not disturbed. */
+function drawn(old, next) {
+  if (selected(old) || !old.dispatchEvent(new CustomEvent("tally:renew", { bubbles: true, cancelable: true }))) return false;
+  const named = attributes(old, next);
+  const changed = children(old, next) || named;
+  if (changed) old.dispatchEvent(new CustomEvent("tally:fresh", { bubbles: true }));
+  return changed;
 }
-
-/** A drawn figure: where its numbers differ it is taken whole and drawn anew; what was open, focused and scrolled to is so again. */
-function renewed(old, next) {
-  const fresh = bare(next);
-  if (!sent.has(old)) sent.set(old, bare(old));
-  if (sent.get(old) === fresh) return false;
-  const open = [...old.querySelectorAll("details")].map((one) => one.open);
-  const scrolled = [...old.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]);
-  const focus = old.contains(document.activeElement) ? places(old).indexOf(document.activeElement) : -1;
-  const made = document.importNode(next, true);
-  sent.set(made, fresh);
-  old.replaceWith(made);
-  [...made.querySelectorAll("details")].forEach((one, at) => { if (open[at]) one.open = true; });
-  [...made.querySelectorAll(".scroll")].forEach((one, at) => { [one.scrollLeft, one.scrollTop] = scrolled[at] ?? [0, 0]; });
-  made.dispatchEvent(new CustomEvent("tally:fresh", { bubbles: true, detail: { was: old } }));
-  if (focus >= 0) places(made)[focus]?.focus({ preventScroll: true });
-  return true;
-}
-
-const places = (node) => [...node.querySelectorAll("a, button, summary, input, select, [tabindex]")];

@@ -280,7 +280,7 @@ fn chart(view: &View, answer: &Answer, lines: &[&Line]) -> Markup {
         div class="picture" data-money=[lines.first().and_then(|line| line.money.as_deref())] data-lines=(lines.len()) {
             @for threshold in &panel.thresholds { data class="threshold" hidden value=(threshold.value) data-sense=(ends(threshold)) { (lang.of(&threshold.label)) } }
             @if panel.picture.apart { @for line in lines { p class="apart" { (line.label) } } }
-            div class="canvas" {}
+            div data-own { div class="canvas" {} }
             details class="twin" {
                 summary { (lang.say("Table", "数据表")) }
                 div class="scroll" tabindex="0" role="region" aria-label={ (lang.of(&panel.title)) ": " (lang.say("table", "数据表")) } {

@@ -66,6 +66,109 @@ fn charts_are_read_by_keys_and_views_are_links() {
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
+/// Counts the looks that a page has taken, by a chart that nobody is at work in.
+const LOOKS: &str = r#"
+    const other = document.getElementById("queue-wait");
+    Object.assign(window, { looks: 0, first: document });
+    new MutationObserver(() => { window.looks += 1; }).observe(other, { attributes: true, attributeFilter: ["data-to"] });
+    return true;
+"#;
+/// True once there were two looks after the number that is given.
+const TWO_LOOKS: &str = "return window.looks >= argument + 2";
+/// Moves the mouse on a chart, from one share of its width to another: onto it, or with its button down.
+const MOUSE: &str = r#"
+    const over = document.querySelector('#queue-depth .u-over');
+    const { left, top, width } = over.getBoundingClientRect();
+    const at = (share) => ({ bubbles: true, button: 0, clientX: left + width * share, clientY: top + 20, movementX: 9 });
+    over.dispatchEvent(new MouseEvent("mouseenter", at(argument.from)));
+    over.dispatchEvent(new MouseEvent("mousemove", at(argument.from)));
+    if (argument.pressed) {
+        over.dispatchEvent(new MouseEvent("mousedown", at(argument.from)));
+        over.dispatchEvent(new MouseEvent("mousemove", at(argument.to)));
+        window.drawn = document.querySelector('#queue-depth .u-select');
+    }
+    return true;
+"#;
+
+/// Scenario: a page over a time that ends now, which asks again every few seconds. Somebody reads a chart by keys, waits for two looks, and
+/// reads on; then leaves it. The mouse stands on another chart for two looks; rows of that chart's table are selected for two looks; a
+/// stretch is drawn out on it for as long, and then chosen.
+/// Guarantees: reading goes on at the next row; the readout, the selection and the stretch that is drawn are still there; who has
+/// left a chart, or let go of it, sees it as it is now; the stretch that was chosen is shown, without a place in another time's list.
+#[test]
+fn a_live_chart_leaves_its_reader_where_they_are() {
+    if skip_without(Browser::installed()) {
+        return;
+    }
+    let demo = Demo::shared();
+    let mut browser = Browser::start();
+    demo.sign_in(&mut browser, "page", "admin");
+    browser.go("page", &format!("{}/overview?range=15m&cursor=old", demo.address));
+    let drawn = "return document.querySelectorAll('#endpoint-errors-over-time .uplot, #queue-depth .uplot').length === 2";
+    browser.wait_for("page", SOON, drawn, &Value::Null);
+    browser.eval("page", LOOKS, &Value::Null);
+    let two_looks = |browser: &mut Browser| {
+        let looks = browser.eval("page", "return window.looks", &Value::Null);
+        browser.wait_for("page", SOON, TWO_LOOKS, &looks);
+    };
+    let canvas = "#endpoint-errors-over-time .canvas";
+    browser.press("page", canvas, "Home");
+    browser.press("page", canvas, "ArrowRight");
+    let rows = "window.canvas = document.activeElement; return [...document.querySelectorAll('#endpoint-errors-over-time tbody th')].map((th) => th.textContent)";
+    let rows = browser.eval("page", rows, &Value::Null);
+    let said = |browser: &mut Browser, row: usize| {
+        let said = browser.eval("page", SAID, &Value::Null);
+        let expected = format!("{}: ", rows[row].as_str().expect("a moment"));
+        assert!(said.as_str().is_some_and(|said| said.starts_with(&expected)), "{said}, row {row} of {rows}");
+    };
+    said(&mut browser, 1);
+    two_looks(&mut browser);
+    let stands = "return document.activeElement === window.canvas";
+    assert_eq!(browser.eval("page", stands, &Value::Null), true);
+    browser.press("page", canvas, "ArrowRight");
+    said(&mut browser, 2);
+    browser.press("page", canvas, "Escape");
+    let now = "return document.getElementById('endpoint-errors-over-time').dataset.to === document.getElementById('queue-wait').dataset.to";
+    browser.wait_for("page", SOON, now, &Value::Null);
+    assert_eq!(browser.eval("page", stands, &Value::Null), true, "and still there");
+
+    let to = "return document.getElementById('queue-depth').dataset.to";
+    browser.eval("page", MOUSE, &json!({ "from": 0.5 }));
+    let read = "return document.querySelector('#queue-depth .legend .at') !== null";
+    browser.wait_for("page", SOON, read, &Value::Null);
+    let before = browser.eval("page", to, &Value::Null);
+    two_looks(&mut browser);
+    assert_ne!(browser.eval("page", to, &Value::Null), before, "it is drawn anew under the mouse");
+    assert_eq!(browser.eval("page", read, &Value::Null), true);
+
+    let select = "document.querySelector('#queue-depth details').open = true;
+        getSelection().selectAllChildren(document.querySelector('#queue-depth tbody tr'));
+        window.text = getSelection().toString(); return window.text !== ''";
+    assert_eq!(browser.eval("page", select, &Value::Null), true);
+    two_looks(&mut browser);
+    let selected =
+        "return getSelection().toString() === window.text && getSelection().anchorNode.isConnected";
+    assert_eq!(browser.eval("page", selected, &Value::Null), true);
+    let before = browser.eval("page", to, &Value::Null);
+    browser.eval("page", "getSelection().removeAllRanges(); return true", &Value::Null);
+    let moved = "return document.getElementById('queue-depth').dataset.to !== argument";
+    browser.wait_for("page", SOON, moved, &before);
+
+    browser.eval("page", MOUSE, &json!({ "from": 0.25, "to": 0.75, "pressed": true }));
+    let stretch =
+        "return window.first === document && window.drawn.isConnected && window.drawn.offsetWidth > 100";
+    browser.wait_for("page", SOON, stretch, &Value::Null);
+    two_looks(&mut browser);
+    assert_eq!(browser.eval("page", stretch, &Value::Null), true);
+    let let_go = "navigation.addEventListener('navigate', (event) => { window.chosen = event.destination.url; event.preventDefault(); });
+        document.dispatchEvent(new MouseEvent('mouseup', { bubbles: true, button: 0 })); return window.chosen";
+    let chosen = browser.eval("page", let_go, &Value::Null);
+    let chosen = chosen.as_str().expect("an address");
+    assert!(chosen.contains("from=") && chosen.contains("&to="), "{chosen}");
+    assert!(!chosen.contains("range=") && !chosen.contains("cursor="), "{chosen}");
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
 /// Scenario: a page stands open while events come; the service's answer is then cut off; then it comes again.
 /// Guarantees: numbers change by themselves, without what somebody has opened being closed; an answer that does not come is said.
 #[test]
