@@ -1,6 +1,7 @@
 //! One moderation case: its clock, its tag, and everything that happened to it.
 
 use super::Pages;
+use super::controls::when;
 use super::door::Visitor;
 use super::live::Ground;
 use super::piece::{facts, list, moment, or_dash, section, table, task_link, text};
@@ -56,7 +57,7 @@ pub(super) async fn page(
     };
     let events: Vec<Vec<Markup>> = list(&found, "events").iter().map(event).collect();
     let heads = [
-        lang.say("When", "时间"),
+        &when(view),
         lang.say("Step", "步骤"),
         lang.say("What it says", "内容"),
         lang.say("Policy tag", "政策标签"),

@@ -24,8 +24,6 @@ pub(crate) struct Visitor {
     pub(crate) page: Page,
     /// How.
     pub(crate) view: View,
-    /// The path, parameters filled in.
-    pub(crate) path: String,
     /// Whether whoever is on this machine may choose who to look as.
     pub(crate) may_choose: bool,
     /// Whether there is a feed that a page could hear.
@@ -65,9 +63,11 @@ pub(super) async fn door(
 ) -> Response {
     let headers = request.headers().clone();
     let uri = request.uri().clone();
+    // where a form is sent to is no page
+    let here = if request.method().is_safe() { uri.path() } else { "/" };
     let view = match View::read(uri.query().unwrap_or_default(), &headers) {
-        Ok(view) => view,
-        Err(problem) => return shell::problem(&View::plain(&headers), None, &problem),
+        Ok(view) => view.at(here),
+        Err(problem) => return shell::problem(&View::plain(&headers).at(here), None, &problem),
     };
     let principal = match principal(&pages, &headers).await {
         Ok(principal) => principal,
@@ -77,13 +77,12 @@ pub(super) async fn door(
         }
     };
     let page = path.and_then(|path| Page::ALL.iter().copied().find(|page| page.path() == path.as_str()));
-    let path = uri.path().to_owned();
     let may_choose = pages.tokens.is_some();
     let Some(page) = page.filter(|page| page.is_of(principal.role)) else {
         return shell::problem(&view, Some((&principal, may_choose)), &Problem::new(Code::Forbidden));
     };
     let renewed = session::renewed(&pages, &principal, &headers);
-    let visitor = Visitor { principal, page, view, path, may_choose, has_feed: pages.has_feed };
+    let visitor = Visitor { principal, page, view, may_choose, has_feed: pages.has_feed };
     request.extensions_mut().insert(visitor);
     let mut response = next.run(request).await;
     response.headers_mut().extend(renewed.map(|cookie| (SET_COOKIE, cookie)));

@@ -3,6 +3,7 @@
 //! The replay is the one thing that a page writes, and the cookie that lets somebody read is not enough for it: see `form`.
 
 use super::Pages;
+use super::controls::when;
 use super::door::Visitor;
 use super::figure::trouble;
 use super::form;
@@ -240,7 +241,7 @@ fn published(view: &View, replays: &[Value]) -> Markup {
     let rows: Vec<Vec<Markup>> = replays.iter().map(row).collect();
     let heads = [
         lang.say("Who", "操作者"),
-        lang.say("When", "时间"),
+        &when(view),
         lang.say("State", "状态"),
         lang.say("Partition and offset", "分区与位点"),
         lang.say("Attempt", "次数"),
@@ -294,18 +295,16 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let view = &visitor.view;
+    let view = &visitor.view.clone().at(&path_of(&place));
     let who = &visitor.principal;
-    if let Err(problem) = form::check(&headers, who, &format!("{}/replay", path_of(&place)), &body) {
-        return shell::not_ours(view, (who, visitor.may_choose), &view.link(&path_of(&place)), &problem);
+    if let Err(problem) = form::check(&headers, who, &format!("{}/replay", view.path), &body) {
+        return shell::not_ours(view, (who, visitor.may_choose), &view.link(&view.path), &problem);
     }
     let if_unknown = form_urlencoded::parse(&body).any(|(name, _)| name == "if_unknown");
     let wanted = NewReplay { execute: true, again: false, if_unknown };
     match answers::replay(&pages.api, who, place.clone(), wanted).await {
-        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&path_of(&place)))]).into_response(),
-        Err(problem) => {
-            shell::not_done(view, (who, visitor.may_choose), &view.link(&path_of(&place)), &problem)
-        }
+        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, view.link(&view.path))]).into_response(),
+        Err(problem) => shell::not_done(view, (who, visitor.may_choose), &view.link(&view.path), &problem),
     }
 }
 

@@ -82,7 +82,7 @@ impl<'a> Live<'a> {
                 // a moderator hears of tasks whose case is in work; others' dead letters and charges are no events of theirs
                 let ask_ms = if role == Role::Moderator { UNTOLD_MS } else { TOLD_MS };
                 // a verification that was asked for stands until it is asked for again: it is dear
-                let look = visitor.view.filter("verify").map(|_| visitor.view.link(&visitor.path));
+                let look = visitor.view.filter("verify").map(|_| visitor.view.link(&visitor.view.path));
                 // whom prompts are for hears them where they are shown, on their own page, and answers for having got them
                 let (feed, ask_ms) = match role {
                     Role::Buyer | Role::Creator => ("none", UNTOLD_MS),
@@ -124,8 +124,8 @@ mod tests {
             issued_at_s: 0,
             expires_at_s: i64::MAX,
         };
-        let view = View::read(query, &HeaderMap::new()).expect("a view");
-        Visitor { principal, page, view, path: "/task/a%20b".to_owned(), may_choose: false, has_feed: true }
+        let view = View::read(query, &HeaderMap::new()).expect("a view").at("/task/a%20b");
+        Visitor { principal, page, view, may_choose: false, has_feed: true }
     }
 
     /// Scenario: every page over a range that ends now and over one that is over; a task and a case, by each role that may see them;

@@ -9,6 +9,7 @@
 mod asset;
 mod case;
 mod compliance;
+mod controls;
 mod creator;
 mod door;
 mod figure;

@@ -1,9 +1,10 @@
 //! What stands around every page: head, navigation by role, controls of the view, how far the data has come, and notices.
 
 use super::asset::address;
+use super::controls::{controls, zone_name};
 use super::door::Visitor;
 use super::live::{Ground, Live, lamp};
-use super::view::{Lang, PRESETS, Span, Theme, View, Zone};
+use super::view::{Lang, Theme, View, Zone};
 use crate::identity::{Principal, Role};
 use crate::panel::Window;
 use crate::problem::{Code, Problem};
@@ -90,7 +91,7 @@ pub(crate) fn page(
     let main = html! {
         div class="head" {
             h1 { (title) }
-            @if ground.window().is_some() { (controls(visitor)) }
+            (controls(view, ground.window().is_some()))
         }
         @for notice in notices { (said(notice)) }
         (body)
@@ -131,7 +132,8 @@ pub(crate) fn problem(view: &View, principal: Option<(&Principal, bool)>, proble
         | Code::IdentityUnavailable
         | Code::Overloaded
         | Code::Timeout
-        | Code::LogUnavailable => (
+        | Code::LogUnavailable
+        | Code::StreamEnded => (
             lang.say("The data cannot be had just now", "目前无法取得数据"),
             lang.say("Nothing is lost. Load the page again in a moment.", "数据没有丢失，请稍后重新加载。"),
         ),
@@ -142,6 +144,13 @@ pub(crate) fn problem(view: &View, principal: Option<(&Principal, bool)>, proble
         Code::RateLimited => (
             lang.say("Too many requests", "请求过于频繁"),
             lang.say("Wait a moment, then load the page again.", "请稍候再重新加载。"),
+        ),
+        Code::Internal => (
+            lang.say("Something went wrong here", "服务内部出错"),
+            lang.say(
+                "It is no fault of yours. Load the page again; if it stays so, tell whoever runs this service.",
+                "这不是您的操作造成的。请重新加载；如仍出现，请告知服务运营方。",
+            ),
         ),
         _ => (
             lang.say("This address cannot be understood", "无法理解该地址"),
@@ -280,7 +289,7 @@ fn document(
                 header class="bar" {
                     a class="brand" href=(view.link("/")) { "Tally" }
                     @if let Some((principal, _)) = principal { (navigation(view, principal, visitor)) }
-                    (settings(view, principal, visitor))
+                    (settings(view, principal))
                 }
                 @if let Some(window) = window { (standing(view, window)) }
                 @else if live.is_some() { div class="standing" { (lamp()) } p id="heard" class="said" aria-live="polite" {} }
@@ -307,9 +316,8 @@ fn navigation(view: &View, principal: &Principal, visitor: Option<&Visitor>) -> 
 }
 
 /// Who looks, in which language and colours, and the way out.
-fn settings(view: &View, principal: Option<(&Principal, bool)>, visitor: Option<&Visitor>) -> Markup {
+fn settings(view: &View, principal: Option<(&Principal, bool)>) -> Markup {
     let lang = view.lang;
-    let path = visitor.map_or("/", |visitor| visitor.path.as_str());
     let other = match lang {
         Lang::En => Lang::Zh,
         Lang::Zh => Lang::En,
@@ -327,12 +335,12 @@ fn settings(view: &View, principal: Option<(&Principal, bool)>, visitor: Option<
                     p class="label" { (lang.say("Colours", "配色")) }
                     ul class="switch" {
                         @for (theme, name) in themes {
-                            li { a href=(view.with_theme(theme).here(path)) aria-current=[(theme == view.theme).then_some("true")] { (name) } }
+                            li { a href=(view.with_theme(theme).here()) aria-current=[(theme == view.theme).then_some("true")] { (name) } }
                         }
                     }
                     p class="label" { (lang.say("Language", "语言")) }
                     ul class="switch" {
-                        li { a href=(view.with_lang(other).here(path)) lang=(other.tag()) hreflang=(other.tag()) { (other.say("English", "中文")) } }
+                        li { a href=(view.with_lang(other).here()) lang=(other.tag()) hreflang=(other.tag()) { (other.say("English", "中文")) } }
                     }
                     @if let Some((principal, may_choose)) = principal {
                         p class="label" { (lang.say("Signed in", "已登录")) }
@@ -386,58 +394,6 @@ fn standing(view: &View, window: Window) -> Markup {
             }
             span class="why" { (why) }
             (lamp())
-        }
-    }
-}
-
-/// The zone in which times are written.
-pub(crate) fn zone_name(view: &View) -> &'static str {
-    view.tz().name()
-}
-
-/// Which time, in which zone.
-fn controls(visitor: &Visitor) -> Markup {
-    let (view, path) = (&visitor.view, visitor.path.as_str());
-    let lang = view.lang;
-    let (from, to) = view.range_us();
-    let is_between = matches!(view.span, Span::Between(..));
-    html! {
-        div class="controls" {
-            ul class="switch" aria-label=(lang.say("Range", "时间范围")) {
-                @for (preset, (_, _, en, zh)) in PRESETS.iter().enumerate() {
-                    li { a href=(view.with_span(Span::Last(preset)).here(path)) aria-current=[(view.span == Span::Last(preset)).then_some("true")] { (lang.say(en, zh)) } }
-                }
-            }
-            details class="menu" {
-                summary class=[is_between.then_some("on")] { @if is_between { (view.stretch(from, 60_000_000)) " – " (view.stretch(to, 60_000_000)) } @else { (lang.say("Choose…", "自选…")) } }
-                form method="get" action=(path) class="sheet" {
-                    label for="from" { (lang.say("From", "从")) " (" (zone_name(view)) ")" }
-                    input id="from" name="from" type="datetime-local" step="1" value=(view.field(from)) required;
-                    label for="to" { (lang.say("To", "到")) " (" (zone_name(view)) ")" }
-                    input id="to" name="to" type="datetime-local" step="1" value=(view.field(to)) required;
-                    @for (name, value) in view.fields().into_iter().filter(|(name, _)| !["from", "to", "range"].contains(name)) {
-                        input type="hidden" name=(name) value=(value);
-                    }
-                    @for (name, value) in &view.more { input type="hidden" name=(name) value=(value); }
-                    button type="submit" { (lang.say("Show", "显示")) }
-                }
-            }
-            details class="menu" {
-                summary { (zone_name(view)) }
-                form method="get" action=(path) class="sheet" {
-                    ul class="switch" {
-                        li { a href=(view.with_zone(Zone::Named(chrono_tz::UTC)).here(path)) { "UTC" } }
-                        li { a href=(view.with_zone(Zone::Local).here(path)) { (lang.say("This machine", "本机时区")) } }
-                    }
-                    label for="tz" { (lang.say("Time zone", "时区")) }
-                    input id="tz" name="tz" value=(zone_name(view)) spellcheck="false" autocomplete="off" placeholder="Asia/Shanghai" required;
-                    @for (name, value) in view.fields().into_iter().filter(|(name, _)| *name != "tz") {
-                        input type="hidden" name=(name) value=(value);
-                    }
-                    @for (name, value) in &view.more { input type="hidden" name=(name) value=(value); }
-                    button type="submit" { (lang.say("Use", "使用")) }
-                }
-            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Pages;
 use super::compliance::table_of_letters;
+use super::controls::when;
 use super::door::Visitor;
 use super::live::Ground;
 use super::number::shown;
@@ -61,7 +62,7 @@ pub(super) async fn page(
     };
     // what a verification found says how things were then: a live page leaves it alone
     let found =
-        html! { div id="found" data-own { (evidence(view, &visitor.path, known.evidence.as_ref())) } };
+        html! { div id="found" data-own { (evidence(view, known.evidence.as_ref())) } };
     let body = html! {
         (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
@@ -234,7 +235,7 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
     };
     let rows: Vec<Vec<Markup>> = events.iter().map(row).collect();
     let heads = [
-        lang.say("When", "时间"),
+        &when(view),
         lang.say("Topic", "主题"),
         lang.say("Kind", "类型"),
         lang.say("What it says", "内容"),
@@ -249,14 +250,14 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
     table(("part-timeline", &[], none), &heads, &rows)
 }
 
-fn evidence(view: &View, path: &str, evidence: Option<&Result<Value, Problem>>) -> Markup {
+fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>) -> Markup {
     let lang = view.lang;
     let explained = lang.say(
         "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again. Dead letters are those of task events under this key: one of another topic is not found by it.",
         "重新计算每张回执和死信的哈希并与已签名的树核对，同时重新计算每条事实的内容摘要。死信仅指以此任务为键的任务事件；其他主题的死信不在此列。",
     );
     let button = html! {
-        p class="act" { a class="button" href=(format!("{}#part-evidence", view.link_with(path, &[("verify", "yes")]))) { (lang.say("Verify this task", "验证此任务")) } " " span class="soft" { (explained) } }
+        p class="act" { a class="button" href=(format!("{}#part-evidence", view.link_with(&view.path, &[("verify", "yes")]))) { (lang.say("Verify this task", "验证此任务")) } " " span class="soft" { (explained) } }
     };
     let evidence = match evidence {
         None => return button,

@@ -54,6 +54,6 @@ pub(super) fn rows(visitor: &Visitor, id: &str, tasks: &Result<Value, Problem>) 
     ];
     html! {
         (table((id, &[2], lang.say("No task in this time.", "该时段没有任务。")), &heads, &rows))
-        (onward(view, (&visitor.path, &[]), next, lang.say("Earlier ones", "更早的任务")))
+        (onward(view, (&view.path, &[]), next, lang.say("Earlier ones", "更早的任务")))
     }
 }

@@ -1,6 +1,7 @@
 //! One result of an audit job: what it says, who broke the rule, and what it was computed from.
 
 use super::Pages;
+use super::controls::zone_name;
 use super::door::Visitor;
 use super::jobs::job_title;
 use super::live::Ground;
@@ -128,7 +129,7 @@ fn rests(view: &View, result: &Value) -> Markup {
     let rows = [
         (
             lang.say("Window", "时段"),
-            html! { (when(view, number(window, "from_us"))) " – " (when(view, number(window, "to_us"))) " (" (text(window, "state").to_lowercase()) ")" },
+            html! { (when(view, number(window, "from_us"))) " – " (when(view, number(window, "to_us"))) " " span class="zone" { (zone_name(view)) } " (" (text(window, "state").to_lowercase()) ")" },
         ),
         (lang.say("Known at", "得知于"), when(view, number(result, "known_at_us"))),
         (

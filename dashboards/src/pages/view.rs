@@ -95,6 +95,8 @@ const PRESET_DEFAULT: usize = 2;
 /// What ends now ends at the next whole multiple of so many microseconds, so that those who look at once ask the same, and
 /// nothing is too new to be seen.
 const NOW_US: i64 = 5_000_000;
+/// Where in a list of the view's time one stands, in the address.
+pub(crate) const CURSOR: &str = "cursor";
 /// Bytes of a zone's name.
 const ZONE_BYTES_MAX: usize = 64;
 
@@ -118,6 +120,8 @@ pub(crate) struct View {
     pub(crate) lang: Lang,
     /// In which colours.
     pub(crate) theme: Theme,
+    /// Of which page, parameters filled in: where links to the same page in another view lead.
+    pub(crate) path: String,
     /// What else the address says: filters of one page. They stay on links to the same page.
     pub(crate) more: Vec<(String, String)>,
     /// When it is, microseconds since 1970 UTC: one moment for all of a page, a few seconds ahead at most.
@@ -184,6 +188,7 @@ impl View {
             zone: Zone::Named(Tz::UTC),
             lang,
             theme: Theme::Auto,
+            path: "/".to_owned(),
             more: Vec::new(),
             now_us: (Moment::now().0 / NOW_US + 1) * NOW_US,
             said_lang: false,
@@ -219,10 +224,10 @@ impl View {
     }
 
     /// The same page, filters kept.
-    pub(crate) fn here(&self, path: &str) -> String {
+    pub(crate) fn here(&self) -> String {
         let more: Vec<(&str, &str)> =
             self.more.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        self.address(path, &more)
+        self.address(&self.path, &more)
     }
 
     /// What of the view an address says, in a fixed order; defaults are left out.
@@ -260,6 +265,11 @@ impl View {
         if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
     }
 
+    /// Of the page at that path.
+    pub(crate) fn at(self, path: &str) -> View {
+        View { path: path.to_owned(), ..self }
+    }
+
     /// With another language.
     pub(crate) fn with_lang(&self, lang: Lang) -> View {
         View { lang, said_lang: true, ..self.clone() }
@@ -270,9 +280,11 @@ impl View {
         View { theme, ..self.clone() }
     }
 
-    /// Of another time.
+    /// Of another time. A place in a list of the one before is none in its own.
     pub(crate) fn with_span(&self, span: Span) -> View {
-        View { span, ..self.clone() }
+        let mut view = View { span, ..self.clone() };
+        view.more.retain(|(name, _)| name != CURSOR);
+        view
     }
 
     /// In another zone.
@@ -359,7 +371,7 @@ mod tests {
     use axum::http::HeaderMap;
 
     fn read(query: &str) -> Option<View> {
-        View::read(query, &HeaderMap::new()).ok()
+        View::read(query, &HeaderMap::new()).ok().map(|view| view.at("/overview"))
     }
 
     /// Scenario: addresses with each setting, with filters, and with nonsense.
@@ -375,19 +387,29 @@ mod tests {
             "lang=en&reason=body",
         ] {
             let view = read(query).unwrap_or_else(|| panic!("{query}"));
-            let link = view.here("/overview");
+            let link = view.here();
             let again =
                 read(link.strip_prefix("/overview").unwrap_or("").trim_start_matches('?')).expect("a view");
             assert_eq!(
                 (again.span, again.zone, again.lang, again.theme, &again.more),
                 (view.span, view.zone, view.lang, view.theme, &view.more)
             );
-            assert_eq!(again.here("/overview"), link, "{query}");
+            assert_eq!(again.here(), link, "{query}");
         }
         assert_eq!(read("").expect("a view").link("/overview"), "/overview");
         let filtered = read("reason=body&theme=dark").expect("a view");
         assert_eq!((filtered.filter("reason"), filtered.theme), (Some("body"), Theme::Dark));
         assert_eq!(filtered.link("/product"), "/product?theme=dark");
+        let third_page = read("range=7d&reason=body&cursor=abc").expect("a view");
+        assert_eq!(
+            third_page.with_theme(Theme::Dark).here(),
+            "/overview?range=7d&theme=dark&reason=body&cursor=abc"
+        );
+        assert_eq!(
+            third_page.with_span(Span::Last(0)).here(),
+            "/overview?range=15m&reason=body",
+            "from its beginning"
+        );
         for wrong in [
             "range=8d",
             "tz=Mars",
