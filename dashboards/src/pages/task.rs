@@ -9,7 +9,7 @@ use super::number::shown;
 use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
 use super::shell;
 use super::view::View;
-use crate::api::{Api, answers, letters_of_task, receipts_of_events};
+use crate::api::{Api, answers, letters_of_task, receipts_of_events, segment};
 use crate::identity::Role;
 use crate::panel::Unit;
 use crate::problem::{Code, Problem};
@@ -17,7 +17,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is known of a task.
 struct Known {
@@ -61,8 +61,7 @@ pub(super) async fn page(
         ),
     };
     // what a verification found says how things were then: a live page leaves it alone
-    let found =
-        html! { div id="found" data-own { (evidence(view, known.evidence.as_ref())) } };
+    let found = html! { div id="found" data-own { (evidence(view, known.evidence.as_ref(), events)) } };
     let body = html! {
         (head(view, &known.timeline["task"], (events, is_cut)))
         @if !known.letters.is_empty() {
@@ -70,7 +69,7 @@ pub(super) async fn page(
         }
         (section("timeline", lang.say("What happened", "时间线"), cut, &timeline(view, &known, events)))
         @if audits { (section("evidence", lang.say("Verify this task", "验证此任务"), "", &found)) }
-        p class="more" { a href={ "/api/v1/tasks/" (crate::api::segment(&task_id)) } { "JSON" } }
+        p class="more" { a href={ "/api/v1/tasks/" (segment(&task_id)) } { "JSON" } }
     };
     shell::page(&visitor, &task_id, Ground::Task(&task_id), (&[], &body))
 }
@@ -172,10 +171,9 @@ fn head(view: &View, task: &Value, (events, is_cut): (&[Value], bool)) -> Markup
 /// Fields of an event that its line says, and how.
 const TOLD: [(&str, Unit); 16] = [
     ("amount_micros", Unit::CreditsMicros),
-    ("price_minor", Unit::Count),
-    ("currency", Unit::Text),
+    ("price_minor", Unit::CurrencyMinor),
     ("balance_after_micros", Unit::CreditsMicros),
-    ("progress_permille", Unit::Count),
+    ("progress_permille", Unit::Ratio),
     ("state_version", Unit::Count),
     ("queue", Unit::Text),
     ("refund_reason", Unit::Text),
@@ -184,6 +182,7 @@ const TOLD: [(&str, Unit); 16] = [
     ("risk_level", Unit::Text),
     ("decision", Unit::Text),
     ("case_id", Unit::Text),
+    ("endpoint", Unit::Symbol),
     ("outcome", Unit::Text),
     ("error_code", Unit::Text),
     ("actor_id", Unit::Text),
@@ -197,17 +196,33 @@ pub(super) fn told(view: &View, fields: &Value) -> Markup {
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     };
+    let currency = fields["currency"].as_str();
     html! {
         @for (name, unit) in TOLD {
             @if let Some(value) = value(name) {
                 span class="pair" {
-                    span class="soft" { (name.trim_end_matches("_micros").replace('_', " ")) } " "
-                    @if name == "case_id" { a href=(view.link(&format!("/case/{}", crate::api::segment(&value)))) { (value) } }
+                    span class="soft" { (named(name)) } " "
+                    @if name == "case_id" { a href=(view.link(&format!("/case/{}", segment(&value)))) { (value) } }
+                    @else if unit == Unit::Ratio { (per_cent(&value)) }
+                    @else if unit == Unit::CurrencyMinor { (shown(Some(&value), unit, currency, view)) " " (currency.unwrap_or_default()) }
                     @else { (shown(Some(&value), unit, None, view)) }
                 } " "
             }
         }
     }
+}
+
+/// A field's name without its unit, which its number has.
+fn named(field: &str) -> String {
+    let bare = ["_micros", "_minor", "_permille"].into_iter().find_map(|unit| field.strip_suffix(unit));
+    bare.unwrap_or(field).replace('_', " ")
+}
+
+/// Thousandths as per cent, exact.
+fn per_cent(permille: &str) -> String {
+    permille
+        .parse::<u32>()
+        .map_or_else(|_| permille.to_owned(), |permille| format!("{}.{} %", permille / 10, permille % 10))
 }
 
 fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
@@ -250,7 +265,8 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
     table(("part-timeline", &[], none), &heads, &rows)
 }
 
-fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>) -> Markup {
+/// What a verification found. Proofs are of `events` that the visitor sees whole, since a proof holds all of one.
+fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>, events: &[Value]) -> Markup {
     let lang = view.lang;
     let explained = lang.say(
         "Each receipt and dead letter is hashed again and held against the signed trees; each fact's content is digested again. Dead letters are those of task events under this key: one of another topic is not found by it.",
@@ -266,6 +282,16 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>) -> Markup {
         }
         Some(Ok(evidence)) => evidence,
     };
+    let whole: HashSet<&str> = events
+        .iter()
+        .filter(|event| event["masked"] != true)
+        .map(|event| text(&event["fields"], "event_id"))
+        .collect();
+    let proof = |record: &Value| {
+        let event_id = text(record, "event_id");
+        let has_one = text(record, "state") == "sealed" && whole.contains(event_id);
+        has_one.then(|| format!("/api/v1/proofs/{}", segment(event_id)))
+    };
     let row = |record: &Value| {
         vec![
             html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
@@ -274,7 +300,10 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>) -> Markup {
             standing(text(record, "state"), lang),
             html! { @if text(record, "disposition") != "DEAD" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
             digest(text(record, "raw_sha256")),
-            html! { span class="cut" { (or_dash(text(record, "said"))) } },
+            html! {
+                @if let Some(proof) = proof(record) { a href=(proof) download={ (text(record, "event_id")) ".proof.json" } { (lang.say("Proof", "证明文件")) } " " }
+                span class="cut" { (or_dash(text(record, "said"))) }
+            },
         ]
     };
     let rows: Vec<Vec<Markup>> = list(evidence, "records").iter().map(row).collect();
@@ -293,10 +322,80 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>) -> Markup {
         p class="lead" id="verified" {
             (standing(text(evidence, "verdict"), lang)) ": " (rows.len() - open) " / " (rows.len()) " " (lang.say("records sealed as they are", "条记录已原样封印")) @if !signers.is_empty() { ", " (lang.say("signed by", "签名者")) " " code { (signers.join(", ")) } }
         }
+        @if evidence["more"] == true {
+            p class="notice warn" { (lang.say("This task has more records than were looked at: the first ", "此任务的记录多于此处所验：仅验证了前 ")) (rows.len()) (lang.say(". All of them are verified by ", " 条。验证全部记录请运行 ")) code { "tally verify" } "." }
+        }
         @for uneven in list(evidence, "uneven").iter().filter_map(Value::as_str) {
             p class="notice warn" { (uneven) ". " (lang.say("Whether one of this task is among them cannot be said here: ask ", "此处无法判断其中是否有此任务的记录，请运行 ")) code { "tally verify" } "." }
         }
         (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
         (button)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{evidence, told};
+    use crate::pages::view::View;
+    use axum::http::HeaderMap;
+    use serde_json::{Value, json};
+
+    fn view() -> View {
+        View::read("lang=en", &HeaderMap::new()).expect("a view").at("/task/t")
+    }
+
+    /// What stands in a markup, without its tags.
+    fn plain(markup: &str) -> String {
+        let parts = markup.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+        parts.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Scenario: events that say prices in currencies with and without minor units, progress, and a call.
+    /// Guarantees: money is that of its currency, progress per cent, the call by its address; no number bears a unit that is not its own.
+    #[test]
+    fn events_say_their_numbers_in_their_units() {
+        for (fields, expected) in [
+            (json!({ "price_minor": "1999", "currency": "EUR" }), "price 19.99 EUR"),
+            (json!({ "price_minor": "1999", "currency": "JPY" }), "price 1,999 JPY"),
+            (json!({ "progress_permille": 505 }), "progress 50.5 %"),
+            (
+                json!({ "amount_micros": "2500000", "endpoint": "CREDITS_CHARGE" }),
+                "amount 2.50 endpoint /credits/charge",
+            ),
+            (
+                json!({ "balance_after_micros": "1000000", "state_version": 3 }),
+                "balance after 1.00 state version 3",
+            ),
+        ] {
+            assert_eq!(plain(&told(&view(), &fields).0), expected);
+        }
+    }
+
+    /// Scenario: a verification of a task with more records than are looked at: two sealed events, one of which the visitor sees masked,
+    /// one that is not sealed yet, and a dead letter; and of a task of which all was looked at.
+    /// Guarantees: what was cut is said; a proof is offered of what is sealed and seen whole, and of nothing else.
+    #[test]
+    fn evidence_says_what_was_cut_and_offers_its_proofs() {
+        let record = |event_id: &str, state: &str| {
+            let disposition = if event_id.is_empty() { "DEAD" } else { "ACCEPTED" };
+            json!({ "topic": "task-events", "partition": 0, "offset": 1, "disposition": disposition, "kind": "STARTED",
+                "event_id": event_id, "raw_sha256": "ab", "facts": 1, "state": state, "said": "" })
+        };
+        let event =
+            |event_id: &str, masked: bool| json!({ "masked": masked, "fields": { "event_id": event_id } });
+        let events = [event("whole", false), event("masked", true), event("fresh", false)];
+        let records = [("whole", "sealed"), ("masked", "sealed"), ("fresh", "unsealed"), ("", "sealed")];
+        let records: Vec<Value> = records.map(|(event_id, state)| record(event_id, state)).to_vec();
+        for more in [false, true] {
+            let found = json!({ "verdict": "incomplete", "more": more, "records": records, "signers": [], "uneven": [] });
+            let page = evidence(&view(), Some(&Ok(found)), &events).0;
+            assert_eq!(page.matches("/api/v1/proofs/").count(), 1, "{page}");
+            assert!(page.contains("href=\"/api/v1/proofs/whole\""), "{page}");
+            assert_eq!(
+                plain(&page).contains("the first 4. All of them are verified by tally verify"),
+                more,
+                "{page}"
+            );
+        }
     }
 }
