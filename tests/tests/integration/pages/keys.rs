@@ -68,9 +68,11 @@ fn charts_are_read_by_keys_and_views_are_links() {
 
 /// Counts the looks that a page has taken, by a chart that nobody is at work in.
 const LOOKS: &str = r#"
-    const other = document.getElementById("queue-wait");
+    const to = () => document.getElementById("queue-wait").dataset.to;
+    let last = to();
     Object.assign(window, { looks: 0, first: document });
-    new MutationObserver(() => { window.looks += 1; }).observe(other, { attributes: true, attributeFilter: ["data-to"] });
+    const look = () => { if (to() !== last) [last, window.looks] = [to(), window.looks + 1]; };
+    new MutationObserver(look).observe(document.body, { attributes: true, childList: true, subtree: true });
     return true;
 "#;
 /// True once there were two looks after the number that is given.
