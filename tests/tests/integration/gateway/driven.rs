@@ -86,7 +86,7 @@ pub(super) fn costs_are_right(statement: &Statement, driven: &[Driven]) {
                 _ => 0,
             })
             .sum();
-        let held = of().last().map(|moved| moved.held_after_micros);
+        let held = of().next_back().map(|moved| moved.held_after_micros);
         assert_eq!((cost, held), (*cost_micros, Some(0)), "{task_id}: {:?}", of().collect::<Vec<_>>());
     }
 }
