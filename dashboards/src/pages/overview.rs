@@ -125,7 +125,8 @@ fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
     )
 }
 
-fn sum(answer: Option<&Answer>, name: &str) -> i128 {
+/// The sum of a column; what is not known adds nothing.
+pub(super) fn sum(answer: Option<&Answer>, name: &str) -> i128 {
     let values = answer.into_iter().flat_map(|answer| answer.values(name).flatten());
     values.filter_map(|value| value.parse::<i128>().ok()).sum()
 }
