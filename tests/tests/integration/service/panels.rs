@@ -77,6 +77,12 @@ fn panels_of_creators_and_buyers_are_about_themselves() {
     let wallet = ["wallet_id", "purchased_micros", "charged_micros", "supplements_micros", "refunded_micros"];
     assert_eq!(ann("my-wallet", &wallet), lines(&["w-ann 9007199254740993 3000000 500000 0"]));
     assert_eq!(bob("my-wallet", &wallet), lines(&["w-bob 5000000 0 0 1000000"]));
+    // the credits of a time are those that moved in it, as on the chart beside them; the balance is that of its end
+    let noon = "from=2026-06-01T10:00:00Z&to=2026-06-01T12:00:00Z";
+    let moved = [&wallet[..], &["balance_micros"]].concat();
+    let of = |buyer: &str| rows(&service, &service.token(Role::Buyer, buyer), "my-wallet", noon, &moved);
+    assert_eq!(of("ann"), lines(&["w-ann 0 3000000 0 0 9007199251740993"]));
+    assert_eq!(of("bob"), lines(&["w-bob 0 0 0 1000000 6000000"]));
     assert_eq!(
         ann("my-spending", &["what", "micros"]),
         lines(&["CHARGED 3000000", "SUPPLEMENT_CHARGED 500000"])
