@@ -2,6 +2,7 @@
 //! which figure stands on which side of which.
 
 use super::number::{shown, symbol};
+use super::overview::not_proven;
 use super::sheet::Sheet;
 use super::view::View;
 use crate::panel::{Answer, Panel, Threshold, Unit};
@@ -55,25 +56,22 @@ fn reasons(view: &View, sheet: &Sheet, ids: &[&str]) -> Vec<Reason> {
 }
 
 /// What a panel says against all of its thresholds. A row is known by any of them: a queue in which nothing starts by how long it
-/// stands. Where one is not known at all nothing can be called good, but what is bad is bad.
+/// stands. Where one is not known at all, or not proven, nothing can be called good, but what is bad is bad.
 fn reason(view: &View, panel: &Panel, answer: Option<&Answer>) -> Option<Reason> {
     let title = view.lang.of(&panel.title);
     let first = panel.thresholds.first()?;
-    let figures =
-        panel.thresholds.iter().filter_map(|threshold| Some((threshold, worst(view, answer?, threshold)?)));
-    let figures: Vec<_> = figures.collect();
-    let is_crossed = figures.iter().any(|(_, (.., crossed))| *crossed);
+    let figures: Vec<Figure> =
+        panel.thresholds.iter().filter_map(|threshold| worst(view, answer?, threshold)).collect();
+    let is_crossed = figures.iter().any(|figure| figure.stands == Some(false));
+    let is_open = figures.iter().any(|figure| figure.stands.is_none());
     if !is_crossed && !answer.is_some_and(is_known) {
         let (none, rule) = (view.lang.say("not known", "未知"), view.lang.of(&first.label));
         return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
     }
-    let said = figures.iter().map(|(threshold, (name, value, _))| {
-        let name = if name.is_empty() { String::new() } else { format!(" {name}") };
-        format!("{name} {value}, {}", view.lang.of(&threshold.label))
-    });
-    let said: Vec<String> = said.collect();
+    let said: Vec<String> = figures.iter().map(|figure| figure.text.clone()).collect();
     let source = first.source.split(':').next().unwrap_or_default(); // the panel has it whole
-    Some(Reason { text: format!("{title}:{} ({source})", said.join(";")), crossed: Some(is_crossed) })
+    let crossed = if is_open && !is_crossed { None } else { Some(is_crossed) };
+    Some(Reason { text: format!("{title}:{} ({source})", said.join(";")), crossed })
 }
 
 /// Whether there is a figure against some threshold in every row.
@@ -83,9 +81,16 @@ fn is_known(answer: &Answer) -> bool {
     !answer.rows.is_empty() && answer.rows.iter().all(of)
 }
 
-/// The row that is farthest on the wrong side of a threshold, or nearest to it: its name, its value, and whether it is on the wrong side.
-fn worst(view: &View, answer: &Answer, threshold: &Threshold) -> Option<(String, String, bool)> {
-    let panel = answer.panel;
+/// What one row says against one threshold.
+struct Figure {
+    text: String,
+    /// Whether it is on the good side; `None` where that is not proven.
+    stands: Option<bool>,
+}
+
+/// The row that is worst against a threshold: on the wrong side before not proven before good, and there the farthest on the wrong side.
+fn worst(view: &View, answer: &Answer, threshold: &Threshold) -> Option<Figure> {
+    let (panel, lang) = (answer.panel, view.lang);
     let at = panel.held(threshold)?;
     let goal = threshold.number();
     let is_upper = threshold.is_good(f64::NEG_INFINITY);
@@ -93,27 +98,42 @@ fn worst(view: &View, answer: &Answer, threshold: &Threshold) -> Option<(String,
         let text = row.get(at)?.as_deref()?;
         let number: f64 = text.parse().ok()?;
         let distance = if is_upper { number - goal } else { goal - number };
-        Some((row, text, number, distance))
+        let stands = answer.stands(threshold, row);
+        let place = match stands {
+            Some(false) => 2,
+            None => 1,
+            Some(true) => 0,
+        };
+        Some((row, text, stands, (place, distance)))
     });
-    let (row, text, number, _) = rows.max_by(|a, b| a.3.total_cmp(&b.3))?;
+    let (row, text, stands, _) = rows.max_by(|a, b| a.3.0.cmp(&b.3.0).then(a.3.1.total_cmp(&b.3.1)))?;
     let first = panel.columns.first().filter(|column| !column.unit.is_number());
     let name = first.and(row.first()?.as_deref()).unwrap_or_default();
     let name = if first.is_some_and(|column| column.unit == Unit::Symbol) {
-        symbol(name, view.lang)
+        symbol(name, lang)
     } else {
         name.to_owned()
     };
-    Some((name, shown(Some(text), panel.columns.get(at)?.unit, None, view), !threshold.is_good(number)))
+    let name = if name.is_empty() { name } else { format!(" {name}") };
+    let value = shown(Some(text), panel.columns.get(at)?.unit, None, view);
+    let open = stands.is_none().then(|| format!(", {}", not_proven(view, answer.observations(row))));
+    let text = format!("{name} {value}, {}{}", lang.of(&threshold.label), open.unwrap_or_default());
+    Some(Figure { text, stands })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{View, reason};
+    use super::{Reason, View, reason};
     use crate::panel::{Answer, Window, panel};
     use axum::http::HeaderMap;
 
     /// Whether the row of a panel that has these columns, and no others, is good; `None` where nobody knows.
     fn judged(id: &str, rows: &[&[(&str, &str)]]) -> Option<bool> {
+        told(id, rows).crossed.map(|crossed| !crossed)
+    }
+
+    /// What is said of a panel that has these rows.
+    fn told(id: &str, rows: &[&[(&str, &str)]]) -> Reason {
         let panel = panel(id).expect("a panel");
         let row = |row: &&[(&str, &str)]| {
             let cell = |name: &str| {
@@ -124,8 +144,7 @@ mod tests {
         let window = Window { as_of_us: None, is_final: false };
         let rows = rows.iter().map(row).collect();
         let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false };
-        let reason = reason(&View::plain(&HeaderMap::new()), panel, Some(&answer)).expect("a threshold");
-        reason.crossed.map(|crossed| !crossed)
+        reason(&View::plain(&HeaderMap::new()), panel, Some(&answer)).expect("a threshold")
     }
 
     /// Scenario: queues that run, that stand, of which nothing is known; topics at whose heads somebody looked, and nobody did.
@@ -146,5 +165,40 @@ mod tests {
         let unseen: &[(&str, &str)] = &[("topic", "credit-events"), ("taken", "7")];
         assert_eq!(judged("ingest-lag", &[seen]), Some(true));
         assert_eq!(judged("ingest-lag", &[seen, unseen]), None);
+    }
+
+    /// Scenario: an interface that fails once of 3 attempts, never of 5, 27 times and 60 times of 2,000, with Wilson's bounds; some
+    /// together.
+    /// Guarantees: only bounds below 2 % are good and only bounds beyond it are bad; fewer than 189 attempts prove nothing, either way; what is proven bad
+    /// is said before what fails more often and proves nothing.
+    #[test]
+    fn few_attempts_prove_nothing() {
+        let row = |attempts, rate, low, high| {
+            [
+                ("endpoint", "CREDITS_CHARGE"),
+                ("attempts", attempts),
+                ("rate", rate),
+                ("low", low),
+                ("high", high),
+            ]
+        };
+        let of_3 = row("3", "0.333333", "0.061492", "0.792340");
+        let of_5 = row("5", "0", "0", "0.434482");
+        let good = row("2000", "0.0135", "0.009294", "0.019571");
+        let bad = row("2000", "0.03", "0.023378", "0.038424");
+        assert_eq!(judged("endpoint-errors", &[&of_3]), None);
+        assert_eq!(judged("endpoint-errors", &[&of_5]), None);
+        // 60 of 188 and of 189: beyond doubt too many, and 189 are the fewest that can prove anything
+        let bad_of_188 = row("188", "0.319149", "0.256708", "0.388833");
+        let bad_of_189 = row("189", "0.317460", "0.255297", "0.386896");
+        assert_eq!(judged("endpoint-errors", &[&bad_of_188]), None);
+        assert_eq!(judged("endpoint-errors", &[&bad_of_189]), Some(false));
+        assert_eq!(judged("endpoint-errors", &[&good]), Some(true));
+        assert_eq!(judged("endpoint-errors", &[&bad]), Some(false));
+        assert_eq!(judged("endpoint-errors", &[&good, &of_5]), None);
+        assert_eq!(judged("endpoint-errors", &[&of_3, &bad]), Some(false));
+        let said = |rows: &[&[(&str, &str)]]| told("endpoint-errors", rows).text;
+        assert!(said(&[&good, &of_3]).contains("not proven (3 attempts)"), "{}", said(&[&good, &of_3]));
+        assert!(!said(&[&of_3, &bad]).contains("not proven"), "{}", said(&[&of_3, &bad]));
     }
 }

@@ -146,11 +146,11 @@ impl<'a> Said<'a> {
     }
 
     /// [from, to) of event time that it is about.
-    fn window_us(&self) -> (i64, i64) {
+    pub(super) fn window_us(&self) -> (i64, i64) {
         (self.number("from_us"), self.number("to_us"))
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         format!("/verdict/{}", self.text("result_id"))
     }
 }

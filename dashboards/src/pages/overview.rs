@@ -8,7 +8,7 @@ use super::live::Ground;
 use super::number::{duration, grouped, shown, symbol};
 use super::sheet::Sheet;
 use super::shell;
-use super::view::View;
+use super::view::{Lang, View};
 use crate::panel::{Answer, Unit};
 use axum::extract::State;
 use axum::response::Response;
@@ -106,26 +106,47 @@ fn tile(name: &str, value: &str, note: Markup) -> Markup {
     html! { div class="tile" { dt { (name) } dd class="value" { (value) } dd class="note" { (note) } } }
 }
 
-/// The interface that fails most often, and on which side of its threshold it stands.
+/// The interface that fails most often, those before others that are proven to fail too often; and on which side of its threshold it stands
+/// by what is proven.
 fn worst_interface(view: &View, answer: Option<&Answer>) -> Markup {
     let lang = view.lang;
     let title = lang.say("Worst interface", "错误率最高的接口");
-    let rates = answer.into_iter().flat_map(|answer| answer.values("endpoint").zip(answer.values("rate")));
-    let rates = rates.filter_map(|(name, rate)| Some((name?, rate?, rate?.parse::<f64>().ok()?)));
-    let worst = rates.max_by(|a, b| a.2.total_cmp(&b.2));
-    let threshold = answer.and_then(|answer| answer.panel.thresholds.first());
-    let (Some((name, text, rate)), Some(threshold)) = (worst, threshold) else {
+    let Some((answer, threshold)) =
+        answer.and_then(|answer| Some((answer, answer.panel.thresholds.first()?)))
+    else {
         return tile(title, "–", html! {});
     };
-    let class = if threshold.is_good(rate) { "good" } else { "bad" };
-    tile(
-        title,
-        &shown(Some(text), Unit::Ratio, None, view),
-        html! { (symbol(name, lang)) " " span class=(class) { @if threshold.is_good(rate) { "✓ " } @else { "✕ " } (lang.of(&threshold.label)) } },
-    )
+    let of = |row: &'_ [Option<String>], name: &str| row.get(answer.panel.column(name)?)?.clone();
+    let rates = answer.rows.iter().filter_map(|row| {
+        let rate = of(row, "rate")?;
+        let number: f64 = rate.parse().ok()?;
+        let stands = answer.stands(threshold, row);
+        Some((row, rate, number, stands))
+    });
+    let worse = |stands: Option<bool>| stands == Some(false);
+    let worst = rates.max_by(|a, b| worse(a.3).cmp(&worse(b.3)).then(a.2.total_cmp(&b.2)));
+    let Some((row, rate, _, stands)) = worst else { return tile(title, "–", html! {}) };
+    let name = of(row, "endpoint").unwrap_or_default();
+    let label = lang.of(&threshold.label);
+    let said = match stands {
+        Some(true) => html! { span class="good" { "✓ " (label) } },
+        Some(false) => html! { span class="bad" { "✕ " (label) } },
+        None => html! { span { (not_proven(view, answer.observations(row))) } },
+    };
+    tile(title, &shown(Some(&rate), Unit::Ratio, None, view), html! { (symbol(&name, lang)) " " (said) })
 }
 
-fn sum(answer: Option<&Answer>, name: &str) -> i128 {
+/// Said of a share whose bounds lie on both sides of its threshold.
+pub(super) fn not_proven(view: &View, observations: Option<&str>) -> String {
+    let count = grouped(observations.unwrap_or("0"));
+    match view.lang {
+        Lang::En => format!("not proven ({count} attempts)"),
+        Lang::Zh => format!("尚未证实（{count} 次请求）"),
+    }
+}
+
+/// The sum of a column; what is not known adds nothing.
+pub(super) fn sum(answer: Option<&Answer>, name: &str) -> i128 {
     let values = answer.into_iter().flat_map(|answer| answer.values(name).flatten());
     values.filter_map(|value| value.parse::<i128>().ok()).sum()
 }
@@ -149,7 +170,44 @@ fn share(view: &View, part: i128, whole: i128) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::whole_rows;
+    use super::{View, whole_rows, worst_interface};
+    use crate::panel::{Answer, Window, panel};
+    use axum::http::HeaderMap;
+
+    /// Scenario: one interface that failed in 3 % of 2,000 attempts, another that failed once of 3; the second alone; in both languages.
+    /// Guarantees: the tile shows what is proven to be bad; of what is not proven it says so, with the attempts, and not a word of good or bad.
+    #[test]
+    fn few_attempts_are_not_judged() {
+        let panel = panel("endpoint-errors").expect("a panel");
+        let row = |name: &str, [attempts, rate, low, high]: [&str; 4]| -> Vec<Option<String>> {
+            let of = |column: &str| match column {
+                "endpoint" => Some(name.to_owned()),
+                "attempts" => Some(attempts.to_owned()),
+                "rate" => Some(rate.to_owned()),
+                "low" => Some(low.to_owned()),
+                "high" => Some(high.to_owned()),
+                _ => None,
+            };
+            panel.columns.iter().map(|column| of(&column.name)).collect()
+        };
+        let bad = row("CREDITS_CHARGE", ["2000", "0.03", "0.023378", "0.038424"]);
+        let few = row("CREDITS_REFUND", ["3", "0.333333", "0.061492", "0.792340"]);
+        let tile = |language: &str, rows: &[&Vec<Option<String>>]| {
+            let rows = rows.iter().map(|row| (*row).clone()).collect();
+            let window = Window { as_of_us: None, is_final: false };
+            let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false };
+            let mut headers = HeaderMap::new();
+            headers.insert("accept-language", language.parse().expect("a header"));
+            worst_interface(&View::plain(&headers), Some(&answer)).0
+        };
+        let both = tile("en", &[&few, &bad]);
+        assert!(both.contains("✕ below 2 %") && both.contains("3.00 %"), "{both}");
+        for (language, words) in [("en", "not proven (3 attempts)"), ("zh", "尚未证实（3 次请求）")]
+        {
+            let alone = tile(language, &[&few]);
+            assert!(alone.contains(words) && !alone.contains('✕') && !alone.contains('✓'), "{alone}");
+        }
+    }
 
     /// Scenario: figures that need a whole row among others that do not.
     /// Guarantees: no figure stands beside an empty place.

@@ -1,52 +1,52 @@
-//! What a launch did, how good estimates are, and who pays for more. The first two are results of the audit, as they were known at
-//! the end of the time that is shown; nothing is computed a second time.
+//! What a launch did, how good estimates are, and who pays for more. The first two are results of the audit: its verdict is the row that
+//! Compliance shows, the figures are of its results; nothing is computed a second time.
 
 use super::Pages;
 use super::door::Visitor;
 use super::figure::verdict;
+use super::jobs::{Said, at};
 use super::live::Ground;
-use super::overview::group;
+use super::number::grouped;
+use super::overview::{group, sum};
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
 use super::view::View;
-use crate::api::Moment;
-use crate::problem::Problem;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use tally_queries::audit::JobName;
-use tally_queries::audit::history::{Wanted, history};
-use tally_queries::audit::result::JobResult;
 
-/// Of so many results the latest of a job is looked for.
-const RESULTS_MAX: u64 = 1;
+/// The panel of another page that says what each job of the audit says now.
+const OF_THE_AUDIT: [&str; 1] = ["verdicts"];
 
 /// `GET /product`.
 pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Response {
     let view = &visitor.view;
     let lang = view.lang;
-    let (_, to_us) = view.range_us();
-    let asked = futures::join!(
-        Sheet::ask(&pages.api, &visitor, "product"),
-        latest(&pages, JobName::Repurchase, to_us),
-        latest(&pages, JobName::Accuracy, to_us)
-    );
-    let (sheet, launch, accuracy) = match asked {
-        (Ok(sheet), Ok(launch), Ok(accuracy)) => (sheet, launch, accuracy),
-        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => return visitor.refused(&problem),
+    let sheet = match Sheet::ask_with(&pages.api, &visitor, "product", &OF_THE_AUDIT).await {
+        Ok(sheet) => sheet,
+        Err(problem) => return visitor.refused(&problem),
     };
+    let said = sheet.answer("verdicts").map(Said::all).unwrap_or_default();
+    let of = |job: JobName| said.iter().find(|one| one.text("job") == job.name());
+    let (launch, accuracy) = (of(JobName::Repurchase), of(JobName::Accuracy));
     let mut notices = sheet.notices(view);
-    if launch.is_none() || accuracy.is_none() {
+    if sheet.answer("verdicts").is_some() && (launch.is_none() || accuracy.is_none()) {
         let text = lang.say(
             "The audit has not said everything yet. Run `tally audit all`, or let `tally audit watch` run.",
             "审计尚无完整结论。请运行 `tally audit all`，或让 `tally audit watch` 持续运行。",
         );
         notices.push(Notice { tone: Tone::Plain, text: text.to_owned() });
     }
+    let wallets = launch.and_then(|launch| needed(&sheet, launch));
     let body = html! {
-        (result(view, "launch", lang.say("The launch", "上线效果"), launch.as_ref(), launch.as_ref().and_then(needed)))
+        (result(view, ("launch", lang.say("The launch", "上线效果")), launch, &html! {
+            @if let Some(wallets) = wallets {
+                p class="needed" { b { (grouped(&wallets)) } " " (lang.say("more wallets would tell, at these rates", "个钱包（按当前复购率）即可判定")) }
+            }
+        }))
         (group(view, &sheet, lang.say("Repurchase", "复购"), &["repurchase", "launch-effect", "launch-difference"]))
-        (result(view, "estimates", lang.say("Estimates", "估价"), accuracy.as_ref(), None))
+        (result(view, ("estimates", lang.say("Estimates", "估价")), accuracy, &pooled(view, &sheet)))
         (group(view, &sheet, lang.say("Estimates against settlements", "估价与结算"), &["estimate-accuracy", "estimate-errors"]))
         (group(view, &sheet, lang.say("Acceleration", "加速"), &["acceleration-over-time", "acceleration"]))
         (group(view, &sheet, lang.say("Supplements", "补扣"), &["supplements-over-time", "supplements"]))
@@ -54,47 +54,47 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     shell::page(&visitor, lang.say("Product", "产品"), Ground::Range(sheet.window), (&notices, &body))
 }
 
-async fn latest(pages: &Pages, job: JobName, as_known_at_us: i64) -> Result<Option<JobResult>, Problem> {
-    let wanted =
-        Wanted { job: job.name().to_owned(), as_known_at_us: Some(as_known_at_us), limit: RESULTS_MAX };
-    let _place = pages.api.place().await?;
-    let found = history(pages.api.client(), &wanted).await;
-    let found = found.map_err(|error| {
-        tracing::warn!(error = %crate::chain(&error), "results of the audit cannot be read");
-        Problem::new(crate::problem::Code::StoreUnavailable).retry_after(1)
-    })?;
-    Ok(found.into_iter().next())
+/// How many wallets more would tell, as the audit says it of its measure in that result.
+fn needed(sheet: &Sheet, launch: &Said<'_>) -> Option<String> {
+    let effect = Said::all(sheet.answer("launch-effect")?);
+    let same = effect.iter().find(|one| one.text("result_id") == launch.text("result_id"));
+    same.map(|one| one.text("needed").to_owned()).filter(|wallets| !wallets.is_empty())
 }
 
-/// How many wallets more would tell, as the audit says it of its measures.
-fn needed(result: &JobResult) -> Option<i64> {
-    result.measures.iter().find_map(|measure| measure.needed)
-}
-
-/// What the audit said, in its own words, and of which time.
-fn result(view: &View, id: &str, title: &str, result: Option<&JobResult>, needed: Option<i64>) -> Markup {
+/// Of which windows the figures of estimates are, and how many tasks they cannot count yet.
+fn pooled(view: &View, sheet: &Sheet) -> Markup {
     let lang = view.lang;
+    let answer = sheet.answer("estimate-accuracy");
+    let said = answer.map(Said::all).unwrap_or_default();
+    let Some(first) = said.first() else { return html! {} };
+    let tasks = |name: &str| grouped(&sum(answer, name).to_string());
     html! {
-        section class="hint said-by-audit" id=(id) aria-labelledby={ (id) "-title" } {
-            h2 id={ (id) "-title" } { (title) " " @if let Some(result) = result { (verdict(result.verdict.name())) } }
-            @match result {
-                None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
-                Some(result) => {
-                    p { (super::piece::audit_words(&result.sentence, lang)) }
-                    @if let Some(wallets) = needed {
-                        p class="needed" { b { (super::number::grouped(&wallets.to_string())) } " " (lang.say("more wallets would tell, at these rates", "个钱包（按当前复购率）即可判定")) }
-                    }
-                    p class="soft" {
-                        (lang.say("Window", "窗口")) " " (moment(view, result.window.from_us)) " – " (moment(view, result.window.to_us)) " · "
-                        (lang.say("known since", "得出于")) " " (moment(view, result.known_at_us)) " · "
-                        a href={ "/api/v1/audit/results/" (result.result_id) } { (lang.say("the whole result", "完整结果")) }
-                    }
-                }
-            }
+        p class="pooled" {
+            (lang.say("The figures below, of ", "下列图表汇总 ")) b { (grouped(first.text("windows"))) } (lang.say(" windows of ", " 个窗口，")) (at(view, first.number("window_from_us"))) " – " (at(view, first.number("window_to_us"))) (lang.say(": ", "："))
+            (lang.say("settled ", "已结算 ")) b { (tasks("tasks")) } (lang.say(", never settled ", "，从未结算 ")) b { (tasks("unsettled")) } (lang.say(", settling yet ", "，结算中 ")) b { (tasks("settling")) } (lang.say(".", "。"))
         }
     }
 }
 
-fn moment(view: &View, us: i64) -> Markup {
-    html! { time datetime=(Moment(us).text()) { (view.time(us, false)) } }
+/// What the audit says of its newest window, in its own words.
+fn result(view: &View, (id, title): (&str, &str), result: Option<&Said<'_>>, more: &Markup) -> Markup {
+    let lang = view.lang;
+    html! {
+        section class="hint said-by-audit" id=(id) aria-labelledby={ (id) "-title" } {
+            h2 id={ (id) "-title" } { (title) " " @if let Some(result) = result { (verdict(result.text("verdict"))) } }
+            @match result {
+                None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
+                Some(result) => {
+                    @let (from_us, to_us) = result.window_us();
+                    p { (super::piece::audit_words(result.text("sentence"), lang)) }
+                    p class="soft" {
+                        (lang.say("Newest window", "最新窗口")) " " (at(view, from_us)) " – " (at(view, to_us)) " · "
+                        (lang.say("known since", "得出于")) " " (at(view, result.number("known_us"))) " · "
+                        a href=(view.link(&result.path())) { (lang.say("the whole result", "完整结果")) }
+                    }
+                }
+            }
+            (more)
+        }
+    }
 }

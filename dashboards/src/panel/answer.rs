@@ -86,6 +86,32 @@ impl Answer {
             self.panel.column(&threshold.stated).and_then(|at| row.get(at)?.as_deref()?.parse().ok());
         stated.unwrap_or_else(|| threshold.number())
     }
+
+    /// On which side of a threshold a row stands: by the bounds of its share where the panel has some computed, else by its number. `None`
+    /// where it has neither, the threshold lies between its bounds, or there are so few observations that not even the best of them
+    /// would prove it, as in METRICS 3.
+    pub(crate) fn stands(&self, threshold: &Threshold, row: &[Option<String>]) -> Option<bool> {
+        let number = |at: Option<usize>| row.get(at?)?.as_deref()?.parse::<f64>().ok();
+        let Some(by) = &self.panel.wilson else {
+            return number(self.panel.held(threshold)).map(|number| threshold.is_good(number));
+        };
+        let of = self.observations(row)?.parse::<i64>().ok()?;
+        let is_good = |(low, high): (f64, f64)| threshold.is_good(low) && threshold.is_good(high);
+        if ![0, of].into_iter().filter_map(|hits| wilson(hits, of)).any(is_good) {
+            return None;
+        }
+        let sides = by.columns.each_ref().map(|name| number(self.panel.column(name)));
+        match sides.map(|bound| bound.map(|bound| threshold.is_good(bound))) {
+            [Some(low), Some(high)] if low == high => Some(low),
+            _ => None,
+        }
+    }
+
+    /// Of how many a share with computed bounds is one; `None` where the panel has none.
+    pub(crate) fn observations<'a>(&self, row: &'a [Option<String>]) -> Option<&'a str> {
+        let wilson = self.panel.wilson.as_ref()?;
+        row.get(self.panel.column(&wilson.denominator)?)?.as_deref()
+    }
 }
 
 /// The store's own form: rows as lists, 64-bit numbers as text.

@@ -7,6 +7,7 @@ mod history;
 pub(super) mod ledger;
 mod money;
 mod offsets;
+mod pooled;
 mod repurchase;
 mod service;
 mod stability;

@@ -17,3 +17,4 @@ mod proofs;
 mod replays;
 mod revocation;
 mod tokens;
+mod values;

@@ -77,6 +77,12 @@ fn panels_of_creators_and_buyers_are_about_themselves() {
     let wallet = ["wallet_id", "purchased_micros", "charged_micros", "supplements_micros", "refunded_micros"];
     assert_eq!(ann("my-wallet", &wallet), lines(&["w-ann 9007199254740993 3000000 500000 0"]));
     assert_eq!(bob("my-wallet", &wallet), lines(&["w-bob 5000000 0 0 1000000"]));
+    // the credits of a time are those that moved in it, as on the chart beside them; the balance is that of its end
+    let noon = "from=2026-06-01T10:00:00Z&to=2026-06-01T12:00:00Z";
+    let moved = [&wallet[..], &["balance_micros"]].concat();
+    let of = |buyer: &str| rows(&service, &service.token(Role::Buyer, buyer), "my-wallet", noon, &moved);
+    assert_eq!(of("ann"), lines(&["w-ann 0 3000000 0 0 9007199251740993"]));
+    assert_eq!(of("bob"), lines(&["w-bob 0 0 0 1000000 6000000"]));
     assert_eq!(
         ann("my-spending", &["what", "micros"]),
         lines(&["CHARGED 3000000", "SUPPLEMENT_CHARGED 500000"])
@@ -118,15 +124,17 @@ fn a_lag_at_which_nobody_looks_is_unknown() {
 }
 
 /// Scenario: a case that is decided and never stated a due time, one that is open and states none, one whose two first events lie on one
-/// microsecond and state two risks and due times.
+/// microsecond and state two risks and due times; one whose moderator's clock is ten minutes slow, so that the decision seems to come
+/// before it is due.
 /// Guarantees: as the audit has it: the first is not in time and is counted apart and among what is judged; the second is open; the third is
-/// what the event with the smaller offset says.
+/// what the event with the smaller offset says; the last is late. The panel, the list of cases and the page of a case say the same.
 #[test]
 fn cases_are_judged_as_the_audit_judges_them() {
     let database = platform();
     let case = |number: u32, at: &str, case: &str, kind: &str, risk: &str, due: &str| {
+        let appended = if number == 29 { "2026-06-04 12:11:00" } else { at };
         database.query(&format!("INSERT INTO moderation_events (event_id, occurred_at, appended_at, source, policy_tag, actor_role, case_id, kind, risk_level, sla_due_at, topic, offset) VALUES
-            ('00000000-0000-7000-8000-0000000004{number}', '{at}', '{at}', 'm', 'PRIVACY', 'SERVICE', '{case}', '{kind}', '{risk}', {due}, 'moderation-events', {number})"));
+            ('00000000-0000-7000-8000-0000000004{number}', '{at}', '{appended}', 'm', 'PRIVACY', 'SERVICE', '{case}', '{kind}', '{risk}', {due}, 'moderation-events', {number})"));
     };
     case(21, "2026-06-04 10:00:00", "k-without", "REPORTED", "MEDIUM", "NULL");
     case(22, "2026-06-04 10:10:00", "k-without", "DECIDED", "MEDIUM", "NULL");
@@ -134,11 +142,54 @@ fn cases_are_judged_as_the_audit_judges_them() {
     case(25, "2026-06-04 11:00:00", "k-tie", "REVIEW_STARTED", "LOW", "'2026-06-04 11:30:00'");
     case(24, "2026-06-04 11:00:00", "k-tie", "REPORTED", "CRITICAL", "'2026-06-04 11:05:00'");
     case(26, "2026-06-04 11:10:00", "k-tie", "DECIDED", "LOW", "NULL");
+    case(28, "2026-06-04 12:00:00", "k-slow", "REPORTED", "HIGH", "'2026-06-04 12:05:00'");
+    case(29, "2026-06-04 12:01:00", "k-slow", "DECIDED", "HIGH", "NULL");
     let service = Service::start(&database, &[]);
     let columns = ["risk", "cases", "open", "in_time", "late", "overdue", "without_due", "share"];
     let range = "from=2026-06-04T00:00:00Z&to=2026-06-05T00:00:00Z";
     let seen = rows(&service, &service.token(Role::Moderator, "mia"), "cases-by-risk", range, &columns);
-    assert_eq!(seen, lines(&["CRITICAL 1 0 0 1 0 0 0", "MEDIUM 2 1 0 0 0 1 0"]));
+    assert_eq!(seen, lines(&["CRITICAL 1 0 0 1 0 0 0", "HIGH 1 0 0 1 0 0 0", "MEDIUM 2 1 0 0 0 1 0"]));
+
+    let token = service.token(Role::Moderator, "mia");
+    let said = service.get(&format!("/api/v1/moderation/cases?{range}"), &token).json();
+    let fields = ["case_id", "state", "risk_level", "clock", "decided_at"];
+    let line = |case: &serde_json::Value| {
+        fields.map(|field| case[field].as_str().unwrap_or("-").to_owned()).join(" ")
+    };
+    let listed: BTreeSet<String> = said["items"].as_array().expect("cases").iter().map(line).collect();
+    let expected = [
+        "k-open REPORTED MEDIUM without_due -",
+        "k-slow DECIDED HIGH late 2026-06-04T12:11:00.000000Z",
+        "k-tie DECIDED CRITICAL late 2026-06-04T11:10:00.000000Z",
+        "k-without DECIDED MEDIUM without_due 2026-06-04T10:10:00.000000Z",
+    ];
+    assert_eq!(listed, lines(&expected));
+    let page = service.get_with("/case/k-slow", &token, &[("accept", "text/html")]).body;
+    assert!(page.contains("decided late") && !page.contains("decided in time"), "{page}");
+}
+
+/// Scenario: a task says that it was submitted on 2 June and is appended on 4 June; another lies within five minutes.
+/// Guarantees: lists of tasks have each when it counts, so the first on 4 June and not two days before, as the figures do.
+#[test]
+fn tasks_are_listed_when_they_count() {
+    let database = platform();
+    for (number, task, at, appended) in [
+        (1, "t-late", "2026-06-02 10:00:00", "2026-06-04 10:00:00"),
+        (2, "t-near", "2026-06-04 11:00:00", "2026-06-04 11:05:00"),
+    ] {
+        database.query(&format!("INSERT INTO task_events (event_id, occurred_at, appended_at, source, policy_tag, actor_role, task_id, user_id, kind, queue, state_version, audience, topic, offset) VALUES
+            ('00000000-0000-7000-8000-00000000080{number}', '{at}', '{appended}', 's', 'BILLING', 'SERVICE', '{task}', 'ann', 'SUBMITTED', 'NORMAL', 1, 'CUSTOMER', 'task-events', {number})"));
+    }
+    let service = Service::start(&database, &[]);
+    let listed = |day: &str| {
+        let range = format!("from=2026-06-{day}T00:00:00Z&to=2026-06-{day}T23:59:59Z");
+        let said = service.get(&format!("/api/v1/tasks?{range}"), &service.token(Role::Buyer, "ann")).json();
+        let line =
+            |task: &serde_json::Value| format!("{} {}", task["task_id"], task["opened_at"]).replace('"', "");
+        said["items"].as_array().unwrap_or_else(|| panic!("{said}")).iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("02"), [] as [&str; 0]);
+    assert_eq!(listed("04"), ["t-near 2026-06-04T11:00:00.000000Z", "t-late 2026-06-04T10:00:00.000000Z"]);
 }
 
 /// Scenario: completeness of 1 June was judged in its day, and that of 30 May once more three days later; accuracy ended in an error; a

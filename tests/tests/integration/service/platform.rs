@@ -2,6 +2,17 @@
 
 use tally_tests::{ClickHouse, Database, Tally};
 
+/// The tables, and nothing in them.
+///
+/// # Panics
+/// When they are refused.
+pub(super) fn tables() -> Database<'static> {
+    let database = ClickHouse::shared().database();
+    let at = ["migrate", "--clickhouse", database.url(), "--database", database.name()];
+    Tally::spawn(&at, &[]).expect_success(std::time::Duration::from_secs(60));
+    database
+}
+
 /// The tables, and this in them:
 /// - buyer `ann` (wallet `w-ann`) runs `t-ann` on the template of `cleo` under `l-cleo`, and `t-free` on that of `carl` under none;
 /// - buyer `bob` (wallet `w-bob`) runs `t-bob` on the template of `carl` under `l-carl`;
@@ -11,9 +22,7 @@ use tally_tests::{ClickHouse, Database, Tally};
 /// # Panics
 /// When a row is refused.
 pub(super) fn platform() -> Database<'static> {
-    let database = ClickHouse::shared().database();
-    let at = ["migrate", "--clickhouse", database.url(), "--database", database.name()];
-    Tally::spawn(&at, &[]).expect_success(std::time::Duration::from_secs(60));
+    let database = tables();
     for statement in ROWS.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
         database.query(statement);
     }
