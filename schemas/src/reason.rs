@@ -117,6 +117,36 @@ impl Reason {
             Reason::RejectedByStore => "see the sentence of the dead letter; mend, then replay",
         }
     }
+
+    /// What it is called in Chinese, and what its publisher can do about it.
+    pub const fn in_chinese(self) -> (&'static str, &'static str) {
+        match self {
+            Reason::Tombstone => ("空值", "请发布说明发生了什么的事件；空值不说明任何事"),
+            Reason::Oversize => ("过大", "请缩小事件；大段内容另行存放，事件中只写其标识"),
+            Reason::Framing => ("封装格式错误", "请正确封装：C3 01 + 指纹，或 00 + 注册表 ID"),
+            Reason::UnknownSchema => {
+                ("未知模式", "请注册该模式，或使用 `tally schema list` 所列的契约，然后重放")
+            }
+            Reason::WrongTopic => ("主题不符", "请将事件发布到其契约所属的主题"),
+            Reason::SchemaIncompatible => ("模式不兼容", "请用 `tally schema check` 对照契约检查该模式"),
+            Reason::Body => ("消息体错误", "请按封装所指的模式编码，且只编码一个事件"),
+            Reason::TrailingBytes => ("末尾有多余字节", "请按封装所指的模式编码，且只编码一个事件"),
+            Reason::PolicyTagUnknown => {
+                ("未知政策标签", "请使用词典中的标签；若为新标签，先在此上线，再重放")
+            }
+            Reason::PolicyTagMissing => ("缺少政策标签", "请填写 policy_tag"),
+            Reason::TimeOutOfRange => {
+                ("时间超出范围", "请将所指时间写为自 1970 年起的 UTC 微秒数，并检查时钟")
+            }
+            Reason::Amount => ("金额错误", "请使用范围内的微单位或最小货币单位，以及 ISO 4217 货币代码"),
+            Reason::MissingReference => ("缺少必填字段", "请填写所指字段"),
+            Reason::OutOfRange => ("数值超出范围", "请使所指字段保持在范围之内"),
+            Reason::CallIncomplete => {
+                ("调用信息不全", "请随 endpoint 一并填写 outcome、latency_ms 和 attempt")
+            }
+            Reason::RejectedByStore => ("被存储拒绝", "请查看该死信的说明；修正后重放"),
+        }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -10,7 +10,7 @@ use super::form;
 use super::live::Ground;
 use super::piece::{digest, facts, letter_path, list, moment, or_dash, section, table, text};
 use super::shell::{self, Notice, Tone};
-use super::view::View;
+use super::view::{Lang, View};
 use crate::api::{NewReplay, answers};
 use crate::identity::Role;
 use crate::problem::Problem;
@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::Value;
+use tally_schemas::Reason;
 use url::form_urlencoded;
 
 /// Bytes of a value that are shown; all of them are in the JSON.
@@ -62,7 +63,7 @@ pub(super) async fn page(
     let title = format!("{name}/{}/{}", place.1, place.2);
     let body = html! {
         p class="lead" { span class="verdict fail" { (text(&letter, "reason")) } " " (text(&letter, "sentence")) }
-        (about(view, &letter, fields.as_ref().ok()))
+        (about(view, &letter, is_admin))
         @if is_admin {
             (section("fields", lang.say("Fields", "字段"), lang.say("What the bytes say, as far as they can be read.", "按可读取的部分解码。"), &decoded(view, &fields)))
             (section("replay", lang.say("Replay", "重放"), lang.say("What would become of it if it were published now.", "若现在重新发布，结果如何。"), &replay(view, &would, form.as_ref())))
@@ -97,14 +98,20 @@ fn notices(view: &View, letter: &Value, replays: &[Value]) -> Vec<Notice> {
     vec![Notice { tone: Tone::Plain, text: text.to_owned() }]
 }
 
-fn about(view: &View, letter: &Value, fields: Option<&Value>) -> Markup {
+/// What its publisher can do, which the reason says; empty for a reason of a later version.
+fn remedy(lang: Lang, reason: &str) -> &'static str {
+    Reason::from_name(reason).map_or("", |reason| lang.say(reason.remedy(), reason.in_chinese().1))
+}
+
+/// What everybody may know who may see the letter; and what is kept from those who are no admins.
+fn about(view: &View, letter: &Value, is_admin: bool) -> Markup {
     let lang = view.lang;
     let rows = [
         (
             lang.say("Wrong field", "错误字段"),
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
         ),
-        (lang.say("What to do", "处理建议"), or_dash(fields.map_or("", |fields| text(fields, "remedy")))),
+        (lang.say("What to do", "处理建议"), or_dash(remedy(lang, text(letter, "reason")))),
         (lang.say("Appended", "追加于"), moment(view, text(letter, "appended_at"), true)),
         (lang.say("Schema", "模式"), html! { code { (text(letter, "schema")) } }),
         (lang.say("Topic identity", "主题标识"), html! { code { (text(letter, "topic_id")) } }),
@@ -112,7 +119,10 @@ fn about(view: &View, letter: &Value, fields: Option<&Value>) -> Markup {
         (lang.say("First published at", "首次发布于"), html! { code { (text(letter, "first")) } }),
         (lang.say("Replays", "重放"), html! { (text(letter, "replays")) }),
     ];
-    html! { div class="card" { (facts(&rows)) } }
+    html! {
+        div class="card" { (facts(&rows)) }
+        @if !is_admin { p class="question note" id="for-admins" { (lang.say("Bytes, fields and replay are for admins.", "原始字节、字段与重放仅限管理员。")) } }
+    }
 }
 
 fn decoded(view: &View, fields: &Result<Value, Problem>) -> Markup {
@@ -310,12 +320,14 @@ pub(super) async fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::dumped;
+    use super::{about, dumped};
     use crate::identity::{Principal, Role};
     use crate::pages::shell;
-    use crate::pages::view::View;
+    use crate::pages::view::{Lang, View};
     use crate::problem::{Code, Problem};
     use axum::http::HeaderMap;
+    use serde_json::json;
+    use tally_schemas::Reason;
 
     /// Scenario: a form is refused since the letter was replayed, since Kafka said nothing, and since the store does not answer.
     /// Guarantees: the first says that nothing was sent, the second does not say so and names where to look, both lead to the letter; the
@@ -345,6 +357,29 @@ mod tests {
             assert_eq!(page.contains("href=\"/dead/t/0/1\""), is_letter, "{page}");
             assert!(!page.contains("This address cannot be understood"), "{page}");
         }
+    }
+
+    /// Scenario: a letter of each reason, of which nothing but the letter itself is known, before an admin and before others, in both
+    /// languages; and one of a reason that a later version gave.
+    /// Guarantees: everybody is told what to do; who is no admin is told that there is more, and for whom.
+    #[test]
+    fn everybody_is_told_what_to_do() {
+        let of = |lang| {
+            let mut view = View::plain(&HeaderMap::new());
+            view.lang = lang;
+            view
+        };
+        let admins = |page: &str| page.contains("for admins") || page.contains("仅限管理员");
+        for reason in Reason::ALL {
+            let letter = json!({ "reason": reason.name(), "appended_at": "2026-06-01T12:00:00Z" });
+            let [en, zh] = [Lang::En, Lang::Zh].map(|lang| about(&of(lang), &letter, false).0);
+            assert!(en.contains(&maud::html! { (reason.remedy()) }.0) && admins(&en), "{en}");
+            assert!(zh.contains("请") && admins(&zh) && !zh.contains(reason.remedy()), "{zh}");
+            assert!(!admins(&about(&of(Lang::Zh), &letter, true).0));
+        }
+        assert!(
+            about(&of(Lang::En), &json!({ "reason": "of_a_later_version" }), false).0.contains("<dd>–</dd>")
+        );
     }
 
     /// Scenario: bytes of all sorts, and the last line of a value.
