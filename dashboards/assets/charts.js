@@ -51,7 +51,7 @@ function tick(unit, money) {
     case "ratio": return (v) => `${+(v * 100).toFixed(2)} %`;
     case "credits_micros": return (v) => compact.format(v / 1e6);
     case "currency_minor": return (v) => compact.format(v / 10 ** digits);
-    case "duration_us": return (v) => (v >= 60e6 ? `${+(v / 60e6).toFixed(1)} min` : v >= 1e6 ? `${+(v / 1e6).toFixed(1)} s` : `${+(v / 1e3).toFixed(0)} ms`);
+    case "duration_us": return (v) => (v >= 60e6 ? `${+(v / 60e6).toFixed(1)} ${zh ? "分" : "min"}` : v >= 1e6 ? `${+(v / 1e6).toFixed(1)} ${zh ? "秒" : "s"}` : `${+(v / 1e3).toFixed(0)} ${zh ? "毫秒" : "ms"}`);
     default: return (v) => compact.format(v);
   }
 }

@@ -228,6 +228,7 @@ function onEvent(event) {
 
 const WAYS = { ws: "WebSocket", sse: say("event stream", "事件流"), poll: say("long poll", "长轮询") };
 const STOPPED = {
+  0: say("this page is not a secure context: nothing can be verified", "此页面不是安全上下文，无法核验签名"),
   4001: say("the session has ended: load the page and sign in again", "会话已结束：请重新加载并登录"),
   4201: say("its session has ended; it goes on by itself once there is another", "所用会话已结束，有新会话后会自动继续"),
   4003: say("this session may not read the feed", "此会话无权读取事件流"),

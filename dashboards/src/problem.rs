@@ -1,5 +1,7 @@
 //! Answers that are not what was asked for: RFC 9457 problem documents with stable codes.
 
+mod chinese;
+
 use crate::identity::Denied;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -26,7 +26,7 @@ pub struct Wanted {
 }
 
 /// One dead letter. Key, value and headers are there only where they were asked for.
-#[derive(Clone, Debug, Deserialize, Row, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Row, Serialize)]
 pub struct Letter {
     /// Kafka topic.
     pub topic: String,

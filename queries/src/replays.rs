@@ -41,7 +41,7 @@ pub struct Replay<'a> {
 }
 
 /// An earlier replay of a letter, as it is stored.
-#[derive(Clone, Debug, Deserialize, Row)]
+#[derive(Clone, Debug, Default, Deserialize, Row)]
 pub struct Earlier {
     /// Under which id.
     pub replay_id: String,

@@ -6,8 +6,9 @@ use super::door::Visitor;
 use super::live::Ground;
 use super::piece::{facts, list, moment, or_dash, section, table, task_link, text};
 use super::shell;
+use super::symbols::{kind, symbol, tag_meaning};
 use super::task::told;
-use super::view::View;
+use super::view::{Lang, View};
 use crate::api::{answers, segment};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -30,12 +31,12 @@ pub(super) async fn page(
     let rows = [
         (
             lang.say("State", "状态"),
-            html! { strong { (or_dash(text(case, "state"))) } @if !text(case, "decision").is_empty() { ", " (lang.say("decided", "裁定")) " " strong { (text(case, "decision")) } } },
+            html! { strong { (kind(text(case, "state"), lang)) } @if !text(case, "decision").is_empty() { ", " (lang.say("decided", "裁定")) " " strong { (symbol(text(case, "decision"), lang)) } } },
         ),
         (lang.say("Clock", "时限"), clock(view, case)),
         (lang.say("Due", "应裁定于"), moment(view, text(case, "due_at"), false)),
         (lang.say("Decided", "裁定于"), moment(view, text(case, "decided_at"), false)),
-        (lang.say("Risk", "风险"), html! { (risk(text(case, "risk_level"))) }),
+        (lang.say("Risk", "风险"), html! { (risk(text(case, "risk_level"), lang)) }),
         (
             lang.say("Policy tag", "政策标签"),
             html! { code { (text(case, "policy_tag")) } " " (meaning(view, text(case, "policy_tag"))) },
@@ -49,10 +50,10 @@ pub(super) async fn page(
         let fields = &event["fields"];
         vec![
             moment(view, text(event, "occurred_at"), false),
-            html! { strong { (text(event, "kind")) } },
+            html! { strong title=(text(event, "kind")) { (kind(text(event, "kind"), lang)) } },
             html! { div class="told" { (told(view, fields)) } },
-            html! { code { (text(fields, "policy_tag")) } },
-            html! { (or_dash(text(fields, "actor_role"))) },
+            html! { code title=[tag_meaning(text(fields, "policy_tag"), lang)] { (text(fields, "policy_tag")) } },
+            html! { (symbol(text(fields, "actor_role"), lang)) },
         ]
     };
     let events: Vec<Vec<Markup>> = list(&found, "events").iter().map(event).collect();
@@ -84,13 +85,14 @@ pub(super) fn clock(view: &View, case: &Value) -> Markup {
         "running" => ("open", lang.say("running", "计时中")),
         _ => ("warn", lang.say("no due time", "无时限")),
     };
-    let left =
-        case["due_in_s"].as_i64().map(|seconds| super::number::duration(seconds.saturating_mul(1_000_000)));
+    let left = case["due_in_s"]
+        .as_i64()
+        .map(|seconds| super::number::duration(seconds.saturating_mul(1_000_000), lang));
     html! { span class={ "verdict " (class) } { (word) } @if let Some(left) = left { " " span class="left" { (left) } } }
 }
 
 /// A risk level: how many of four bars are filled says the same as its colour.
-pub(super) fn risk(level: &str) -> Markup {
+pub(super) fn risk(level: &str, lang: Lang) -> Markup {
     let filled = match level {
         "LOW" => 1,
         "MEDIUM" => 2,
@@ -103,13 +105,12 @@ pub(super) fn risk(level: &str) -> Markup {
             svg viewBox="0 0 22 12" aria-hidden="true" focusable="false" {
                 @for bar in 0..4 { rect x=(bar * 6) y=(9 - bar * 3) width="4" height=(3 + bar * 3) class=[(bar >= filled).then_some("off")] {} }
             }
-            " " (or_dash(level))
+            " " (symbol(level, lang))
         }
     }
 }
 
 /// What a policy tag means, in the reader's language, by the dictionary.
 fn meaning(view: &View, tag: &str) -> Markup {
-    let known = tally_schemas::policy_tags().iter().find(|known| known.symbol == tag);
-    html! { @if let Some(known) = known { span class="soft" { (view.lang.say(&known.en, &known.zh)) } } }
+    html! { @if let Some(meaning) = tag_meaning(tag, view.lang) { span class="soft" { (meaning) } } }
 }

@@ -5,9 +5,10 @@ use super::door::Visitor;
 use super::figure::{figure, framed};
 use super::jobs::{self, Said, at};
 use super::live::Ground;
-use super::piece::{letter_path, list, moment, rows_of, section, table, text};
+use super::piece::{letter_path, list, moment, record_words, rows_of, section, table, text};
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
+use super::symbols::symbol;
 use super::view::{Lang, View};
 use crate::api::answers;
 use crate::panel::Answer;
@@ -60,7 +61,10 @@ fn notices(view: &View, sheet: &Sheet) -> Vec<Notice> {
     {
         let said = view.lang.say("tally verify found rows that were altered", "tally verify 发现数据被篡改");
         let when = view.time(run.number("verified_us"), false);
-        notices.push(Notice { tone: Tone::Bad, text: format!("{said}: {when}, {}", run.text("scope")) });
+        notices.push(Notice {
+            tone: Tone::Bad,
+            text: format!("{said}: {when}, {}", record_words(run.text("scope"), view.lang)),
+        });
     }
     notices.extend(jobs::notices(view, sheet));
     notices
@@ -190,7 +194,7 @@ fn verified(view: &View, sheet: &Sheet) -> Markup {
                 (lang.say(": nothing here has been computed again as a whole.", "：此处的数据尚未全量复核。"))
             }
             @if let Some(run) = part {
-                " " (lang.say("Since then in part, ", "此后的部分验证，")) (run.text("scope")) ": " (one(run)) ". "
+                " " (lang.say("Since then in part, ", "此后的部分验证，")) (record_words(run.text("scope"), lang)) (lang.say(": ", "：")) (one(run)) (lang.say(". ", "。"))
                 (lang.say("A part does not ask whether facts were added.", "部分验证不检查是否有新增的事实。"))
             }
         }
@@ -228,9 +232,9 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
         vec![
             html! { a href=(view.link(&letter_path(text(letter, "topic_id"), partition, offset))) { code { (topic) "/" (partition) "/" (offset) } } },
             moment(view, text(letter, "appended_at"), false),
-            html! { (text(letter, "reason")) @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
+            html! { span title=(text(letter, "reason")) { (symbol(text(letter, "reason"), lang)) } @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
-            html! { span class="cut" { (text(letter, "sentence")) } },
+            html! { span class="cut" { (record_words(text(letter, "sentence"), lang)) } },
             html! { (number("bytes")) },
         ]
     };

@@ -95,5 +95,5 @@ pub(crate) fn unanswered(view: &View, problem: &Problem) -> Notice {
         "The data cannot be had just now. What is shown may be old.",
         "目前无法取得数据，所示内容可能已过时。",
     );
-    Notice { tone: Tone::Bad, text: format!("{text} ({})", problem.code().title()) }
+    Notice { tone: Tone::Bad, text: format!("{text} ({})", super::piece::trouble_title(problem, view.lang)) }
 }

@@ -3,7 +3,9 @@
 
 use super::number::{shown, symbol};
 use super::picture;
-use super::view::View;
+use super::piece::trouble_title;
+use super::symbols::{source, verdict_word};
+use super::view::{Lang, View};
 use crate::api::Moment;
 use crate::panel::{Answer, Chart, Column, Panel, Sense, Threshold, Unit};
 use crate::problem::Problem;
@@ -46,7 +48,7 @@ pub(crate) fn empty(view: &View) -> Markup {
 /// The store did not answer this one question.
 pub(crate) fn trouble(view: &View, problem: &Problem) -> Markup {
     let lang = view.lang;
-    html! { p class="failed" role="alert" { (lang.say("This figure cannot be had just now:", "目前无法取得该图表：")) " " (problem.code().title()) "." } }
+    html! { p class="failed" role="alert" { (lang.say("This figure cannot be had just now:", "目前无法取得该图表：")) " " (trouble_title(problem, lang)) (lang.say(".", "。")) } }
 }
 
 /// Title, question, source and links around a body.
@@ -71,7 +73,7 @@ pub(crate) fn framed(view: &View, panel: &Panel, answer: Option<&Answer>, body: 
             }
             div class="foot" {
                 @for rule in rules(view, panel, answer) { span class="rule" { (rule) } }
-                span class="source" { (panel.source) }
+                span class="source" { (source(&panel.source, lang)) }
                 span class="data" {
                     a href=(data_link(view, panel, "csv")) download={ (id) ".csv" } aria-label={ "CSV: " (title) } { "CSV" }
                     a href=(data_link(view, panel, "json")) aria-label={ "JSON: " (title) } { "JSON" }
@@ -139,7 +141,7 @@ fn currency<'a>(answer: &Answer, row: &'a [Option<String>]) -> Option<&'a str> {
 fn cell(column: &Column, value: Option<&str>, money: Option<&str>, view: &View) -> Markup {
     let text = shown(value, column.unit, money, view);
     match value {
-        Some(value) if column.unit == Unit::Verdict => html! { td { (verdict(value)) } },
+        Some(value) if column.unit == Unit::Verdict => html! { td { (verdict(value, view.lang)) } },
         Some(value) if column.unit == Unit::TimeUs => {
             let at = value.parse().map(Moment).map(Moment::text).unwrap_or_default();
             html! { td { time datetime=(at) { (text) } } }
@@ -150,14 +152,14 @@ fn cell(column: &Column, value: Option<&str>, money: Option<&str>, view: &View) 
 }
 
 /// A verdict: a word and a shape, so that nobody depends on its colour.
-pub(crate) fn verdict(name: &str) -> Markup {
+pub(crate) fn verdict(name: &str, lang: Lang) -> Markup {
     let class = match name {
         "PASS" | "VERIFIED" => "pass",
         "FAIL" | "ERROR" | "TAMPERED" => "fail",
         "WARN" | "INCOMPLETE" | "UNCHECKED" => "warn",
         _ => "open",
     };
-    html! { span class={ "verdict " (class) } { (name.replace('_', " ")) } }
+    html! { span class={ "verdict " (class) } title=[(lang == Lang::Zh).then_some(name)] { (verdict_word(name, lang)) } }
 }
 
 /// Rows and columns as they are.

@@ -69,7 +69,8 @@ fn reason(view: &View, panel: &Panel, answer: Option<&Answer>) -> Option<Reason>
         return Some(Reason { text: format!("{title}: {none} ({rule})"), crossed: None });
     }
     let said: Vec<String> = figures.iter().map(|figure| figure.text.clone()).collect();
-    let source = first.source.split(':').next().unwrap_or_default(); // the panel has it whole
+    let source = super::symbols::source(&first.source, view.lang);
+    let source = source.split([':', '：']).next().unwrap_or_default(); // the panel has it whole
     let crossed = if is_open && !is_crossed { None } else { Some(is_crossed) };
     Some(Reason { text: format!("{title}:{} ({source})", said.join(";")), crossed })
 }

@@ -1,9 +1,10 @@
 //! What each job of the audit says now and said before: every one of them has its line, also one that has said nothing.
 
-use super::figure::{figure, framed};
-use super::piece::{audit_verdict, audit_words, share};
+use super::figure::{figure, framed, verdict};
+use super::piece::{audit_words, share};
 use super::sheet::Sheet;
 use super::shell::{Notice, Tone};
+use super::symbols::verdict_word;
 use super::view::{Lang, View};
 use crate::panel::Answer;
 use maud::{Markup, html};
@@ -109,7 +110,7 @@ fn row(view: &View, job: &str, said: Option<&Said<'_>>, before: &[Said<'_>]) -> 
             th scope="row" { (job_title(job, lang)) }
             @if let Some(said) = said {
                 @let (from_us, to_us) = said.window_us();
-                td { (audit_verdict(said.text("verdict"))) }
+                td { (verdict(said.text("verdict"), lang)) }
                 td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
                 td class="wrap" { (audit_words(said.text("sentence"), lang)) }
                 td { (at(view, from_us)) " – " br; (at(view, to_us)) }
@@ -161,8 +162,9 @@ fn marks(view: &View, strip: &[&Said<'_>]) -> Markup {
         ul class="marks" {
             @for said in strip {
                 @let verdict = said.text("verdict");
+                @let word = verdict_word(verdict, view.lang);
                 @let when = view.time(said.number("known_us"), false);
-                li { a class={ "mark " (class_of(verdict)) } href=(view.link(&said.path())) title={ (verdict) " " (when) } { span class="said" { (verdict) " " (when) } } }
+                li { a class={ "mark " (class_of(verdict)) } href=(view.link(&said.path())) title={ (word) " " (when) } { span class="said" { (word) " " (when) } } }
             }
         }
     }

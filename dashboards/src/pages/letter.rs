@@ -8,8 +8,11 @@ use super::door::Visitor;
 use super::figure::trouble;
 use super::form;
 use super::live::Ground;
-use super::piece::{digest, facts, letter_path, list, moment, or_dash, section, table, text};
+use super::piece::{
+    digest, facts, letter_path, list, moment, or_dash, record_words, section, table, text, trouble_words,
+};
 use super::shell::{self, Notice, Tone};
+use super::symbols::symbol;
 use super::view::{Lang, View};
 use crate::api::{NewReplay, answers};
 use crate::identity::Role;
@@ -62,7 +65,7 @@ pub(super) async fn page(
     let name = Some(text(&letter, "topic")).filter(|topic| !topic.is_empty()).unwrap_or(&name);
     let title = format!("{name}/{}/{}", place.1, place.2);
     let body = html! {
-        p class="lead" { span class="verdict fail" { (text(&letter, "reason")) } " " (text(&letter, "sentence")) }
+        p class="lead" { (reason(text(&letter, "reason"), lang)) " " (record_words(text(&letter, "sentence"), lang)) }
         (about(view, &letter, is_admin))
         @if is_admin {
             (section("fields", lang.say("Fields", "字段"), lang.say("What the bytes say, as far as they can be read.", "按可读取的部分解码。"), &decoded(view, &fields)))
@@ -98,6 +101,12 @@ fn notices(view: &View, letter: &Value, replays: &[Value]) -> Vec<Notice> {
     vec![Notice { tone: Tone::Plain, text: text.to_owned() }]
 }
 
+/// Why it was refused; in Chinese the name that programs know stands beside.
+fn reason(name: &str, lang: Lang) -> Markup {
+    let word = symbol(name, lang);
+    html! { span class="verdict fail" { (word) } @if word != name { " " code { (name) } } }
+}
+
 /// What its publisher can do, which the reason says; empty for a reason of a later version.
 fn remedy(lang: Lang, reason: &str) -> &'static str {
     Reason::from_name(reason).map_or("", |reason| lang.say(reason.remedy(), reason.in_chinese().1))
@@ -117,7 +126,7 @@ fn about(view: &View, letter: &Value, is_admin: bool) -> Markup {
         (lang.say("Topic identity", "主题标识"), html! { code { (text(letter, "topic_id")) } }),
         ("SHA-256", digest(text(letter, "sha256"))),
         (lang.say("First published at", "首次发布于"), html! { code { (text(letter, "first")) } }),
-        (lang.say("Replays", "重放"), html! { (text(letter, "replays")) }),
+        (lang.say("Replays", "重放"), html! { (record_words(text(letter, "replays"), lang)) }),
     ];
     html! {
         div class="card" { (facts(&rows)) }
@@ -132,7 +141,7 @@ fn decoded(view: &View, fields: &Result<Value, Problem>) -> Markup {
         Err(problem) => return trouble(view, problem),
     };
     if let Some(why) = fields["unread"].as_str() {
-        return html! { p class="empty" { (lang.say("It cannot be read: ", "无法读取：")) (why) } };
+        return html! { p class="empty" { (lang.say("It cannot be read: ", "无法读取：")) (record_words(why, lang)) } };
     }
     let row = |field: &Value| {
         let value = match &field["value"] {
@@ -151,7 +160,7 @@ fn decoded(view: &View, fields: &Result<Value, Problem>) -> Markup {
     if stopped.is_object() {
         rows.push(vec![
             html! { strong class="guilty" { code { (text(stopped, "path")) } } },
-            html! { span class="verdict fail" { (lang.say("stopped here", "在此中止")) } " " (lang.say("byte", "字节")) " " (stopped["byte_offset"]) ": " (text(stopped, "problem")) },
+            html! { span class="verdict fail" { (lang.say("stopped here", "在此中止")) } " " (lang.say("byte", "字节")) " " (stopped["byte_offset"]) ": " (record_words(text(stopped, "problem"), lang)) },
         ]);
     }
     html! {
@@ -165,7 +174,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
     let would = match would {
         Ok(would) => would,
         Err(problem) => {
-            return html! { p class="empty" { (lang.say("It cannot be judged just now: ", "目前无法判定：")) (problem.detail().unwrap_or(problem.code().title())) } };
+            return html! { p class="empty" { (lang.say("It cannot be judged just now: ", "目前无法判定：")) (trouble_words(problem, lang)) } };
         }
     };
     let would_be = text(would, "would_be");
@@ -178,7 +187,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
             html! { span class="verdict open" { (lang.say("a duplicate", "重复")) } " " (lang.say("of event", "事件")) " " code { (text(would, "event_id")) } ", " (lang.say("which is stored: no figure would change", "已存储，不会改变任何指标")) }
         }
         _ => {
-            html! { span class="verdict fail" { (lang.say("would die again", "将再次成为死信")) } " " (text(would, "reason")) ": " (text(would, "sentence")) }
+            html! { span class="verdict fail" { (lang.say("would die again", "将再次成为死信")) } " " (symbol(text(would, "reason"), lang)) (lang.say(": ", "：")) (record_words(text(would, "sentence"), lang)) }
         }
     };
     let header = |header: &Value| {
@@ -209,7 +218,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
     html! {
         div class="card" {
             (facts(&rows))
-            @if let Some(over) = over { p class="notice warn" { (lang.say("Passed over: ", "略过：")) (over) } }
+            @if let Some(over) = over { p class="notice warn" { (lang.say("Passed over: ", "略过：")) (record_words(over, lang)) } }
             @if let Some((token, path)) = form.filter(|_| may) {
                 form id="confirm" data-own method="post" action=(view.link(path)) class="confirm" {
                     input type="hidden" name="form" value=(token);

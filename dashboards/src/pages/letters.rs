@@ -8,6 +8,7 @@ use super::live::Ground;
 use super::piece::{list, onward, section};
 use super::sheet::Sheet;
 use super::shell;
+use super::symbols::symbol;
 use super::view::View;
 use crate::api::{Moment, answers};
 use axum::extract::State;
@@ -72,7 +73,7 @@ fn chosen(view: &View, sheet: &Sheet) -> Markup {
         ul class="switch chips" aria-label=(view.lang.say("Reason", "原因")) {
             li { a href=(view.link("/dead")) aria-current=[chosen.is_none().then_some("true")] { (view.lang.say("All", "全部")) } }
             @for reason in reasons {
-                li { a href=(view.link_with("/dead", &[("reason", reason)])) aria-current=[(chosen == Some(reason)).then_some("true")] { (reason) } }
+                li { a href=(view.link_with("/dead", &[("reason", reason)])) aria-current=[(chosen == Some(reason)).then_some("true")] title=(reason) { (symbol(reason, view.lang)) } }
             }
         }
     }

@@ -30,6 +30,7 @@ mod product;
 mod session;
 mod sheet;
 mod shell;
+mod symbols;
 mod task;
 mod tasks;
 mod verdict;

@@ -8,6 +8,7 @@ use super::live::Ground;
 use super::piece::{list, moment, onward, or_dash, section, table, task_link, text};
 use super::sheet::Sheet;
 use super::shell;
+use super::symbols::{kind, symbol, tag_meaning};
 use super::view::View;
 use crate::api::{answers, segment};
 use crate::problem::Problem;
@@ -64,7 +65,7 @@ fn chosen(view: &View) -> Markup {
     html! {
         ul class="switch chips" aria-label=(view.lang.say("Risk", "风险")) {
             li { a href=(link(None)) aria-current=[now.is_none().then_some("true")] { (view.lang.say("All", "全部")) } }
-            @for level in RISKS { li { a href=(link(Some(level))) aria-current=[(now == Some(level)).then_some("true")] { (level) } } }
+            @for level in RISKS { li { a href=(link(Some(level))) aria-current=[(now == Some(level)).then_some("true")] { (symbol(level, view.lang)) } } }
         }
     }
 }
@@ -79,11 +80,11 @@ fn queue(view: &View, cases: &Result<Value, Problem>) -> Markup {
         let id = text(case, "case_id");
         vec![
             html! { a href=(view.link(&format!("/case/{}", segment(id)))) { code { (id) } } },
-            risk(text(case, "risk_level")),
+            risk(text(case, "risk_level"), lang),
             clock(view, case),
             moment(view, text(case, "due_at"), false),
-            html! { code { (text(case, "policy_tag")) } },
-            html! { (or_dash(text(case, "state"))) },
+            html! { code title=[tag_meaning(text(case, "policy_tag"), lang)] { (text(case, "policy_tag")) } },
+            html! { (kind(text(case, "state"), lang)) },
             html! { (or_dash(text(case, "reviewer_id"))) },
             task_link(view, text(case, "task_id")),
         ]

@@ -1,5 +1,6 @@
 //! Numbers as people read them, none of them rounded where money is meant. They come as text and are only grouped and shifted.
 
+pub(crate) use super::symbols::symbol;
 use super::view::{Lang, View};
 use crate::panel::Unit;
 
@@ -37,13 +38,13 @@ pub(crate) fn shown(value: Option<&str>, unit: Unit, currency: Option<&str>, vie
         Unit::Factor => {
             value.parse().map_or_else(|_| value.to_owned(), |number: f64| format!("{number:.3}×"))
         }
-        Unit::Points => points(value),
+        Unit::Points => points(value, view.lang),
         Unit::CreditsMicros => shifted(value, 6, 2),
         Unit::CurrencyMinor => {
             let digits = currency.map_or(2, digits_of);
             shifted(value, digits, digits)
         }
-        Unit::DurationUs => value.parse().map_or_else(|_| value.to_owned(), duration),
+        Unit::DurationUs => value.parse().map_or_else(|_| value.to_owned(), |us| duration(us, view.lang)),
         Unit::TimeUs => value.parse().map_or_else(|_| value.to_owned(), |us| view.time(us, false)),
         Unit::Text | Unit::Verdict => value.to_owned(),
         Unit::Symbol => symbol(value, view.lang),
@@ -101,34 +102,36 @@ fn percent(value: &str) -> String {
 }
 
 /// A difference of two shares, in percentage points and with its sign, so that nobody takes it for a share.
-fn points(value: &str) -> String {
+fn points(value: &str, lang: Lang) -> String {
     let Ok(difference) = value.parse::<f64>() else { return value.to_owned() };
     if !difference.is_finite() {
         return "–".to_owned();
     }
     let text = percent(&difference.to_string());
     let sign = if difference > 0.0 { "+" } else { "" };
-    format!("{sign}{} pp", text.trim_end_matches(" %"))
+    format!("{sign}{} {}", text.trim_end_matches(" %"), lang.say("pp", "个百分点"))
 }
 
 /// How long something took: three digits are enough to compare.
-pub(crate) fn duration(us: i64) -> String {
+pub(crate) fn duration(us: i64, lang: Lang) -> String {
     let magnitude = us.unsigned_abs();
     let sign = if us < 0 { "−" } else { "" };
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let of = |unit: u64| magnitude as f64 / unit as f64;
+    let (day, hour, second) = (lang.say("d", "天"), lang.say("h", "小时"), lang.say("s", "秒"));
+    let whole = |unit: u64| magnitude / unit;
     let text = match magnitude {
-        0 => "0 s".to_owned(),
-        1..1_000 => format!("{magnitude} µs"),
-        1_000..1_000_000 => format!("{} ms", three(of(1_000))),
-        1_000_000..60_000_000 => format!("{} s", three(of(1_000_000))),
+        0 => format!("0 {second}"),
+        1..1_000 => format!("{magnitude} {}", lang.say("µs", "微秒")),
+        1_000..1_000_000 => format!("{} {}", three(of(1_000)), lang.say("ms", "毫秒")),
+        1_000_000..60_000_000 => format!("{} {second}", three(of(1_000_000))),
         60_000_000..3_600_000_000 => {
-            format!("{} min {:02} s", magnitude / 60_000_000, magnitude / 1_000_000 % 60)
+            format!("{} {} {:02} {second}", whole(60_000_000), lang.say("min", "分"), whole(1_000_000) % 60)
         }
         3_600_000_000..86_400_000_000 => {
-            format!("{} h {:02} min", magnitude / 3_600_000_000, magnitude / 60_000_000 % 60)
+            format!("{} {hour} {:02} {}", whole(3_600_000_000), whole(60_000_000) % 60, lang.say("min", "分"))
         }
-        _ => format!("{} d {} h", magnitude / 86_400_000_000, magnitude / 3_600_000_000 % 24),
+        _ => format!("{} {day} {} {hour}", whole(86_400_000_000), whole(3_600_000_000) % 24),
     };
     format!("{sign}{text}")
 }
@@ -139,51 +142,10 @@ fn three(number: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Symbols of contracts that pages show, in both languages.
-const SYMBOLS: [(&str, &str, &str); 31] = [
-    ("NORMAL", "Normal queue", "普通队列"),
-    ("ACCELERATED", "Accelerated queue", "加速队列"),
-    ("MOVED", "Moved between queues", "换过队列"),
-    ("CREDITS_ESTIMATE", "/credits/estimate", "/credits/estimate"),
-    ("CREDITS_CHARGE", "/credits/charge", "/credits/charge"),
-    ("CREDITS_REFUND", "/credits/refund", "/credits/refund"),
-    ("LICENSES_CHECK", "/licenses/check", "/licenses/check"),
-    ("TASKS_TRANSITIONS", "/tasks/transitions", "/tasks/transitions"),
-    ("LICENSES_REVOKE", "/licenses/revoke", "/licenses/revoke"),
-    ("credits", "Credits", "积分"),
-    ("normal, ±10 %", "Normal, ±10 %", "普通队列，±10 %"),
-    ("accelerated, ±5 %", "Accelerated, ±5 %", "加速队列，±5 %"),
-    ("moved, ±5 %", "Moved, ±5 %", "换过队列，±5 %"),
-    ("all", "All", "全部"),
-    ("BASELINE", "Four weeks before", "上线前四周"),
-    ("LAUNCH", "Launch week", "上线当周"),
-    ("RELATIVE", "Launch ÷ baseline", "上线 ÷ 基线"),
-    ("ABSOLUTE", "Launch − baseline", "上线 − 基线"),
-    ("ACCELERATION", "Acceleration", "加速"),
-    ("SUPPLEMENT", "Supplement", "补充积分"),
-    ("SHOWN", "Shown", "已显示"),
-    ("ACCEPTED", "Accepted", "已接受"),
-    ("DECLINED", "Declined", "已拒绝"),
-    ("EXPIRED", "Expired", "已失效"),
-    ("ROLLED_BACK", "Rolled back", "已回滚"),
-    ("CHARGED", "Charged", "扣费"),
-    ("REFUNDED", "Refunded", "退款"),
-    ("SUPPLEMENT_CHARGED", "Supplement charged", "补扣"),
-    ("WITHIN", "yes", "是"),
-    ("BEYOND", "no", "否"),
-    ("", "–", "–"),
-];
-
-/// A symbol in the reader's language; one that is not known here, as it is.
-pub(crate) fn symbol(value: &str, lang: Lang) -> String {
-    let known = SYMBOLS.iter().find(|(symbol, ..)| *symbol == value);
-    known.map_or(value, |(_, en, zh)| lang.say(en, zh)).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{duration, grouped, shown};
-    use crate::pages::view::View;
+    use crate::pages::view::{Lang, View};
     use crate::panel::Unit;
     use axum::http::HeaderMap;
 
@@ -218,12 +180,19 @@ mod tests {
     /// Guarantees: a unit that fits, three digits at most before it is split.
     #[test]
     fn durations_have_the_unit_that_fits() {
-        let texts = [0, 7, 1_500, 999_000, 1_000_000, 12_340_000, 61_000_000, 3_660_000_000, 90_000_000_000]
-            .map(duration);
-        assert_eq!(
-            texts,
-            ["0 s", "7 µs", "1.5 ms", "999 ms", "1 s", "12.3 s", "1 min 01 s", "1 h 01 min", "1 d 1 h"]
-        );
-        assert_eq!(duration(-2_000_000), "−2 s");
+        for (us, en, zh) in [
+            (0, "0 s", "0 秒"),
+            (7, "7 µs", "7 微秒"),
+            (1_500, "1.5 ms", "1.5 毫秒"),
+            (999_000, "999 ms", "999 毫秒"),
+            (1_000_000, "1 s", "1 秒"),
+            (12_340_000, "12.3 s", "12.3 秒"),
+            (61_000_000, "1 min 01 s", "1 分 01 秒"),
+            (3_660_000_000, "1 h 01 min", "1 小时 01 分"),
+            (90_000_000_000, "1 d 1 h", "1 天 1 小时"),
+            (-2_000_000, "−2 s", "−2 秒"),
+        ] {
+            assert_eq!((duration(us, Lang::En).as_str(), duration(us, Lang::Zh).as_str()), (en, zh));
+        }
     }
 }

@@ -94,7 +94,7 @@ fn tiles(view: &View, sheet: &Sheet) -> Markup {
             @let (succeeded, terminal) = (sum(sheet.answer("task-success"), "succeeded"), sum(sheet.answer("task-success"), "terminal"));
             (tile(lang.say("Tasks that succeeded", "任务成功率"), &share(view, succeeded, terminal).unwrap_or_else(none), html! { @if sheet.answer("task-success").is_some() { (grouped(&succeeded.to_string())) " " (lang.say("of", "/")) " " (grouped(&terminal.to_string())) } }))
             @let queues = sheet.answer("queues");
-            (tile(lang.say("Tasks waiting", "排队任务"), &queues.map_or_else(none, |_| grouped(&sum(queues, "depth").to_string())), html! { (lang.say("p95 waited", "等待 p95")) " " (longest(queues).map_or_else(none, duration)) }))
+            (tile(lang.say("Tasks waiting", "排队任务"), &queues.map_or_else(none, |_| grouped(&sum(queues, "depth").to_string())), html! { (lang.say("p95 waited", "等待 p95")) " " (longest(queues).map_or_else(none, |us| duration(us, lang))) }))
             (worst_interface(view, sheet.answer("endpoint-errors")))
             @let lag = sheet.answer("ingest-lag");
             (tile(lang.say("Records behind Kafka", "落后 Kafka"), &whole_sum(lag, "lag").map_or_else(none, |behind| grouped(&behind.to_string())), html! { @if let Some(taken) = whole_sum(lag, "taken") { (grouped(&taken.to_string())) " " (lang.say("taken", "已接入")) } }))

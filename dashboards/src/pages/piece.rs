@@ -1,8 +1,8 @@
 //! Small pieces that several pages are made of: moments, digests, places, lists of facts, and tables with links.
 
-use super::figure::verdict;
 use super::view::{Lang, View};
 use crate::api::{Moment, segment};
+use crate::problem::Problem;
 use maud::{Markup, html};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -158,9 +158,30 @@ pub(super) fn audit_words(text: &str, lang: Lang) -> Cow<'_, str> {
     }
 }
 
-/// A verdict of the audit.
-pub(super) fn audit_verdict(name: &str) -> Markup {
-    verdict(name)
+/// What is recorded of one record, in the reader's language: why it was refused, what became of it, how the sealed log stands to it.
+pub(super) fn record_words(text: &str, lang: Lang) -> Cow<'_, str> {
+    match lang {
+        Lang::En => Cow::Borrowed(text),
+        Lang::Zh => tally_queries::record_in_chinese(text),
+    }
+}
+
+/// What went wrong, in a word or two.
+pub(super) fn trouble_title(problem: &Problem, lang: Lang) -> &'static str {
+    lang.say(problem.code().title(), problem.code().title_in_chinese())
+}
+
+/// What is wrong with this request, where there is more to say.
+pub(super) fn trouble_detail(problem: &Problem, lang: Lang) -> Option<Cow<'_, str>> {
+    match lang {
+        Lang::En => problem.detail().map(Cow::Borrowed),
+        Lang::Zh => problem.detail_in_chinese(),
+    }
+}
+
+/// What went wrong, as exactly as it is known.
+pub(super) fn trouble_words(problem: &Problem, lang: Lang) -> Cow<'_, str> {
+    trouble_detail(problem, lang).unwrap_or(Cow::Borrowed(trouble_title(problem, lang)))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn result(view: &View, (id, title): (&str, &str), result: Option<&Said<'_>>, mor
     let lang = view.lang;
     html! {
         section class="hint said-by-audit" id=(id) aria-labelledby={ (id) "-title" } {
-            h2 id={ (id) "-title" } { (title) " " @if let Some(result) = result { (verdict(result.text("verdict"))) } }
+            h2 id={ (id) "-title" } { (title) " " @if let Some(result) = result { (verdict(result.text("verdict"), lang)) } }
             @match result {
                 None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
                 Some(result) => {

@@ -214,7 +214,7 @@ fn refusal(
         div class="trouble" {
             h1 { (title) }
             p { (advice) }
-            @if let Some(detail) = problem.detail() { p class="soft" { code { (detail) } } }
+            @if let Some(detail) = super::piece::trouble_detail(problem, view.lang) { p class="soft" { code { (detail) } } }
             p { a href=(to) { (next) } }
         }
     };

@@ -6,9 +6,12 @@ use super::controls::when;
 use super::door::Visitor;
 use super::live::Ground;
 use super::number::shown;
-use super::piece::{digest, facts, list, moment, or_dash, section, standing, table, text};
+use super::piece::{
+    digest, facts, list, moment, or_dash, record_words, section, standing, table, text, trouble_words,
+};
 use super::shell;
-use super::view::View;
+use super::symbols::{field, kind, tag_meaning};
+use super::view::{Lang, View};
 use crate::api::{Api, answers, letters_of_task, receipts_of_events, segment};
 use crate::identity::Role;
 use crate::panel::Unit;
@@ -140,7 +143,7 @@ fn head(view: &View, task: &Value, (events, is_cut): (&[Value], bool)) -> Markup
     let rows = [
         (
             lang.say("State", "状态"),
-            html! { strong { (text(task, "state")) } @if !text(task, "error_code").is_empty() { " " code { (text(task, "error_code")) } } },
+            html! { strong title=(text(task, "state")) { (kind(text(task, "state"), lang)) } @if !text(task, "error_code").is_empty() { " " code { (text(task, "error_code")) } } },
         ),
         (
             lang.say("Progress", "进度"),
@@ -175,15 +178,15 @@ const TOLD: [(&str, Unit); 16] = [
     ("balance_after_micros", Unit::CreditsMicros),
     ("progress_permille", Unit::Ratio),
     ("state_version", Unit::Count),
-    ("queue", Unit::Text),
-    ("refund_reason", Unit::Text),
-    ("check_result", Unit::Text),
+    ("queue", Unit::Symbol),
+    ("refund_reason", Unit::Symbol),
+    ("check_result", Unit::Symbol),
     ("quota_remaining_micros", Unit::CreditsMicros),
-    ("risk_level", Unit::Text),
-    ("decision", Unit::Text),
+    ("risk_level", Unit::Symbol),
+    ("decision", Unit::Symbol),
     ("case_id", Unit::Text),
     ("endpoint", Unit::Symbol),
-    ("outcome", Unit::Text),
+    ("outcome", Unit::Symbol),
     ("error_code", Unit::Text),
     ("actor_id", Unit::Text),
 ];
@@ -201,7 +204,7 @@ pub(super) fn told(view: &View, fields: &Value) -> Markup {
         @for (name, unit) in TOLD {
             @if let Some(value) = value(name) {
                 span class="pair" {
-                    span class="soft" { (named(name)) } " "
+                    span class="soft" { (field(name, view.lang)) } " "
                     @if name == "case_id" { a href=(view.link(&format!("/case/{}", segment(&value)))) { (value) } }
                     @else if unit == Unit::Ratio { (per_cent(&value)) }
                     @else if unit == Unit::CurrencyMinor { (shown(Some(&value), unit, currency, view)) " " (currency.unwrap_or_default()) }
@@ -212,17 +215,37 @@ pub(super) fn told(view: &View, fields: &Value) -> Markup {
     }
 }
 
-/// A field's name without its unit, which its number has.
-fn named(field: &str) -> String {
-    let bare = ["_micros", "_minor", "_permille"].into_iter().find_map(|unit| field.strip_suffix(unit));
-    bare.unwrap_or(field).replace('_', " ")
-}
-
 /// Thousandths as per cent, exact.
 fn per_cent(permille: &str) -> String {
     permille
         .parse::<u32>()
         .map_or_else(|_| permille.to_owned(), |permille| format!("{}.{} %", permille / 10, permille % 10))
+}
+
+/// The names of the fields that a line says.
+#[cfg(test)]
+pub(super) fn told_fields() -> impl Iterator<Item = &'static str> {
+    TOLD.iter().map(|(name, _)| *name)
+}
+
+/// What an event is about, by its topic.
+fn topic_word(topic: &str, lang: Lang) -> &str {
+    match topic.trim_end_matches("-events") {
+        "credit" => lang.say("credit", "积分"),
+        "license" => lang.say("license", "授权"),
+        "task" => lang.say("task", "任务"),
+        "moderation" => lang.say("moderation", "审核"),
+        other => other,
+    }
+}
+
+/// What became of a record.
+fn disposition(name: &str, lang: Lang) -> String {
+    match name {
+        "ACCEPTED" => lang.say("accepted", "已接收").to_owned(),
+        "DEAD" => lang.say("dead", "死信").to_owned(),
+        other => other.to_lowercase(),
+    }
 }
 
 fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
@@ -233,10 +256,10 @@ fn timeline(view: &View, known: &Known, events: &[Value]) -> Markup {
         let tag = text(fields, "policy_tag");
         vec![
             moment(view, text(event, "occurred_at"), true),
-            html! { span class={ "topic " (text(event, "topic")) } { (text(event, "topic").trim_end_matches("-events")) } },
-            html! { strong { (text(event, "kind")) } @if event["masked"] == true { " " span class="soft" { (lang.say("masked", "已脱敏")) } } },
+            html! { span class={ "topic " (text(event, "topic")) } { (topic_word(text(event, "topic"), lang)) } },
+            html! { strong title=(text(event, "kind")) { (kind(text(event, "kind"), lang)) } @if event["masked"] == true { " " span class="soft" { (lang.say("masked", "已脱敏")) } } },
             html! { div class="told" { (told(view, fields)) } },
-            html! { @if tag.is_empty() { "–" } @else { code { (tag) } } },
+            html! { @if tag.is_empty() { "–" } @else { code title=[tag_meaning(tag, lang)] { (tag) } } },
             html! {
                 @for (at, receipt) in receipts.iter().enumerate() {
                     @if at > 0 { br; }
@@ -278,7 +301,7 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>, events: &[Va
     let evidence = match evidence {
         None => return button,
         Some(Err(problem)) => {
-            return html! { (button) p class="failed" role="alert" { (problem.detail().unwrap_or(problem.code().title())) } };
+            return html! { (button) p class="failed" role="alert" { (trouble_words(problem, lang)) } };
         }
         Some(Ok(evidence)) => evidence,
     };
@@ -295,14 +318,14 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>, events: &[Va
     let row = |record: &Value| {
         vec![
             html! { code { (text(record, "topic")) "/" (record["partition"]) "/" (record["offset"]) } },
-            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (text(record, "disposition").to_lowercase()) } @if record["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
-            html! { (or_dash(text(record, "kind"))) },
+            html! { @if text(record, "disposition") == "NONE" { strong class="bad" { (lang.say("no receipt", "无回执")) } } @else { (disposition(text(record, "disposition"), lang)) } @if record["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
+            html! { (kind(text(record, "kind"), lang)) },
             standing(text(record, "state"), lang),
             html! { @if text(record, "disposition") != "DEAD" { @if record["facts"] == 1 { (lang.say("there", "存在")) } @else { strong class="bad" { (record["facts"]) } } } @else { "–" } },
             digest(text(record, "raw_sha256")),
             html! {
                 @if let Some(proof) = proof(record) { a href=(proof) download={ (text(record, "event_id")) ".proof.json" } { (lang.say("Proof", "证明文件")) } " " }
-                span class="cut" { (or_dash(text(record, "said"))) }
+                span class="cut" { (or_dash(&record_words(text(record, "said"), lang))) }
             },
         ]
     };
@@ -326,7 +349,7 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>, events: &[Va
             p class="notice warn" { (lang.say("This task has more records than were looked at: the first ", "此任务的记录多于此处所验：仅验证了前 ")) (rows.len()) (lang.say(". All of them are verified by ", " 条。验证全部记录请运行 ")) code { "tally verify" } "." }
         }
         @for uneven in list(evidence, "uneven").iter().filter_map(Value::as_str) {
-            p class="notice warn" { (uneven) ". " (lang.say("Whether one of this task is among them cannot be said here: ask ", "此处无法判断其中是否有此任务的记录，请运行 ")) code { "tally verify" } "." }
+            p class="notice warn" { (record_words(uneven, lang)) (lang.say(". ", "。")) (lang.say("Whether one of this task is among them cannot be said here: ask ", "此处无法判断其中是否有此任务的记录，请运行 ")) code { "tally verify" } "." }
         }
         (table(("part-evidence", &[], lang.say("No record names this task.", "没有记录提到此任务。")), &heads, &rows))
         (button)

@@ -32,7 +32,7 @@ pub(super) fn rows(visitor: &Visitor, id: &str, tasks: &Result<Value, Problem>) 
     let row = |task: &Value| {
         vec![
             task_link(view, text(task, "task_id")),
-            html! { strong { (text(task, "state")) } @if !text(task, "error_code").is_empty() { " " code { (text(task, "error_code")) } } },
+            html! { strong title=(text(task, "state")) { (super::symbols::kind(text(task, "state"), lang)) } @if !text(task, "error_code").is_empty() { " " code { (text(task, "error_code")) } } },
             html! { @if let Some(permille) = task["progress_permille"].as_i64() { (permille / 10) "." (permille % 10) " %" } @else { "–" } },
             html! { (super::number::symbol(text(task, "queue"), lang)) },
             html! { (or_dash(text(task, "template_id"))) },

@@ -3,12 +3,14 @@
 use super::Pages;
 use super::controls::zone_name;
 use super::door::Visitor;
+use super::figure::verdict;
 use super::jobs::job_title;
 use super::live::Ground;
 use super::number::grouped;
-use super::piece::{audit_verdict, audit_words, digest, facts, list, section, share, table, text};
+use super::piece::{audit_words, digest, facts, list, section, share, table, text};
 use super::shell;
-use super::view::View;
+use super::symbols::symbol;
+use super::view::{Lang, View};
 use crate::api::{Moment, answers};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -50,7 +52,7 @@ pub(super) async fn page(
         false => String::new(),
     };
     let body = html! {
-        p class="lead" { (audit_verdict(text(&result, "verdict"))) " " (audit_words(text(&result, "sentence"), lang)) }
+        p class="lead" { (verdict(text(&result, "verdict"), lang)) " " (audit_words(text(&result, "sentence"), lang)) }
         (section("offenders", lang.say("Who broke the rule", "违规项"), &note, &broken(view, offenders)))
         (section("measures", lang.say("Figures", "指标"), "", &measures(view, list(&result, "measures"))))
         (section("rests", lang.say("What it rests on", "依据"), "", &rests(view, &result)))
@@ -101,11 +103,11 @@ fn measures(view: &View, measures: &[Value]) -> Markup {
         let (numerator, denominator) = (number(measure, "numerator"), number(measure, "denominator"));
         vec![
             html! { (audit_words(text(measure, "name"), lang)) },
-            html! { (super::piece::or_dash(&audit_words(text(measure, "group"), lang))) },
+            html! { (symbol(&audit_words(text(measure, "group"), lang), lang)) },
             html! { (grouped(&numerator.to_string())) " / " (grouped(&denominator.to_string())) " " (audit_words(text(measure, "unit"), lang)) },
             html! { (share(numerator, denominator)) },
             html! { (target(measure)) },
-            html! { @if let Some(verdict) = measure["verdict"].as_str() { (audit_verdict(verdict)) } @else { "–" } },
+            html! { @if let Some(name) = measure["verdict"].as_str() { (verdict(name, lang)) } @else { "–" } },
         ]
     };
     let rows: Vec<Vec<Markup>> = measures.iter().map(row).collect();
@@ -120,6 +122,24 @@ fn measures(view: &View, measures: &[Value]) -> Markup {
     table(("part-measures", &[2, 3, 4], lang.say("None.", "无。")), &heads, &rows)
 }
 
+/// Whether events may yet come into a window.
+fn state(name: &str, lang: Lang) -> String {
+    match name {
+        "OPEN" => lang.say("open", "未关闭").to_owned(),
+        "CLOSED" => lang.say("closed", "已关闭").to_owned(),
+        "SEALED" => lang.say("sealed", "已封印").to_owned(),
+        other => other.to_lowercase(),
+    }
+}
+
+/// Where rows came from, or who computed anew: names of programs, but for these words.
+fn program(name: &str, lang: Lang) -> String {
+    match lang {
+        Lang::En => name.to_owned(),
+        Lang::Zh => name.replace(", second plan", "（第二种查询计划）"),
+    }
+}
+
 fn rests(view: &View, result: &Value) -> Markup {
     let lang = view.lang;
     let window = &result["window"];
@@ -128,19 +148,19 @@ fn rests(view: &View, result: &Value) -> Markup {
     let rows = [
         (
             lang.say("Window", "时段"),
-            html! { (when(view, number(window, "from_us"))) " – " (when(view, number(window, "to_us"))) " " span class="zone" { (zone_name(view)) } " (" (text(window, "state").to_lowercase()) ")" },
+            html! { (when(view, number(window, "from_us"))) " – " (when(view, number(window, "to_us"))) " " span class="zone" { (zone_name(view)) } " (" (state(text(window, "state"), lang)) ")" },
         ),
         (lang.say("Known at", "得知于"), when(view, number(result, "known_at_us"))),
         (
             lang.say("Rows read", "读取行数"),
-            html! { (grouped(&result["input"]["rows_read"].to_string())) " (" (text(&result["input"], "source")) ")" },
+            html! { (grouped(&result["input"]["rows_read"].to_string())) " (" (program(text(&result["input"], "source"), lang)) ")" },
         ),
         (lang.say("Second opinion", "独立复算"), second(view, &result["cross_check"])),
         (
             lang.say("Restates", "更正"),
             html! {
                 @if restates.is_null() { "–" }
-                @else { a href=(view.link(&format!("/verdict/{}", text(restates, "result_id")))) { (audit_verdict(text(restates, "verdict"))) } }
+                @else { a href=(view.link(&format!("/verdict/{}", text(restates, "result_id")))) { (verdict(text(restates, "verdict"), lang)) } }
             },
         ),
         (
@@ -167,7 +187,7 @@ fn second(view: &View, opinion: &Value) -> Markup {
     let differences = list(opinion, "differences");
     let rest = differences.len().saturating_sub(DIFFERENCES_SHOWN);
     html! {
-        @if opinion["agrees"] == true { (lang.say("agrees", "一致")) } @else { strong class="bad" { (lang.say("differs", "不一致")) } } ", " (by)
+        @if opinion["agrees"] == true { (lang.say("agrees", "一致")) } @else { strong class="bad" { (lang.say("differs", "不一致")) } } ", " (program(by, lang))
         @for difference in &differences[..differences.len() - rest] {
             @let count = |name| grouped(&number(difference, name).to_string());
             br;

@@ -1,4 +1,4 @@
-//! The book: English as it is recorded, and Chinese. Holes are those of the module above.
+//! The book: English as it is recorded, and Chinese. Holes are those of [`crate::phrases::Book`].
 
 /// Every phrase, the particular before the general.
 pub(super) const PHRASES: &[(&str, &str)] = &[

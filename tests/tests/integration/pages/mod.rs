@@ -1,5 +1,6 @@
 //! The pages of a demo, in headless Chromium and over HTTP.
 
+mod chinese;
 mod door;
 mod figures;
 mod keys;
@@ -40,7 +41,7 @@ const TIMELINE: &str = "return document.querySelector('#part-timeline-rows') !==
 const LIVE: &str = "return document.getElementById('state').className === 'live'";
 
 /// Every page that is photographed. A new page is added here.
-pub(super) const PLACES: [Place; 19] = [
+pub(super) const PLACES: [Place; 20] = [
     Place { name: "overview", role: "admin", path: "/overview?range=15m", clicks: &[], ready: HAS_ROWS },
     Place {
         name: "overview-zh",
@@ -120,6 +121,13 @@ pub(super) const PLACES: [Place; 19] = [
         path: "/dead",
         clicks: &["#part-letters-rows tbody a"],
         ready: "return document.querySelector('.dump') !== null",
+    },
+    Place {
+        name: "dead-letter-moderator",
+        role: "moderator",
+        path: "/dead",
+        clicks: &["#part-letters-rows tbody a"],
+        ready: "return document.querySelector('#for-admins') !== null && document.querySelector('.dump') === null && [...document.querySelectorAll('.facts dd')][1].textContent.length > 9",
     },
     Place {
         name: "creator",

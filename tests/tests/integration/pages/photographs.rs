@@ -17,7 +17,7 @@ const LOADS: usize = 11;
 const GRAVE: [&str; 2] = ["serious", "critical"];
 
 /// Where pictures are kept, to be looked at.
-fn album() -> PathBuf {
+pub(super) fn album() -> PathBuf {
     let album =
         std::env::var_os("TALLY_PHOTOGRAPHS_OUT").map_or_else(|| cache().join("photographs"), PathBuf::from);
     std::fs::create_dir_all(&album).expect("a folder can be made");
