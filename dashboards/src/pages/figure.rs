@@ -34,7 +34,8 @@ pub(crate) fn figure(view: &View, panel: &Panel, answer: &Result<Answer, Problem
             Chart::Interval => drawn(view, answer, &picture::intervals(view, answer)),
             Chart::Histogram => drawn(view, answer, &picture::histograms(view, answer)),
             Chart::Number => numbers(view, answer),
-            Chart::Bars | Chart::Table => table(view, answer),
+            Chart::Bars => drawn(view, answer, &picture::bars(view, answer)),
+            Chart::Table => table(view, answer),
         },
     };
     framed(view, panel, answer.as_ref().ok(), &body)
@@ -318,7 +319,7 @@ fn stretches(answer: &Answer) -> impl Iterator<Item = i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{View, figure};
+    use super::{Lang, View, figure};
     use crate::panel::{Answer, Window, panel};
     use axum::http::HeaderMap;
 
@@ -342,6 +343,32 @@ mod tests {
             assert_eq!(page.matches("<data value=\"7\">").count(), 1, "{page}");
             assert_eq!(page.matches("<data value=\"0\">").count(), zeros, "{as_of_us:?}: {page}");
             assert_eq!(page.matches("<td class=\"n\">–</td>").count(), 4 - zeros, "{as_of_us:?}: {page}");
+        }
+    }
+
+    /// Scenario: dead letters of two reasons, of which one has twice as many as the other, in both languages.
+    /// Guarantees: bars say so by their lengths, under the names of their rows; the table says the same, behind them.
+    #[test]
+    fn bars_are_drawn() {
+        let panel = panel("dead-reasons").expect("a panel");
+        let row = |reason: &str, letters: &str| {
+            [reason, letters, "0", "7"].map(|text| Some(text.to_owned())).to_vec()
+        };
+        let rows = vec![row("policy_tag_missing", "8"), row("body", "4")];
+        let window = Window { as_of_us: None, is_final: false };
+        let answer = Ok(Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false });
+        let mut view = View::plain(&HeaderMap::new());
+        for (lang, name) in [(Lang::En, "policy_tag_missing"), (Lang::Zh, "缺少政策标签")] {
+            view.lang = lang;
+            let page = figure(&view, panel, &answer).0;
+            let bars: Vec<&str> = page
+                .split("class=\"bar\" x=\"0\" width=\"")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .collect();
+            assert_eq!(bars, ["1000.0", "500.0"], "{page}");
+            assert_eq!(page.matches(name).count(), 2, "{page}");
+            assert!(page.contains("<details class=\"twin\">"), "{page}");
         }
     }
 

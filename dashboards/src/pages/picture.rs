@@ -134,21 +134,32 @@ pub(super) fn histograms(view: &View, answer: &Answer) -> Markup {
     }
 }
 
+/// A bar a row, in the order of the rows.
+pub(super) fn bars(view: &View, answer: &Answer) -> Markup {
+    let rows: Vec<&[Option<String>]> = answer.rows.iter().map(Vec::as_slice).collect();
+    lengths(view, answer, ("rows", &rows))
+}
+
 fn histogram(view: &View, answer: &Answer, rows: &[&[Option<String>]]) -> Markup {
+    lengths(view, answer, ("rows tight", rows))
+}
+
+/// A bar a row, the longest of which is as long as there is room; where rows say whether they are within a tolerance, so do the bars.
+fn lengths(view: &View, answer: &Answer, (class, rows): (&str, &[&[Option<String>]])) -> Markup {
     let panel = answer.panel;
     let y = panel.picture.y.first().and_then(|y| panel.column(y));
     let within = panel.column("within");
     let most = rows.iter().filter_map(|row| number(row, y)).fold(1.0, f64::max);
     let scale = Scale { low: 0.0, high: most };
     html! {
-        div class="rows tight" aria-hidden="true" {
+        div class=(class) aria-hidden="true" {
             @for row in rows {
                 @let value = number(row, y).unwrap_or(0.0);
-                @let is_within = within.and_then(|at| row.get(at)?.as_deref()) == Some("WITHIN");
+                @let is_within = within.is_some_and(|at| row.get(at).and_then(Option::as_deref) == Some("WITHIN"));
                 div class={ "row" @if is_within { " within" } } {
                     span class="name" { (name(view, answer, row)) }
                     svg viewBox="0 0 1000 20" preserveAspectRatio="none" class="strip" {
-                        rect class={ "bar" @if !is_within { " out" } } x="0" width=(place(scale.at(value))) y="4" height="12" {}
+                        rect class={ "bar" @if within.is_some() && !is_within { " out" } } x="0" width=(place(scale.at(value))) y="4" height="12" {}
                     }
                     span class="value" { (shown(Some(&value.to_string()), Unit::Count, None, view)) }
                 }
