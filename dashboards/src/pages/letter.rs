@@ -201,7 +201,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
         (lang.say("Dry run", "试运行"), said),
         (
             lang.say("Topic", "主题"),
-            html! { code { (text(would, "topic")) } ", " (lang.say("attempt", "第")) " " (would["attempt"]) },
+            html! { code { (text(would, "topic")) } ", " (lang.say("attempt", "第")) " " (would["attempt"]) (lang.say("", " 次")) },
         ),
         (
             lang.say("Key", "键"),

@@ -38,7 +38,7 @@ pub(crate) fn shown(value: Option<&str>, unit: Unit, currency: Option<&str>, vie
         Unit::Factor => {
             value.parse().map_or_else(|_| value.to_owned(), |number: f64| format!("{number:.3}×"))
         }
-        Unit::Points => points(value, view.lang),
+        Unit::Points => points(value),
         Unit::CreditsMicros => shifted(value, 6, 2),
         Unit::CurrencyMinor => {
             let digits = currency.map_or(2, digits_of);
@@ -102,14 +102,14 @@ fn percent(value: &str) -> String {
 }
 
 /// A difference of two shares, in percentage points and with its sign, so that nobody takes it for a share.
-fn points(value: &str, lang: Lang) -> String {
+fn points(value: &str) -> String {
     let Ok(difference) = value.parse::<f64>() else { return value.to_owned() };
     if !difference.is_finite() {
         return "–".to_owned();
     }
     let text = percent(&difference.to_string());
     let sign = if difference > 0.0 { "+" } else { "" };
-    format!("{sign}{} {}", text.trim_end_matches(" %"), lang.say("pp", "个百分点"))
+    format!("{sign}{} pp", text.trim_end_matches(" %"))
 }
 
 /// How long something took: three digits are enough to compare.
