@@ -187,7 +187,7 @@ fn replay(view: &View, would: &Result<Value, Problem>, form: Option<&(String, St
             html! { span class="verdict open" { (lang.say("a duplicate", "重复")) } " " (lang.say("of event", "事件")) " " code { (text(would, "event_id")) } ", " (lang.say("which is stored: no figure would change", "已存储，不会改变任何指标")) }
         }
         _ => {
-            html! { span class="verdict fail" { (lang.say("would die again", "将再次成为死信")) } " " (symbol(text(would, "reason"), lang)) (lang.say(": ", "：")) (record_words(text(would, "sentence"), lang)) }
+            html! { span class="verdict fail" { (lang.say("would die again", "将再次成为死信")) } " " (symbol(text(would, "reason"), lang)) (lang.say(": ", "：")) span class="sentence" { (record_words(text(would, "sentence"), lang)) } }
         }
     };
     let header = |header: &Value| {

@@ -11,7 +11,7 @@ const ENGLISH: &str = "
     for (const one of page.querySelectorAll('code, pre, script, style, select, .data, [lang=en]')) one.replaceWith(' · ');
     for (const one of page.querySelectorAll('td, th, li, p, dd, dt, h1, h2, h3, span, a')) one.append(' · ');
     const words = page.textContent.replace(/\\s+/g, ' ').match(/[A-Za-z]{2,}(?:,? [a-z]{2,}){2,}/g) ?? [];
-    for (const one of page.querySelectorAll('.cut, .lead')) one.remove();
+    for (const one of page.querySelectorAll('.cut, .lead, .sentence')) one.remove();
     const allowed = new Set([...argument, 'METRICS', 'DESIGN', 'JSON']);
     const symbols = (page.textContent.replaceAll('UTC', ' ').match(/\\b[A-Z]{4,}(?:_[A-Z]+)*\\b/g) ?? []).filter((one) => !allowed.has(one));
     return [...words, ...new Set(symbols)];";
