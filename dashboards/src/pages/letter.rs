@@ -122,7 +122,10 @@ fn about(view: &View, letter: &Value, is_admin: bool) -> Markup {
         ),
         (lang.say("What to do", "处理建议"), or_dash(remedy(lang, text(letter, "reason")))),
         (lang.say("Appended", "追加于"), moment(view, text(letter, "appended_at"), true)),
-        (lang.say("Schema", "模式"), html! { code { (text(letter, "schema")) } }),
+        (
+            lang.say("Schema", "模式"),
+            html! { @if text(letter, "schema").is_empty() { "–" } @else { code { (text(letter, "schema")) } } },
+        ),
         (lang.say("Topic identity", "主题标识"), html! { code { (text(letter, "topic_id")) } }),
         ("SHA-256", digest(text(letter, "sha256"))),
         (lang.say("First published at", "首次发布于"), html! { code { (text(letter, "first")) } }),
@@ -130,7 +133,7 @@ fn about(view: &View, letter: &Value, is_admin: bool) -> Markup {
     ];
     html! {
         div class="card" { (facts(&rows)) }
-        @if !is_admin { p class="question note" id="for-admins" { (lang.say("Bytes, fields and replay are for admins.", "原始字节、字段与重放仅限管理员。")) } }
+        @if !is_admin { p class="question" id="for-admins" { (lang.say("Bytes, fields and replay are for admins.", "原始字节、字段与重放仅限管理员。")) } }
     }
 }
 

@@ -70,7 +70,7 @@ fn pooled(view: &View, sheet: &Sheet) -> Markup {
     let tasks = |name: &str| grouped(&sum(answer, name).to_string());
     html! {
         p class="pooled" {
-            (lang.say("The figures below, of ", "下列图表汇总 ")) b { (grouped(first.text("windows"))) } (lang.say(" windows of ", " 个窗口，")) (at(view, first.number("window_from_us"))) " – " (at(view, first.number("window_to_us"))) (lang.say(": ", "："))
+            (lang.say("The figures below, of ", "下列图表汇总 ")) b { (grouped(first.text("windows"))) } (lang.say(if first.text("windows") == "1" { " window of " } else { " windows of " }, " 个窗口，")) (at(view, first.number("window_from_us"))) " – " (at(view, first.number("window_to_us"))) (lang.say(": ", "："))
             (lang.say("settled ", "已结算 ")) b { (tasks("tasks")) } (lang.say(", never settled ", "，从未结算 ")) b { (tasks("unsettled")) } (lang.say(", settling yet ", "，结算中 ")) b { (tasks("settling")) } (lang.say(".", "。"))
         }
     }
