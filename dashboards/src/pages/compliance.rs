@@ -10,7 +10,7 @@ use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
 use super::symbols::symbol;
 use super::view::{Lang, View};
-use crate::api::answers;
+use crate::api::{Moment, answers};
 use crate::panel::Answer;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -25,10 +25,12 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let view = &visitor.view;
     let lang = view.lang;
     let api = &pages.api;
+    let (from, to) = view.range_us();
+    let latest_of = json!({ "from": Moment(from).text(), "to": Moment(to).text(), "limit": LETTERS_SHOWN });
     let (sheet, refused, letters) = tokio::join!(
         Sheet::ask(api, &visitor, "compliance"),
         Sheet::ask(api, &visitor, "dead"),
-        answers::dead_letters(api, &visitor.principal, json!({ "limit": LETTERS_SHOWN })),
+        answers::dead_letters(api, &visitor.principal, latest_of),
     );
     let (sheet, refused) = match sheet.and_then(|sheet| Ok((sheet, refused?))) {
         Ok(sheets) => sheets,

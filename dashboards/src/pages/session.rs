@@ -125,7 +125,7 @@ async fn roles(pages: &Pages) -> Vec<(Role, String)> {
     let asked: Question = SOMEBODY;
     let found = pages.api.rows::<Somebody>(asked, pages.api.ask(asked)).await.unwrap_or_default();
     let own = pages.tokens.as_ref().map(|tokens| tokens.subject.clone()).unwrap_or_default();
-    let order = [Role::Admin, Role::Moderator, Role::Creator, Role::Buyer];
+    let order = [Role::Admin, Role::Moderator, Role::Creator, Role::Buyer, Role::Service];
     let subject = |role: Role| {
         let known = found.iter().find(|one| one.role == role.name() && !one.subject.is_empty());
         known.map_or_else(|| own.clone(), |one| one.subject.clone())

@@ -100,7 +100,7 @@ fn an_open_task_shows_what_happens_to_it() {
     browser.wait_for("page", SOON, said, &json!("1 more event"));
     step("STARTED", 3);
     let state = "return document.querySelector('.facts strong').textContent === argument";
-    browser.wait_for("page", SOON, state, &json!("STARTED"));
+    browser.wait_for("page", SOON, state, &json!("Started"));
     browser.wait_for("page", SOON, EVENTS, &json!(3));
     assert_eq!(browser.eval("page", HELD, &Value::Null), all);
     assert_eq!(browser.errors(), Vec::<String>::new());
@@ -143,7 +143,7 @@ fn open_pages_of_moderation_show_what_happens() {
     browser.wait_for("page", SOON, LIVE, &Value::Null);
     browser.eval("page", "window.first = document; return true", &Value::Null);
     scene.publish(Topic::Moderation, "DECIDED", &of_case);
-    let decided = "return window.first === document && document.querySelector('.facts strong').textContent === 'DECIDED'";
+    let decided = "return window.first === document && document.querySelector('.facts strong').textContent === 'Decided'";
     browser.wait_for("page", SOON, decided, &Value::Null);
     browser.wait_for("page", SOON, EVENTS, &json!(2));
 

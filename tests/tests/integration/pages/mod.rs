@@ -41,7 +41,7 @@ const TIMELINE: &str = "return document.querySelector('#part-timeline-rows') !==
 const LIVE: &str = "return document.getElementById('state').className === 'live'";
 
 /// Every page that is photographed. A new page is added here.
-pub(super) const PLACES: [Place; 20] = [
+pub(super) const PLACES: [Place; 21] = [
     Place { name: "overview", role: "admin", path: "/overview?range=15m", clicks: &[], ready: HAS_ROWS },
     Place {
         name: "overview-zh",
@@ -64,6 +64,13 @@ pub(super) const PLACES: [Place; 20] = [
         path: "/product?range=15m",
         clicks: &[],
         ready: "return document.querySelectorAll('.verdict').length > 1",
+    },
+    Place {
+        name: "dead-service",
+        role: "service",
+        path: "/dead?range=15m",
+        clicks: &[],
+        ready: "return document.querySelector('#part-letters-rows') !== null",
     },
     Place {
         name: "refused",
