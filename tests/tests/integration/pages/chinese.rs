@@ -5,7 +5,8 @@ use serde_json::Value;
 use tally_tests::{Browser, skip_without};
 
 /// What no reader of Chinese should meet outside of code: three English words in a row, or a symbol in capitals that is no policy tag,
-/// beside which its meaning stands, and no name of a document or a format. A sentence may name a symbol that a publisher should know.
+/// beside which its meaning stands, and no name of a document or a format. A sentence may name a symbol that a publisher should know, and
+/// what to do may be a command of ours.
 const ENGLISH: &str = "
     const page = document.body.cloneNode(true);
     for (const one of page.querySelectorAll('code, pre, script, style, select, .data, [lang=en]')) one.replaceWith(' · ');
@@ -14,7 +15,7 @@ const ENGLISH: &str = "
     for (const one of page.querySelectorAll('.cut, .lead, .sentence')) one.remove();
     const allowed = new Set([...argument, 'METRICS', 'DESIGN', 'JSON']);
     const symbols = (page.textContent.replaceAll('UTC', ' ').match(/\\b[A-Z]{4,}(?:_[A-Z]+)*\\b/g) ?? []).filter((one) => !allowed.has(one));
-    return [...words, ...new Set(symbols)];";
+    return [...words.filter((one) => !one.startsWith('tally ')), ...new Set(symbols)];";
 
 /// Scenario: every place that is photographed, in Chinese.
 /// Guarantees: no sentence, no state, kind, reason or verdict stands there in English alone.
