@@ -11,7 +11,7 @@ test: assets ## all tests, on real Kafka and the real ClickHouse engine; T=name 
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
-faults: assets ## 100,000 simulated lives of the lanes, then seeded faults on real servers, then 100,000 calls through a gateway that is killed: SEEDS=N FROM=N; SEED=N replays one, LIFE=N a simulated one
+faults: assets ## 100,000 simulated lives of the lanes, then seeded faults on real servers, then 100,000 calls through a gateway that is killed: SEEDS=N FROM=N AT_ONCE=N; SEED=N replays one, LIFE=N a simulated one
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 ifdef LIFE
@@ -20,7 +20,7 @@ else
 ifndef SEED
 	TALLY_SIM_SEEDS=100000 $(CARGO) test --release -p tally-pipeline -p tally-tests --lib -- lane::simulation
 endif
-	TALLY_FAULTS_SEED=$(SEED) TALLY_FAULTS_SEEDS=$(or $(SEEDS),20) TALLY_FAULTS_FROM=$(or $(FROM),1) \
+	TALLY_FAULTS_SEED=$(SEED) TALLY_FAULTS_SEEDS=$(or $(SEEDS),20) TALLY_FAULTS_FROM=$(or $(FROM),1) TALLY_FAULTS_AT_ONCE=$(AT_ONCE) \
 		$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::seeds_balance
 ifndef SEED
 	$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::planted

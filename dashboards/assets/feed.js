@@ -156,7 +156,7 @@ class Feed {
     }
     signal.removeEventListener("abort", cut);
     clearInterval(alive);
-    [this.#leads, this.#behind] = [false, true];
+    [this.#leads, this.#behind, this.#leaderAt] = [false, true, performance.now()]; // who took the line is given time to be heard
   }
 
   /** Says why it ended, and waits as long as that asks for; false where it is not to be tried again. */

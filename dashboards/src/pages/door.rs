@@ -63,8 +63,9 @@ pub(super) async fn door(
 ) -> Response {
     let headers = request.headers().clone();
     let uri = request.uri().clone();
-    // where a form is sent to is no page
-    let here = if request.method().is_safe() { uri.path() } else { "/" };
+    // where a form is sent to is no page: it stands on the page above
+    let above = || uri.path().rsplit_once('/').map_or("/", |(page, _)| page);
+    let here = if request.method().is_safe() { uri.path() } else { above() };
     let view = match View::read(uri.query().unwrap_or_default(), &headers) {
         Ok(view) => view.at(here),
         Err(problem) => return shell::problem(&View::plain(&headers).at(here), None, &problem),
@@ -72,8 +73,8 @@ pub(super) async fn door(
     let principal = match principal(&pages, &headers).await {
         Ok(principal) => principal,
         Err(problem) => {
-            let wanted = uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-            return session::form(&pages, &view, &headers, (wanted, &problem)).await;
+            let wanted = uri.query().map_or_else(|| here.to_owned(), |query| format!("{here}?{query}"));
+            return session::form(&pages, &view, &headers, (&wanted, &problem)).await;
         }
     };
     let page = path.and_then(|path| Page::ALL.iter().copied().find(|page| page.path() == path.as_str()));

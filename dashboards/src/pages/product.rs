@@ -46,8 +46,8 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
             }
         }))
         (group(view, &sheet, lang.say("Repurchase", "复购"), &["repurchase", "launch-effect", "launch-difference"]))
-        (result(view, ("estimates", lang.say("Estimates", "估价")), accuracy, &pooled(view, &sheet)))
-        (group(view, &sheet, lang.say("Estimates against settlements", "估价与结算"), &["estimate-accuracy", "estimate-errors"]))
+        (result(view, ("estimates", lang.say("Estimates", "预估")), accuracy, &pooled(view, &sheet)))
+        (group(view, &sheet, lang.say("Estimates against settlements", "预估与结算"), &["estimate-accuracy", "estimate-errors"]))
         (group(view, &sheet, lang.say("Acceleration", "加速"), &["acceleration-over-time", "acceleration"]))
         (group(view, &sheet, lang.say("Supplements", "补扣"), &["supplements-over-time", "supplements"]))
     };

@@ -1,4 +1,4 @@
-//! Pages over ten million rows: every panel's question, asked through the API as a page asks it, within a second.
+//! Pages over ten million rows: every panel's question, every page whole, every list and timeline, within a second.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::time::{Duration, Instant};
@@ -58,7 +58,8 @@ fn copied(columns: &[(String, String)], spread_s: u64) -> String {
         "event_id" if kind == "UUID" => {
             "reinterpretAsUUID(bitXor(reinterpretAsUInt128(event_id), toUInt128(n)))".to_owned()
         }
-        "offset" => "offset + n * 1000000000".to_owned(),
+        "offset" | "origin_offset" => format!("{name} + n * 1000000000"),
+        "raw_sha256" => "SHA256(concat(raw_sha256, toString(n)))".to_owned(),
         name if IDS.contains(&name) && kind == "String" => {
             format!("if({name} = '', '', concat({name}, '~', toString(n)))")
         }
@@ -77,7 +78,7 @@ fn multiply(database: &Database<'_>, rows: u64) {
     let of_demo: u64 = FACTS.iter().map(|table| count(database, table)).sum();
     let copies = rows.div_ceil(of_demo.max(1));
     let spread_s = (DAYS * 86_400 / copies).max(1);
-    for table in FACTS.iter().chain(&["audit_log"]) {
+    for table in FACTS.iter().chain(&["audit_log", "dead_letters"]) {
         // moved aside, so that a copy is never copied again
         database.query(&format!(
             "CREATE TABLE one_{table} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM {table}"
@@ -98,8 +99,98 @@ fn multiply(database: &Database<'_>, rows: u64) {
     }
 }
 
-/// Scenario: a demo's data thirty days long, ten million facts and as many receipts; each panel is asked over a day and over thirty.
-/// Guarantees: every question is answered within a second.
+/// Something that a reader opens, and who they are.
+struct Place {
+    role: Role,
+    subject: String,
+    /// As the address has it, without the range.
+    path: String,
+    /// Pages are signed in to by a cookie, the API by a header.
+    is_page: bool,
+}
+
+/// Every page, list and timeline, over what is in the database.
+fn places(database: &Database<'_>) -> Vec<Place> {
+    let one = |sql: &str| database.query(sql).trim().to_owned();
+    let any = |column: &str, table: &str| {
+        one(&format!("SELECT {column} FROM {table} WHERE {column} != '' AND {column} LIKE '%~%' LIMIT 1"))
+    };
+    let (buyer, creator) = (any("user_id", "task_events"), one("SELECT any(creator_id) FROM license_events"));
+    let (task, case) = (any("task_id", "task_events"), any("case_id", "moderation_events"));
+    let (wallet, license) = (any("wallet_id", "credit_events"), any("license_id", "license_events"));
+    let letter = one("SELECT concat(topic, '/', partition, '/', offset) FROM dead_letters LIMIT 1");
+    let admin = |path: &str| (Role::Admin, "ops", path.to_owned());
+    let moderator = |path: &str| (Role::Moderator, "mod", path.to_owned());
+    let pages = [
+        admin("/overview"),
+        admin("/product"),
+        admin("/compliance"),
+        moderator("/moderation"),
+        moderator(&format!("/case/{case}")),
+        admin("/dead"),
+        admin(&format!("/dead/{letter}")),
+        admin(&format!("/task/{task}")),
+        (Role::Creator, &creator, "/creator".to_owned()),
+        (Role::Buyer, &buyer, "/my".to_owned()),
+    ];
+    let lists = [
+        admin("/api/v1/tasks"),
+        (Role::Buyer, &buyer, "/api/v1/tasks".to_owned()),
+        (Role::Creator, &creator, "/api/v1/tasks".to_owned()),
+        admin(&format!("/api/v1/tasks/{task}")),
+        admin("/api/v1/moderation/cases"),
+        admin(&format!("/api/v1/moderation/cases/{case}")),
+        admin("/api/v1/dead-letters"),
+        admin(&format!("/api/v1/dead-letters/{letter}")),
+        admin("/api/v1/deliveries"),
+        admin("/api/v1/live"),
+        admin("/api/v1/audit/tiling"),
+        admin("/api/v1/audit/results"),
+        admin("/api/v1/licenses"),
+        (Role::Creator, &creator, "/api/v1/licenses".to_owned()),
+        admin(&format!("/api/v1/licenses/{license}")),
+        admin("/api/v1/wallets"),
+        admin(&format!("/api/v1/wallets/{wallet}")),
+    ];
+    let figures = [
+        "revenue",
+        "task-success",
+        "queues",
+        "acceleration",
+        "supplements",
+        "endpoints",
+        "moderation",
+        "quotas",
+    ];
+    let figures = figures.map(|figure| admin(&format!("/api/v1/figures/{figure}")));
+    let place = |is_page| {
+        move |(role, subject, path): (Role, &str, String)| Place {
+            role,
+            subject: subject.to_owned(),
+            path,
+            is_page,
+        }
+    };
+    pages.into_iter().map(place(true)).chain(lists.into_iter().chain(figures).map(place(false))).collect()
+}
+
+/// Whether the range is asked for: a timeline has all of its time, a list of what there is has none.
+fn takes_range(path: &str) -> bool {
+    let without = [
+        "/api/v1/live",
+        "/api/v1/audit/tiling",
+        "/api/v1/licenses",
+        "/api/v1/wallets",
+        "/api/v1/tasks/",
+        "/api/v1/moderation/cases/",
+        "/api/v1/dead-letters/",
+    ];
+    !without.iter().any(|start| path.starts_with(start))
+}
+
+/// Scenario: a demo's data thirty days long, ten million facts and as many receipts; each panel, page, list and timeline is asked for,
+/// over a day and over thirty.
+/// Guarantees: every question is answered, and every page made, within a second.
 #[test]
 #[ignore = "a bench: make bench"]
 fn bench_pages() {
@@ -128,51 +219,61 @@ fn bench_pages() {
         .parse()
         .expect("seconds");
     let at = |seconds: i64| tally_queries::audit::result::moment(seconds * 1_000_000);
-    let one = |column: &str| {
-        database
-            .query(&format!("SELECT any({column}) FROM task_events WHERE {column} != ''"))
-            .trim()
-            .to_owned()
+    let median = |days: i64, ask: &dyn Fn(&str) -> (u16, String)| {
+        let mut times: Vec<Duration> = (0..ROUNDS)
+            .map(|round| {
+                // another range each time: what was asked before is answered from memory
+                let to = last - i64::try_from(round).expect("few rounds");
+                let range = format!("from={}&to={}", at(to - days * 86_400), at(to));
+                let began = Instant::now();
+                let (status, said) = ask(&range);
+                assert_eq!(status, 200, "{said}");
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[ROUNDS / 2]
     };
-    let (buyer, creator) = (one("user_id"), one("creator_id"));
     let mut late = Vec::new();
-    println!("{:<12} {:<32} {:>9} {:>9}", "page", "panel", "a day", "30 days");
-    for panel in panels() {
-        let subject = match panel.roles[0] {
-            Role::Buyer => &buyer,
-            Role::Creator => &creator,
-            _ => "ops",
-        };
-        let medians = [1, 30].map(|days| {
-            let mut times: Vec<Duration> = (0..ROUNDS)
-                .map(|round| {
-                    // another range each time: what was asked before is answered from memory
-                    let to = last - i64::try_from(round).expect("few rounds");
-                    let from = to - days * 86_400;
-                    let path = format!("/api/v1/panels/{}?from={}&to={}", panel.id, at(from), at(to));
-                    let token = service.token(panel.roles[0], subject);
-                    let began = Instant::now();
-                    let answer = service.get(&path, &token);
-                    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-                    began.elapsed()
-                })
-                .collect();
-            times.sort();
-            times[ROUNDS / 2]
-        });
-        println!(
-            "{:<12} {:<32} {:>6} ms {:>6} ms",
-            panel.page,
-            panel.id,
-            medians[0].as_millis(),
-            medians[1].as_millis()
-        );
+    let mut tell = |name: &str, medians: [Duration; 2]| {
+        let [day, month] = medians.map(|took| took.as_millis());
+        println!("{name:<64} {day:>6} ms {month:>6} ms");
         late.extend(
-            medians
-                .iter()
-                .filter(|took| **took > ANSWER_MAX)
-                .map(|took| format!("{} took {took:?}", panel.id)),
+            medians.iter().filter(|took| **took > ANSWER_MAX).map(|took| format!("{name} took {took:?}")),
         );
+    };
+    println!("{:<64} {:>9} {:>9}", "", "a day", "30 days");
+    let places = places(&database);
+    let of = |role: Role| {
+        places.iter().find(|place| place.role == role).map_or("ops", |place| place.subject.as_str())
+    };
+    for panel in panels() {
+        let token = service.token(panel.roles[0], of(panel.roles[0]));
+        let ask = |range: &str| {
+            let answer = service.get(&format!("/api/v1/panels/{}?{range}", panel.id), &token);
+            (answer.status, answer.body)
+        };
+        tell(&format!("panel {}", panel.id), [1, 30].map(|days| median(days, &ask)));
+    }
+    for place in &places {
+        let token = service.token(place.role, &place.subject);
+        let ask = |range: &str| {
+            let path =
+                if takes_range(&place.path) { format!("{}?{range}", place.path) } else { place.path.clone() };
+            let answer = if place.is_page {
+                service.get_with(
+                    &path,
+                    "",
+                    &[("cookie", &format!("__Host-tally={token}")), ("accept", "text/html")],
+                )
+            } else {
+                service.get(&path, &token)
+            };
+            assert!(!answer.body.contains("class=\"failed\""), "{path}: {}", answer.body);
+            (answer.status, answer.body)
+        };
+        let name = format!("{:?} {}", place.role, place.path);
+        tell(&name, [1, 30].map(|days| median(days, &ask)));
     }
     assert!(late.is_empty(), "above a second: {late:#?}");
 }

@@ -170,6 +170,10 @@ fn two_windows_share_one_connection() {
         browser.wait_for(window, SOON, SHOWN, &scene.expected());
     }
     browser.wait_for("a", SOON, leads, &json!("false"));
+    std::thread::sleep(Duration::from_secs(4)); // two of the leader's signs of life
+    let connects =
+        browser.eval("a", "return document.getElementById('state').dataset.connects", &Value::Null);
+    assert_eq!(connects, "1", "a window that has hung does not take the line back from the one that works");
 
     browser.close("b");
     scene.publish(10);

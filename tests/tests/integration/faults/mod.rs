@@ -24,8 +24,8 @@ const SEEDS_OF_A_BUG_MAX: u64 = 20;
 /// What the account says where receipts are missing.
 const RULE: &str = "receipts and published events";
 const SOON: Duration = Duration::from_secs(60);
-/// Runs at the same time.
-const RUNS_AT_ONCE: usize = 2;
+/// Runs at the same time; `TALLY_FAULTS_AT_ONCE` asks for others.
+const RUNS_AT_ONCE: u64 = 2;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().and_then(|text| text.parse().ok())
@@ -59,7 +59,7 @@ fn seeds_balance() {
     let harbour = Harbour::of_its_own();
     let (next, failed, began) = (AtomicU64::new(first), AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {
-        for _ in 0..RUNS_AT_ONCE {
+        for _ in 0..self::number("TALLY_FAULTS_AT_ONCE").unwrap_or(RUNS_AT_ONCE) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

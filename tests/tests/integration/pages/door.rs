@@ -34,7 +34,7 @@ fn ask(
 }
 
 /// Scenario: a page without a cookie, with one of another role, with nonsense; forms of our own pages, of another site, of nowhere;
-/// an address to go back to that is another site's; signing out.
+/// an address to go back to that is another site's; a form without a session; signing out.
 /// Guarantees: nobody sees a page that is not theirs, and everybody is told how to get in; a form from elsewhere does nothing; nobody
 /// is led elsewhere; the cookie is out of scripts' reach, and gone after signing out. Every answer is a page with the policy.
 #[test]
@@ -47,6 +47,12 @@ fn pages_are_for_whom_they_are_for() {
         page.contains("<h1>Sign in</h1>") && page.contains("value=\"/overview?range=7d\""),
         "it leads back"
     );
+    // a form whose session has ended: its address is no page, the one above is
+    let letter = "/dead/task-events/0/1";
+    let sent = format!("{letter}/replay?lang=en");
+    let (status, _, _, page) = ask(demo, "POST", &sent, &[("origin", own)], "");
+    let back = format!("value=\"{letter}?lang=en\"");
+    assert!(status == 401 && page.contains(&back), "{status} {page}");
     for (origin, expected) in
         [(Some(own), 303), (Some("http://evil.example"), 403), (Some("null"), 403), (None, 403)]
     {

@@ -5,6 +5,7 @@ mod door;
 mod figures;
 mod keys;
 mod photographs;
+mod states;
 
 use serde_json::Value;
 use std::sync::LazyLock;

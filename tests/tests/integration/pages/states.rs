@@ -1,0 +1,158 @@
+//! A photograph of every page as nobody wants to see it: with nothing there yet, with data that no longer comes, without a store, and
+//! without the service behind it.
+
+use super::SOON;
+use super::photographs::{album, photograph};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use tally_dashboards::identity::Role;
+use tally_tests::feed::{Desk, Service};
+use tally_tests::{Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, free_port, skip_without};
+
+/// Widths and themes in which a state is looked at: the same markup as in the pictures of all four.
+const LOOKS: [(u32, &str); 2] = [(1_440, "light"), (390, "dark")];
+/// Data is old after a minute.
+const OLD: Duration = Duration::from_secs(150);
+/// The body of a function that is true once all parts of a page have said that they have nothing, or why.
+const EMPTY: &str = "return document.querySelectorAll('.empty').length > 0 && document.querySelector('.failed, .trouble') === null";
+const BEHIND: &str = "return document.querySelector('.badge.stale') !== null && document.querySelector('.failed, .trouble') === null";
+const FAILED: &str = "return document.querySelector('.failed, .trouble') !== null";
+/// An open page has said since when it is old; that of my tasks, that it tries again.
+const LEFT: &str = "return document.querySelector('.live.stale, #state.waiting, #state.connecting') !== null";
+
+/// Pages, and who looks at them.
+const PAGES: [(&str, Role); 8] = [
+    ("overview", Role::Admin),
+    ("product", Role::Admin),
+    ("compliance", Role::Moderator),
+    ("moderation", Role::Moderator),
+    ("dead", Role::Moderator),
+    ("creator", Role::Creator),
+    ("my", Role::Buyer),
+    ("task", Role::Admin),
+];
+
+/// Who is at the browser, and what they look at.
+struct Reader<'a> {
+    browser: Browser,
+    desk: &'a Desk,
+    origin: String,
+    album: &'a Path,
+    /// Subjects of the buyer and of the creator, and the task that is looked at.
+    buyer: String,
+    creator: String,
+    task: String,
+    wrong: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn address(&self, page: &str) -> String {
+        match page {
+            "task" => format!("{}/task/{}", self.origin, self.task),
+            _ => format!("{}/{page}?range=1h", self.origin),
+        }
+    }
+
+    /// Opens a page as who it is for.
+    fn open(&mut self, page: &str, role: Role) {
+        let subject = match role {
+            Role::Buyer => &self.buyer,
+            Role::Creator => &self.creator,
+            _ => "olga",
+        };
+        self.browser.cookie(&self.origin, "__Host-tally", &self.desk.pass(role, subject));
+        self.browser.open("page", &self.address(page));
+    }
+
+    /// Takes pictures of the open page, and closes it. What the browser itself says of a status or of a network that it was refused
+    /// is what is played.
+    fn take(&mut self, page: &str, state: &str, ready: &str, timeout: Duration) {
+        self.browser.wait_for("page", timeout, ready, &Value::Null);
+        let name = format!("{page}-{state}");
+        self.wrong.extend(photograph(&mut self.browser, &name, self.album, &LOOKS));
+        let said = self.browser.errors().into_iter();
+        let played = ["Failed to load resource", "net::ERR_", "WebSocket connection to"];
+        let said = said.filter(|error| !played.iter().any(|words| error.contains(words)));
+        self.wrong.extend(said.map(|error| format!("{name}: {error}")));
+        self.browser.close("page");
+        self.browser.forget();
+    }
+}
+
+fn serve(desk: &Desk, stage: &Stage<'_>, listen: &str) -> Service {
+    desk.serve_on(stage, listen, &[])
+}
+
+/// Scenario: every page over tables without a row; over data of which nothing has come for a minute; while ClickHouse is away; and, already
+/// open, while the service is away.
+/// Guarantees: each says in its own words what there is not, in both themes, without an error on the console, wider than nothing, and with
+/// no serious finding of axe; a page that was left by the service goes on by itself when it is back. The pictures are kept.
+#[test]
+fn every_state_is_fit_to_be_seen() {
+    if skip_without(Browser::installed()) || skip_without(Kafka::real()) {
+        return;
+    }
+    let (data, album, desk) = (TempFolder::new("states"), album(), Desk::default());
+    let clickhouse = ClickHouse::start(data.path());
+    let stage = Stage::on(Kafka::shared(), &clickhouse, "states");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut service = serve(&desk, &stage, &listen);
+    let names = ["nobody", "nobody", "none"].map(str::to_owned);
+    let [buyer, creator, task] = names;
+    let (browser, origin) = (Browser::start(), format!("http://{listen}"));
+    let mut reader =
+        Reader { browser, desk: &desk, origin, album: &album, buyer, creator, task, wrong: Vec::new() };
+
+    for (page, role) in PAGES {
+        reader.open(page, role);
+        let ready = match page {
+            "task" => FAILED, // there is no such task
+            "my" => "return document.getElementById('state').className === 'live'",
+            _ => EMPTY,
+        };
+        reader.take(page, "empty", ready, SOON);
+    }
+
+    let what = ["--events", "4000", "--invalid-permille", "20"];
+    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    stage.catch_up(&[]);
+    let one = |sql: &str| stage.database.query(sql).trim().to_owned();
+    reader.task =
+        one("SELECT task_id FROM task_events GROUP BY task_id ORDER BY count() DESC, task_id LIMIT 1");
+    reader.buyer =
+        one("SELECT user_id FROM task_events GROUP BY user_id ORDER BY count() DESC, user_id LIMIT 1");
+    reader.creator = one(
+        "SELECT creator_id FROM license_events GROUP BY creator_id ORDER BY count() DESC, creator_id LIMIT 1",
+    );
+    for (page, role) in PAGES {
+        reader.open(page, role);
+        if page == "overview" {
+            let reload = "if (document.querySelector('.badge.stale') !== null) return true; location.reload(); return false;";
+            reader.browser.wait_for("page", OLD, reload, &Value::Null);
+        }
+        let ready =
+            if page == "task" || page == "my" { "return document.readyState === 'complete'" } else { BEHIND };
+        reader.take(page, "behind", ready, SOON);
+    }
+
+    clickhouse.kill();
+    for (page, role) in PAGES {
+        reader.open(page, role);
+        reader.take(page, "failed", FAILED, SOON);
+    }
+    clickhouse.restart();
+
+    for (page, role) in PAGES {
+        reader.open(page, role);
+        let whole = "return document.readyState === 'complete' && document.querySelector('.failed, .trouble') === null";
+        reader.browser.wait_for("page", SOON, whole, &Value::Null);
+        service.tally.sigkill();
+        reader.browser.wait_for("page", SOON, LEFT, &Value::Null);
+        reader.take(page, "left", LEFT, SOON);
+        service = serve(&desk, &stage, &listen);
+    }
+    drop(service);
+    let wrong = reader.wrong;
+    assert!(wrong.is_empty(), "{}", json!(wrong));
+}
