@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tally_dashboards::identity::Role;
 use tally_tests::feed::{Desk, Service};
-use tally_tests::{Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, free_port, skip_without};
+use tally_tests::{Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, free_port, skip_without};
 
 /// Widths and themes in which a state is looked at: the same markup as in the pictures of all four.
 const LOOKS: [(u32, &str); 2] = [(1_440, "light"), (390, "dark")];
@@ -128,8 +128,12 @@ fn every_state_is_fit_to_be_seen() {
     for (page, role) in PAGES {
         reader.open(page, role);
         if page == "overview" {
-            let reload = "if (document.querySelector('.badge.stale') !== null) return true; location.reload(); return false;";
-            reader.browser.wait_for("page", OLD, reload, &Value::Null);
+            let is_old = "return document.querySelector('.badge.stale') !== null";
+            let address = reader.address(page);
+            eventually(OLD, "data that is old", || {
+                reader.browser.go("page", &address);
+                (reader.browser.eval("page", is_old, &Value::Null) == true).then_some(())
+            });
         }
         let ready =
             if page == "task" || page == "my" { "return document.readyState === 'complete'" } else { BEHIND };
