@@ -32,9 +32,18 @@ enum Mishap {
     Half,
     /// Nothing of it passes, and the connection is cut: of an answer, the server has done what it was asked.
     Cut,
-    /// The client is told 503 in the server's place.
-    Unavailable,
+    /// The client is told 503 in the server's place, or what ClickHouse says that is read-only or full.
+    Unavailable(&'static str),
+    /// Nothing of it passes, and nobody is told: an answer is waited for until its time is over.
+    Swallow,
 }
+
+/// What is said in the server's place.
+const REFUSALS: [&str; 3] = [
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 242\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 242. DB::Exception: Table is in readonly mode since a test.\n",
+    "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 243\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 243. DB::Exception: Cannot reserve space, since a test says\n",
+];
 
 /// A running proxy. Dropped, it cuts everything.
 #[derive(Debug)]
@@ -107,8 +116,8 @@ impl Proxy {
         lock(&self.shared.weather).blocked = beginnings.iter().map(|&text| text.to_owned()).collect();
     }
 
-    /// From now on so many out of a thousand pieces, either way, are delayed, cut in half, lost with their connection, or
-    /// answered with 503 in the server's place; `seed` says which. Zero ends it.
+    /// From now on so many out of a thousand pieces, either way, are delayed, cut in half, lost with their connection, lost
+    /// without a word, or answered in the server's place: not available, read-only, full. `seed` says which. Zero ends it.
     pub fn trouble(&self, permille: u64, seed: u64) {
         self.shared.chance.store(seed, Ordering::Relaxed);
         lock(&self.shared.weather).mishaps_permille = permille;
@@ -174,13 +183,11 @@ impl Shared {
             let starts = |text: &String| buffer[..read].starts_with(text.as_bytes());
             let blocked = is_request && weather.blocked.iter().any(starts); // connections are used again
             if number < weather.swallowed || blocked {
-                // Held open, unanswered, until it is cut or its owner gives up.
-                while !self.ended.load(Ordering::Relaxed) && !matches!(from.read(&mut buffer), Ok(0)) {
-                    thread::sleep(LOOK);
-                }
+                self.hold(from, &mut buffer);
                 break;
             }
-            match self.mishap(weather.mishaps_permille, is_request && buffer.starts_with(b"POST ")) {
+            let begins = [&b"POST "[..], b"GET "].iter().any(|method| buffer[..read].starts_with(method));
+            match self.mishap(weather.mishaps_permille, is_request && begins) {
                 Mishap::None => {}
                 Mishap::Delay(time) => thread::sleep(time),
                 Mishap::Half => {
@@ -188,10 +195,12 @@ impl Shared {
                     break;
                 }
                 Mishap::Cut => break,
-                Mishap::Unavailable => {
-                    _ = from.write_all(
-                        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-                    );
+                Mishap::Swallow => {
+                    self.hold(from, &mut buffer);
+                    break;
+                }
+                Mishap::Unavailable(said) => {
+                    _ = from.write_all(said.as_bytes());
                     break;
                 }
             }
@@ -205,6 +214,13 @@ impl Shared {
         _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 
+    /// Held open, unanswered, until it is cut or its owner gives up.
+    fn hold(&self, mut from: &TcpStream, buffer: &mut [u8]) {
+        while !self.ended.load(Ordering::Relaxed) && !matches!(from.read(buffer), Ok(0)) {
+            thread::sleep(LOOK);
+        }
+    }
+
     fn mishap(&self, permille: u64, is_beginning: bool) -> Mishap {
         if permille == 0 {
             return Mishap::None;
@@ -213,11 +229,14 @@ impl Shared {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        match (mixed % 1000 < permille, (mixed >> 32) % 4) {
+        match (mixed % 1000 < permille, (mixed >> 32) % 5) {
             (false, _) => Mishap::None,
             (true, 0) => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),
             (true, 1) => Mishap::Half,
-            (true, 2) if is_beginning => Mishap::Unavailable,
+            (true, 2) if is_beginning => {
+                Mishap::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()])
+            }
+            (true, 3) => Mishap::Swallow,
             (true, _) => Mishap::Cut,
         }
     }

@@ -31,9 +31,13 @@ pub(super) fn load() -> String {
     load.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The one in the middle; 0 of none.
+/// The one in the middle, or the mean of the two; 0 of none.
 pub(super) fn median(all: impl IntoIterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = all.into_iter().collect();
     all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(0.0)
+    match all.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => all[odd / 2],
+        even => f64::midpoint(all[even / 2 - 1], all[even / 2]),
+    }
 }

@@ -67,6 +67,8 @@ struct Counts {
     stores: u32,
     brokers: u32,
     troubles: u32,
+    cuts: u32,
+    registries: u32,
     upgrades: u32,
     topics: u32,
     publications: u32,
@@ -75,7 +77,7 @@ struct Counts {
 impl Counts {
     /// What went wrong.
     fn wrong(&self) -> u32 {
-        self.killed + self.died + self.frozen + self.stores + self.brokers + self.troubles
+        self.killed + self.died + self.frozen + self.stores + self.brokers + self.troubles + self.cuts
     }
 }
 
@@ -145,14 +147,14 @@ impl Course<'_> {
                 }
                 self.publish(publications);
                 publications += 1;
+                if publications == PUBLICATIONS - 1 && self.moments.below(3) == 0 {
+                    self.upgrade();
+                    self.counts.upgrades += 1;
+                }
             }
             thread::sleep(Duration::from_millis(30 + self.moments.below(350)));
             self.bury();
             self.mishap();
-        }
-        if self.moments.below(3) == 0 {
-            self.counts.upgrades += 1;
-            self.upgrade();
         }
     }
 
@@ -238,9 +240,12 @@ impl Course<'_> {
             47..67 => {
                 let permille = [0, 0, 20, 60, 150][self.moments.below(5) as usize];
                 self.store.trouble(permille, self.moments.below(u64::MAX));
-                self.counts.troubles += 1;
+                self.counts.troubles += u32::from(permille > 0);
             }
-            67..73 => self.store.cut(),
+            67..73 => {
+                self.store.cut();
+                self.counts.cuts += 1;
+            }
             73..79 => {
                 self.clickhouse.kill();
                 thread::sleep(Duration::from_millis(self.moments.below(900)));
@@ -253,6 +258,7 @@ impl Course<'_> {
                 let seed = self.moments.below(u64::MAX);
                 if let Some(registry) = &self.registry {
                     registry.trouble(permille, seed);
+                    self.counts.registries += u32::from(permille > 0);
                 }
             }
             _ => {}

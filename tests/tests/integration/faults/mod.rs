@@ -28,7 +28,8 @@ const SOON: Duration = Duration::from_secs(60);
 const RUNS_AT_ONCE: u64 = 2;
 
 fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().and_then(|text| text.parse().ok())
+    let text = env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text}")))
 }
 
 /// Scenario: two seeds of `make faults`, on the servers of the other tests, which nobody restarts.
@@ -70,7 +71,7 @@ fn seeds_balance() {
                         Ok(said) => println!("{:>6.0} s  seed {seed}: {said}", began.elapsed().as_secs_f64()),
                         Err(_) => {
                             failed.fetch_add(1, Ordering::Relaxed);
-                            println!("seed {seed} FAILED; make faults SEED={seed} replays it");
+                            println!("seed {seed} FAILED; make faults SEED={seed} draws the same schedule");
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
-use tally_tests::{Kafka, Registry};
+use tally_tests::{Kafka, Registry, skip_without};
 
 /// The servers that runs share. Each run has a ClickHouse of its own.
 pub(super) struct Harbour {
@@ -20,7 +20,7 @@ impl Harbour {
 
     /// A Kafka of its own, and a registry where one can be started.
     pub(super) fn of_its_own() -> Harbour {
-        let registry = Registry::installed().is_ok().then(Registry::start);
+        let registry = (!skip_without(Registry::installed())).then(Registry::start);
         Harbour { kafka: Some(Kafka::start()), registry, quiet: RwLock::new(()) }
     }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 use tally_dashboards::identity::Role;
 use tally_tests::feed::{Desk, Service};
-use tally_tests::{Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, free_port, skip_without};
+use tally_tests::{
+    Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, free_port, skip_without,
+};
 
 /// Widths and themes in which a state is looked at: the same markup as in the pictures of all four.
 const LOOKS: [(u32, &str); 2] = [(1_440, "light"), (390, "dark")];
@@ -149,7 +151,14 @@ fn every_state_is_fit_to_be_seen() {
 
     for (page, role) in PAGES {
         reader.open(page, role);
-        let whole = "return document.readyState === 'complete' && document.querySelector('.failed, .trouble') === null";
+        let whole = match page {
+            "my" => {
+                "return document.getElementById('state').className === 'live' && document.querySelector('.task') !== null"
+            }
+            _ => {
+                "return document.readyState === 'complete' && document.querySelector('.failed, .trouble') === null"
+            }
+        };
         reader.browser.wait_for("page", SOON, whole, &Value::Null);
         service.tally.sigkill();
         reader.browser.wait_for("page", SOON, LEFT, &Value::Null);

@@ -201,8 +201,10 @@ fn bodies(service: &Service, document: &Value, texts: &[&str]) {
             .map(|field| (field.clone(), if field == "kind" { "subject" } else { "x" }.into()))
             .collect();
         let plain = Value::from(plain).to_string();
-        let post = |body: &str| service.post(path, &admin, "application/json", body);
-        let (_, usual) = timed(Duration::ZERO, || post(&plain));
+        let path = filled(path, "", "");
+        let post = |body: &str| service.post(&path, &admin, "application/json", body);
+        let (unharmed, usual) = timed(Duration::ZERO, || post(&plain));
+        assert!(![404, 405].contains(&unharmed.status), "{path}: {}", unharmed.body);
         for attacked in fields.keys() {
             for text in texts {
                 let value = |field: &String| match field {
