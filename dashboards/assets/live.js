@@ -30,7 +30,7 @@ const [paceMs, askMs] = [Number(root.dataset.pace), Number(root.dataset.ask)];
 const opens = concern !== "none" && concern !== "own";
 
 const lamp = document.getElementById("live");
-const line = { state: concern === "none" ? "none" : "connecting", code: 0, connects: 0, openedAt: -Infinity, feed: null };
+const line = { state: concern === "none" ? "none" : "connecting", code: 0, connects: 0, openedAt: -Infinity, feed: null, missing: false };
 let looked = { began: performance.now(), ended: performance.now(), tookMs: 0, failed: false, at: new Date() };
 let heardAt = -Infinity, dueAt = Infinity, timer = 0, looking = false, signedOut = false;
 
@@ -83,6 +83,7 @@ async function look() {
   looking = false;
   told();
   if (signedOut) return void line.feed?.close();
+  if (!failed && line.missing) return void location.reload();
   if (!failed && line.state === "stopped" && ended - line.openedAt > REOPEN_MS_MIN && [0, 4001, 4201].includes(line.code)) reopen();
   next();
 }
@@ -144,7 +145,9 @@ function onState({ state, code, connects }) {
 async function open() {
   line.openedAt = performance.now();
   line.feed?.close();
-  const { openFeed, sessionToken } = await import("/feed.js");
+  const client = await import("/feed.js").catch(() => null);
+  if (client === null) return void (line.missing = true); // a module that could not be had once is not asked for again by every browser
+  const { openFeed, sessionToken } = client;
   const token = (why) => {
     if (why !== "start") throw new Error("the session has ended");
     return sessionToken(subject, role);

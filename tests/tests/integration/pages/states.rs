@@ -67,7 +67,7 @@ impl Reader<'_> {
         self.browser.open("page", &self.address(page));
     }
 
-    /// Takes pictures of the open page, and closes it. What the browser itself says of a status or of a network that it was refused
+    /// Takes pictures of the open page. What the browser itself says of a status or of a network that it was refused
     /// is what is played.
     fn take(&mut self, page: &str, state: &str, ready: &str, timeout: Duration) {
         self.browser.wait_for("page", timeout, ready, &Value::Null);
@@ -77,6 +77,10 @@ impl Reader<'_> {
         let played = ["Failed to load resource", "net::ERR_", "WebSocket connection to"];
         let said = said.filter(|error| !played.iter().any(|words| error.contains(words)));
         self.wrong.extend(said.map(|error| format!("{name}: {error}")));
+    }
+
+    /// Closes the page.
+    fn leave(&mut self) {
         self.browser.close("page");
         self.browser.forget();
     }
@@ -114,6 +118,7 @@ fn every_state_is_fit_to_be_seen() {
             _ => EMPTY,
         };
         reader.take(page, "empty", ready, SOON);
+        reader.leave();
     }
 
     let what = ["--events", "4000", "--invalid-permille", "20"];
@@ -140,12 +145,14 @@ fn every_state_is_fit_to_be_seen() {
         let ready =
             if page == "task" || page == "my" { "return document.readyState === 'complete'" } else { BEHIND };
         reader.take(page, "behind", ready, SOON);
+        reader.leave();
     }
 
     clickhouse.kill();
     for (page, role) in PAGES {
         reader.open(page, role);
         reader.take(page, "failed", FAILED, SOON);
+        reader.leave();
     }
     clickhouse.restart();
 
@@ -164,6 +171,9 @@ fn every_state_is_fit_to_be_seen() {
         reader.browser.wait_for("page", SOON, LEFT, &Value::Null);
         reader.take(page, "left", LEFT, SOON);
         service = serve(&desk, &stage, &listen);
+        let goes_on = "return document.querySelector('.live.stale, #state.waiting, #state.connecting') === null && document.readyState === 'complete'";
+        reader.browser.wait_for("page", SOON, goes_on, &Value::Null);
+        reader.leave();
     }
     drop(service);
     let wrong = reader.wrong;
