@@ -64,7 +64,8 @@ pub(super) async fn door(
     let headers = request.headers().clone();
     let uri = request.uri().clone();
     // where a form is sent to is no page: it stands on the page above
-    let above = || uri.path().rsplit_once('/').map_or("/", |(page, _)| page);
+    let above =
+        || uri.path().rsplit_once('/').map(|(page, _)| page).filter(|page| !page.is_empty()).unwrap_or("/");
     let here = if request.method().is_safe() { uri.path() } else { above() };
     let view = match View::read(uri.query().unwrap_or_default(), &headers) {
         Ok(view) => view.at(here),

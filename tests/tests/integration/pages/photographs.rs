@@ -47,11 +47,14 @@ pub(super) fn photograph(
     wrong
 }
 
-/// Bytes on the wire of what a window shows with all that it loaded; not of what it asked for later.
-fn bytes(browser: &mut Browser) -> u64 {
-    let sum = "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-        return all.filter((one) => one.initiatorType !== 'fetch').reduce((sum, one) => sum + one.encodedBodySize, 0);";
-    browser.eval("page", sum, &Value::Null).as_u64().expect("a number")
+/// Bytes on the wire of what a window shows with all that it loaded, and of how many parts; `with_looks` counts what a page
+/// that stays open has asked for since, too.
+fn weight(browser: &mut Browser, with_looks: bool) -> (u64, u64) {
+    let sum = "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+            .filter((one) => argument || one.initiatorType !== 'fetch');
+        return [all.reduce((sum, one) => sum + one.encodedBodySize, 0), all.length];";
+    let seen = browser.eval("page", sum, &Value::from(with_looks));
+    (seen[0].as_u64().expect("a number"), seen[1].as_u64().expect("a number"))
 }
 
 /// Scenario: every page of the list at both widths and in both themes, in English and Chinese, with data and without; the page to
@@ -84,7 +87,7 @@ fn every_page_is_fit_to_be_seen() {
         let failed = browser.eval("page", failed, &Value::Null);
         let failed = failed.as_array().expect("a list").iter();
         wrong.extend(failed.map(|figure| format!("{}: a figure failed: {figure}", place.name)));
-        let bytes = bytes(&mut browser);
+        let (bytes, _) = weight(&mut browser, false);
         if bytes > BYTES_MAX {
             wrong.push(format!("{}: {bytes} bytes", place.name));
         }
@@ -108,7 +111,9 @@ fn load(browser: &mut Browser, address: &str) -> (u64, f64) {
     browser.wait_for("page", SOON, has_chart, &Value::Null);
     let at = "return performance.getEntriesByName('tally:first-chart')[0].startTime";
     let chart_ms = browser.eval("page", at, &Value::Null).as_f64().expect("a number");
-    (bytes(browser), chart_ms)
+    let (bytes, parts) = weight(browser, true);
+    assert!(parts > 4, "{address}: {parts} parts");
+    (bytes, chart_ms)
 }
 
 /// Scenario: pages with charts are loaded by a browser that has nothing of them yet.
