@@ -1,7 +1,7 @@
 # demo and test install what they need and say what. ARGS passes flags on, as in: make demo SECONDS=20 ARGS='--data .tally'
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: demo test faults fuzz soak bench lint engine assets build help
+.PHONY: demo test photographs faults fuzz soak bench lint engine assets build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
 	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
@@ -10,6 +10,11 @@ test: assets ## all tests, on real Kafka and the real ClickHouse engine; T=name 
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
+
+photographs: assets ## every page and every state of it at both widths in both themes, and in Chinese, into .cache/photographs
+	@sh sinks/engine/system.sh
+	@sh tests/setup/install.sh
+	TALLY_PHOTOGRAPHS_WHOLE=1 $(CARGO) test -p tally-pipeline -p tally-tests --test integration -- pages::photographs pages::states pages::chinese
 
 faults: assets ## 100,000 simulated lives of the lanes, then seeded faults on real servers, then 100,000 calls through a gateway that is killed: SEEDS=N FROM=N AT_ONCE=N; SEED=N replays one, LIFE=N a simulated one
 	@sh sinks/engine/system.sh
@@ -61,4 +66,4 @@ build: engine assets
 	$(CARGO) build -p tally-pipeline
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -61,6 +61,15 @@ const commands = {
   async eval({ window, script, argument }) {
     return windows.get(window).evaluate(`(async (argument) => { ${script} })(${JSON.stringify(argument ?? null)})`);
   },
+  /** The same of a page that may be on its way to another: null where it went away meanwhile. */
+  async ask(question) {
+    try {
+      return await commands.eval(question);
+    } catch (error) {
+      if (/Execution context was destroyed/.test(error.message)) return null;
+      throw error;
+    }
+  },
   async fill({ window, selector, text }) { await windows.get(window).fill(selector, text); },
   /** A click as a person makes it: what is hidden or covered cannot be clicked. Waits for the page that it may lead to. */
   async click({ window, selector }) {

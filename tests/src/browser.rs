@@ -127,7 +127,7 @@ impl Browser {
         self.tell(&json!({ "do": "eval", "window": window, "script": script, "argument": argument }))
     }
 
-    /// Runs it again and again until it returns `true`.
+    /// Runs it again and again until it returns `true`. A page that goes away while it is asked has not answered yet.
     ///
     /// # Panics
     /// After `timeout`, with what the page shows.
@@ -135,7 +135,8 @@ impl Browser {
         let start = Instant::now();
         loop {
             let late = start.elapsed() >= timeout;
-            let last = self.eval(window, script, argument);
+            let ask = json!({ "do": "ask", "window": window, "script": script, "argument": argument });
+            let last = self.tell(&ask);
             if last == true {
                 return;
             }

@@ -15,7 +15,7 @@ use tally_tests::{Browser, Tally, TempFolder, eventually};
 /// Until a page, or a demo, has what it must have, on a machine that builds at the same time.
 const SOON: Duration = Duration::from_secs(120);
 /// How long the demo publishes: longer than all tests that look at it.
-const SECONDS: &str = "900";
+const SECONDS: &str = "5400";
 
 /// A page, who looks at it, and what shows that it has its data.
 pub(super) struct Place {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tally_tests::{Browser, cache, skip_without};
 
 /// Widths, CSS pixels, a desk and a telephone, each in both themes.
-const LOOKS: [(u32, &str); 4] = [(1_440, "light"), (1_440, "dark"), (390, "light"), (390, "dark")];
+const LOOKS: [(u32, &str); 4] = [(1_440, "light"), (390, "dark"), (1_440, "dark"), (390, "light")];
 /// Bytes of a page with all that it loads, as they come over the wire.
 const BYTES_MAX: u64 = 100 * 1024;
 /// Milliseconds from the request to the first chart.
@@ -15,6 +15,17 @@ const FIRST_CHART_MS_MAX: f64 = 500.0;
 const LOADS: usize = 11;
 /// What axe calls a finding that keeps somebody out.
 const GRAVE: [&str; 2] = ["serious", "critical"];
+
+/// How many of the looks at a page are taken: `make photographs` takes all, `make test` the first two, by which each width and each
+/// theme is seen.
+pub(super) fn looks() -> &'static [(u32, &'static str)] {
+    if is_whole() { &LOOKS } else { &LOOKS[..2] }
+}
+
+/// Whether somebody wants the whole album.
+pub(super) fn is_whole() -> bool {
+    std::env::var_os("TALLY_PHOTOGRAPHS_WHOLE").is_some()
+}
 
 /// Where pictures are kept, to be looked at.
 pub(super) fn album() -> PathBuf {
@@ -57,7 +68,7 @@ fn weight(browser: &mut Browser, with_looks: bool) -> (u64, u64) {
     (seen[0].as_u64().expect("a number"), seen[1].as_u64().expect("a number"))
 }
 
-/// Scenario: every page of the list at both widths and in both themes, in English and Chinese, with data and without; the page to
+/// Scenario: every page of the list, at both widths and in both themes, in English and Chinese, with data and without; the page to
 /// sign in with; a page that is not for one's role.
 /// Guarantees: nothing is said on the console, so no policy is broken; nothing is wider than the window; axe finds nothing serious
 /// or critical; no figure failed; with all that it loads a page has at most 100 KiB on the wire. The pictures are kept in
@@ -71,7 +82,7 @@ fn every_page_is_fit_to_be_seen() {
     let mut browser = Browser::start();
     let mut wrong = Vec::new();
     browser.open("page", &format!("{}/", demo.address));
-    wrong.extend(photograph(&mut browser, "sign-in", &album, &LOOKS));
+    wrong.extend(photograph(&mut browser, "sign-in", &album, looks()));
     browser.close("page");
     for place in &PLACES {
         demo.sign_in(&mut browser, "page", place.role);
@@ -91,7 +102,7 @@ fn every_page_is_fit_to_be_seen() {
         if bytes > BYTES_MAX {
             wrong.push(format!("{}: {bytes} bytes", place.name));
         }
-        wrong.extend(photograph(&mut browser, place.name, &album, &LOOKS));
+        wrong.extend(photograph(&mut browser, place.name, &album, looks()));
         let expected = place.name == "refused"; // the browser's own line about the status
         wrong.extend(browser.errors().into_iter().filter(|error| !(expected && error.contains("403"))));
         browser.close("page");

@@ -1,7 +1,7 @@
 //! A photograph of every page as nobody wants to see it: with nothing there yet, with data that no longer comes, without a store, and
 //! without the service behind it.
 
-use super::photographs::{album, photograph};
+use super::photographs::{album, is_whole, looks, photograph};
 use super::{LIVE, SOON};
 use serde_json::Value;
 use std::path::Path;
@@ -12,8 +12,6 @@ use tally_tests::{
     Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, free_port, skip_without,
 };
 
-/// Widths and themes in which a state is looked at: the same markup as in the pictures of all four.
-const LOOKS: [(u32, &str); 2] = [(1_440, "light"), (390, "dark")];
 /// Data is old after a minute.
 const OLD: Duration = Duration::from_secs(150);
 /// The body of a function that is true once all parts of a page have said that they have nothing, or why.
@@ -72,7 +70,13 @@ impl Reader<'_> {
     fn take(&mut self, page: &str, state: &str, ready: &str) {
         self.browser.wait_for("page", SOON, ready, &Value::Null);
         let name = format!("{page}-{state}");
-        self.wrong.extend(photograph(&mut self.browser, &name, self.album, &LOOKS));
+        // the same markup as in the other pictures of the page: one look tells it, but for the whole album
+        let looks = match state {
+            _ if is_whole() => looks(),
+            "empty" | "failed" => &looks()[..1],
+            _ => &looks()[1..],
+        };
+        self.wrong.extend(photograph(&mut self.browser, &name, self.album, looks));
         let said = self.browser.errors().into_iter();
         let played = ["Failed to load resource", "net::ERR_", "WebSocket connection to"];
         let said = said.filter(|error| !played.iter().any(|words| error.contains(words)));
