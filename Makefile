@@ -13,7 +13,7 @@ test: assets ## all tests, on real Kafka and the real ClickHouse engine; T=name 
 	@sh tests/setup/install.sh
 	$(CARGO) test --workspace -- $(T)
 
-photographs: assets ## every page and every state of it at both widths in both themes, and in Chinese, into .cache/photographs
+photographs: assets ## every page at both widths in both themes, eight with nothing there or nobody to answer, and all in Chinese, into .cache/photographs
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
 	TALLY_PHOTOGRAPHS_WHOLE=1 $(CARGO) test -p tally-pipeline -p tally-tests --test integration -- pages::photographs pages::states pages::chinese

@@ -19,6 +19,8 @@ const LOOK_FACTOR = 10, WAIT_MS_MAX = 60_000;
 const LOOK_MS_MAX = 20_000;
 /** A feed that ended with the session is opened anew where a look was answered, at most so often, milliseconds. */
 const REOPEN_MS_MIN = 30_000;
+/** Kept by a window that was loaded again for its feed client, until it has one. */
+const AGAIN = "tally:again";
 /** Changes are read out at most so often, milliseconds. */
 const NEWS_MS_MIN = 4_000;
 
@@ -30,7 +32,7 @@ const [paceMs, askMs] = [Number(root.dataset.pace), Number(root.dataset.ask)];
 const opens = concern !== "none" && concern !== "own";
 
 const lamp = document.getElementById("live");
-const line = { state: concern === "none" ? "none" : "connecting", code: 0, connects: 0, openedAt: -Infinity, feed: null, missing: false };
+const line = { state: concern === "none" ? "none" : "connecting", code: 0, connects: 0, openedAt: -Infinity, feed: null };
 let looked = { began: performance.now(), ended: performance.now(), tookMs: 0, failed: false, at: new Date() };
 let heardAt = -Infinity, dueAt = Infinity, timer = 0, looking = false, signedOut = false;
 
@@ -83,7 +85,7 @@ async function look() {
   looking = false;
   told();
   if (signedOut) return void line.feed?.close();
-  if (!failed && line.missing) return void location.reload();
+  if (!failed && root.dataset.missing !== undefined && again()) return;
   if (!failed && line.state === "stopped" && ended - line.openedAt > REOPEN_MS_MIN && [0, 4001, 4201].includes(line.code)) reopen();
   next();
 }
@@ -135,6 +137,7 @@ function told() {
 function onState({ state, code, connects }) {
   const was = line.state;
   [line.state, line.code, line.connects] = [state, code, connects];
+  sessionStorage.removeItem(AGAIN);
   told();
   // what came between the page and the line, or while there was none, is not told again
   if (state === "live" && was !== "live") wanted(performance.now() + Math.random() * paceMs); // all pages hear of a restart at once
@@ -146,13 +149,26 @@ async function open() {
   line.openedAt = performance.now();
   line.feed?.close();
   const client = await import("/feed.js").catch(() => null);
-  if (client === null) return void (line.missing = true); // a module that could not be had once is not asked for again by every browser
+  if (client === null) return void (root.dataset.missing = ""); // a module that could not be had once is not asked for again by every browser
+  delete root.dataset.missing;
   const { openFeed, sessionToken } = client;
   const token = (why) => {
     if (why !== "start") throw new Error("the session has ended");
     return sessionToken(subject, role);
   };
   line.feed = openFeed({ base: new URL("/", location.href), token, start: "now", onEvent: heard, onState });
+}
+
+/** A page whose feed client could not be had is loaded again, once: where that does not help it goes by the clock. Whether it is. */
+function again() {
+  if (sessionStorage.getItem(AGAIN) === null) {
+    sessionStorage.setItem(AGAIN, "");
+    location.reload();
+    return true;
+  }
+  line.state = "stopped";
+  told();
+  return false;
 }
 
 /** Whoever has opened the feed opens it again: one that nobody shows would answer for prompts that nobody has seen. */

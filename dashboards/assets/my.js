@@ -1,5 +1,10 @@
 // My tasks, live: the state from a signed snapshot, then event by event. Text is set as text, never as markup.
-import { openFeed, sessionToken } from "/feed.js";
+const client = await import("/feed.js").catch(() => null);
+if (client === null) {
+  document.documentElement.dataset.missing = ""; // live.js sees to it
+  throw new Error("the feed's client could not be loaded");
+}
+const { openFeed, sessionToken } = client;
 
 const zh = document.documentElement.lang.startsWith("zh");
 const say = (en, inChinese) => (zh ? inChinese : en);

@@ -90,6 +90,11 @@ const commands = {
   async cookie({ url, name, value }) {
     await context.addCookies([{ url: url.replace("http:", "https:"), name, value, httpOnly: true, secure: true, sameSite: "Strict" }]);
   },
+  /** What is asked for at such an address is not had, from now on or no longer. */
+  async block({ pattern, on }) {
+    if (on) await context.route(pattern, (route) => route.abort());
+    else await context.unroute(pattern);
+  },
   async offline({ on }) { await context.setOffline(on); },
   async screenshot({ window, path, width, scheme }) {
     const page = windows.get(window);

@@ -107,6 +107,11 @@ impl Browser {
         self.tell(&json!({ "do": "offline", "on": on }));
     }
 
+    /// Has nothing come from addresses of a pattern (`**/feed.js`), or lets it come again.
+    pub fn block(&mut self, pattern: &str, on: bool) {
+        self.tell(&json!({ "do": "block", "pattern": pattern, "on": on }));
+    }
+
     /// Forgets all cookies: whoever was signed in is so no longer.
     pub fn forget(&mut self) {
         self.tell(&json!({ "do": "forget" }));

@@ -201,6 +201,9 @@ impl Shared {
                 }
                 Mishap::Unavailable(said) => {
                     _ = from.write_all(said.as_bytes());
+                    // what is not read when a connection closes has it reset, and the answer with it
+                    _ = from.shutdown(Shutdown::Write);
+                    while matches!(from.read(&mut buffer), Ok(1..)) {}
                     break;
                 }
             }

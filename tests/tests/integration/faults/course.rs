@@ -77,7 +77,14 @@ struct Counts {
 impl Counts {
     /// What went wrong.
     fn wrong(&self) -> u32 {
-        self.killed + self.died + self.frozen + self.stores + self.brokers + self.troubles + self.cuts
+        self.killed
+            + self.died
+            + self.frozen
+            + self.stores
+            + self.brokers
+            + self.troubles
+            + self.cuts
+            + self.registries
     }
 }
 

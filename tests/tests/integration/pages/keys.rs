@@ -126,16 +126,21 @@ fn a_live_chart_leaves_its_reader_where_they_are() {
         assert!(said.as_str().is_some_and(|said| said.starts_with(&expected)), "{said}, row {row} of {rows}");
     };
     said(&mut browser, 1);
+    let stands = "return document.activeElement === window.canvas";
     let looks = browser.eval("page", "return window.looks", &Value::Null);
     let begun = Instant::now();
     while browser.eval("page", TWO_LOOKS, &looks) != true {
         assert!(begun.elapsed() < LOOKED, "the page is looked at");
+        assert_eq!(
+            browser.eval("page", stands, &Value::Null),
+            true,
+            "the look has left the focus where it was"
+        );
         browser.press("page", canvas, "ArrowLeft");
         said(&mut browser, 0);
         browser.press("page", canvas, "ArrowRight");
         said(&mut browser, 1);
     }
-    let stands = "return document.activeElement === window.canvas";
     assert_eq!(browser.eval("page", stands, &Value::Null), true);
     browser.press("page", canvas, "ArrowRight");
     said(&mut browser, 2);
@@ -212,4 +217,50 @@ fn pages_follow_what_happens() {
         "return document.getElementById('live').className === 'live asked'",
         &Value::Null,
     );
+}
+
+/// Scenario: the feed's client cannot be had when a page is loaded, and can be soon after; then it cannot be had at all.
+/// Guarantees: the page is loaded again once and is live; where that does not help it goes by the clock, is not loaded again and again, and is
+/// live as soon as somebody opens it where the client can be had.
+#[test]
+fn a_page_without_the_feeds_client_goes_by_the_clock() {
+    const CLIENT: &str = "**/feed.js*";
+    const MISSING: &str = "return document.documentElement.dataset.missing !== undefined";
+    const AGAIN: &str = "return document.readyState === 'complete' && performance.getEntriesByType('navigation')[0].type === 'reload'";
+    if skip_without(Browser::installed()) {
+        return;
+    }
+    let demo = Demo::shared();
+    let mut browser = Browser::start();
+    // of the moderator the feed tells this page something; my page opens the feed itself
+    let lives = [
+        ("moderator", "/moderation?range=15m", "return document.getElementById('live').className === 'live'"),
+        ("buyer", "/my?range=15m", super::LIVE),
+    ];
+    for (role, path, live) in lives {
+        let address = format!("{}{path}", demo.address);
+        demo.sign_in(&mut browser, "page", role);
+        browser.block(CLIENT, true);
+        browser.go("page", &address);
+        browser.wait_for("page", SOON, MISSING, &Value::Null);
+        browser.block(CLIENT, false);
+        browser.wait_for("page", SOON, AGAIN, &Value::Null);
+        browser.wait_for("page", SOON, live, &Value::Null);
+
+        browser.block(CLIENT, true);
+        browser.go("page", &address);
+        browser.wait_for("page", SOON, AGAIN, &Value::Null);
+        browser.wait_for("page", SOON, MISSING, &Value::Null);
+        let by_the_clock =
+            "window.stayed = true; return document.getElementById('live').className === 'live asked'";
+        browser.wait_for("page", SOON, by_the_clock, &Value::Null);
+        std::thread::sleep(Duration::from_secs(12)); // two looks
+        assert_eq!(browser.eval("page", "return window.stayed !== undefined", &Value::Null), true, "{path}");
+        browser.block(CLIENT, false);
+        browser.go("page", &address);
+        browser.wait_for("page", SOON, live, &Value::Null);
+        browser.errors(); // the browser's own lines about what it could not have
+        browser.close("page");
+        browser.forget();
+    }
 }
