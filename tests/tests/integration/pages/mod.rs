@@ -135,7 +135,7 @@ pub(super) const PLACES: [Place; 21] = [
         role: "moderator",
         path: "/dead",
         clicks: &["#part-letters-rows tbody a"],
-        ready: "return document.querySelector('#for-admins') !== null && document.querySelector('.dump') === null && [...document.querySelectorAll('.facts dd')][1].textContent.length > 9",
+        ready: "return document.querySelector('#for-admins') !== null && document.querySelector('.dump') === null && [...document.querySelectorAll('.facts dd')][1].textContent.length > 4",
     },
     Place {
         name: "creator",
