@@ -1,4 +1,4 @@
-//! The panels of a page, asked side by side.
+//! The panels of a page, asked a few side by side.
 
 use super::door::{Visitor, unanswered};
 use super::shell::Notice;
@@ -8,6 +8,11 @@ use crate::panel::{self, Answer, Asked, Panel, Window, panels};
 use crate::problem::Problem;
 use crate::rights::panel_scope;
 use futures::future::join_all;
+use tokio::sync::Semaphore;
+
+/// So many panels of a page are asked at once. Each has its own time: all at once they would take it from each other, and over many rows
+/// none of the last ones would be done in it.
+const AT_ONCE: usize = 4;
 
 /// What the panels of one page said.
 #[derive(Debug)]
@@ -49,11 +54,16 @@ impl Sheet {
         let theirs = panels().iter().filter(|panel| {
             (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role)
         });
+        let places = Semaphore::new(AT_ONCE);
         let ask = |panel| {
-            let asked = &asked;
-            async move { (panel, panel::ask(api, panel, asked).await) }
+            let (asked, places) = (&asked, &places);
+            async move {
+                let _place = places.acquire().await.ok(); // it is never closed
+                (panel, panel::ask(api, panel, asked).await)
+            }
         };
-        Ok(Sheet { window, answers: join_all(theirs.map(ask)).await })
+        let answers = join_all(theirs.map(ask)).await;
+        Ok(Sheet { window, answers })
     }
 
     /// One panel and what it said; `None` where it is not the visitor's.
