@@ -1,4 +1,4 @@
-//! A photograph of every page as nobody wants to see it: with nothing there yet, with data that no longer comes, without a store, and
+//! A photograph of pages as nobody wants to see them: with nothing there yet, with data that no longer comes, without a store, and
 //! without the service behind it.
 
 use super::photographs::{album, is_whole, looks, photograph};
