@@ -22,7 +22,7 @@ impl Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 8] = [
+pub const MIGRATIONS: [Migration; 9] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
     Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
@@ -31,6 +31,7 @@ pub const MIGRATIONS: [Migration; 8] = [
     Migration { version: 6, name: "evidence", sql: include_str!("../ddl/0006_evidence.sql") },
     Migration { version: 7, name: "event time", sql: include_str!("../ddl/0007_event_time.sql") },
     Migration { version: 8, name: "acts", sql: include_str!("../ddl/0008_acts.sql") },
+    Migration { version: 9, name: "timelines", sql: include_str!("../ddl/0009_timelines.sql") },
 ];
 
 /// Why the tables could not be brought up to date.

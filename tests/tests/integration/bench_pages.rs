@@ -59,7 +59,7 @@ fn copied(columns: &[(String, String)], spread_s: u64) -> String {
             "reinterpretAsUUID(bitXor(reinterpretAsUInt128(event_id), toUInt128(n)))".to_owned()
         }
         "offset" | "origin_offset" => format!("{name} + n * 1000000000"),
-        "raw_sha256" => "SHA256(concat(raw_sha256, toString(n)))".to_owned(),
+        "raw_sha256" | "digest" => format!("SHA256(concat({name}, toString(n)))"),
         name if IDS.contains(&name) && kind == "String" => {
             format!("if({name} = '', '', concat({name}, '~', toString(n)))")
         }

@@ -9,12 +9,12 @@ use tally_tests::eventually;
 /// A minute, seconds.
 const MINUTE: u64 = 60;
 
-struct Asker {
-    demo: &'static Demo,
+struct Asker<'a> {
+    demo: &'a Demo,
     token: String,
 }
 
-impl Asker {
+impl Asker<'_> {
     fn json(&self, path: &str) -> Value {
         let (status, body) = self.demo.get(path, &self.token);
         assert_eq!(status, 200, "{path}: {body}");
@@ -55,7 +55,7 @@ fn sums(rows: &[BTreeMap<String, String>], by: &str, name: &str) -> BTreeMap<Str
 #[test]
 fn every_view_of_a_figure_is_the_same() {
     let demo = Demo::shared();
-    let asker = Asker { demo, token: demo.token("admin", "looker") };
+    let asker = Asker { demo: &demo, token: demo.token("admin", "looker") };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     // it ends now, so events of it still come: the views are asked again until nothing came between them
     let range = format!("from={}&to={}", text(now - 90 * 24 * 60 * MINUTE), text(now - 5));

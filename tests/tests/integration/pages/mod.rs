@@ -8,7 +8,7 @@ mod photographs;
 mod states;
 
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tally_tests::{Browser, Tally, TempFolder, eventually};
 
@@ -177,16 +177,25 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    /// The demo, started by whoever asks first.
-    pub(super) fn shared() -> &'static Demo {
-        static DEMO: LazyLock<Demo> = LazyLock::new(Demo::start);
-        &DEMO
+    /// The demo, started by whoever asks first, and stopped once nobody has it any more: it would else take half of the time of every test
+    /// after those of pages.
+    pub(super) fn shared() -> Arc<Demo> {
+        static RUNNING: Mutex<Weak<Demo>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let demo = Arc::new(Demo::start());
+            *running = Arc::downgrade(&demo);
+            demo
+        })
     }
 
     fn start() -> Demo {
         let folder = TempFolder::new("pages");
         let data = folder.path().to_str().expect("paths in tests are text").to_owned();
-        let mut process = Tally::spawn(&["demo", "--data", &data, "--seconds", SECONDS, "--rate", "60"], &[]);
+        // a block of rows every two seconds is enough for looking at
+        let often = [("TALLY_INGEST_LINGER_MS", "2000")];
+        let mut process =
+            Tally::spawn(&["demo", "--data", &data, "--seconds", SECONDS, "--rate", "60"], &often);
         let address = eventually(SOON, "the page's address", || {
             assert!(process.is_running(), "tally demo ended\n{}", process.log_tail());
             let output = process.stdout();
