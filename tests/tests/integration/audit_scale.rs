@@ -9,7 +9,7 @@ use tally_tests::{ClickHouse, Database, Tally, TempFolder, eventually};
 const AUDIT: Duration = Duration::from_secs(240);
 const START: Duration = Duration::from_secs(60);
 /// Tasks of the store: three events and three receipts each.
-const TASKS: u32 = 20_000;
+const TASKS: u32 = 40_000;
 
 /// A store of so many tasks, two of which (1000 and 2001) have no receipts.
 pub(crate) fn store(tasks: u32) -> Database<'static> {
@@ -77,7 +77,7 @@ fn the_same_answer_in_little_memory_and_on_workers() {
     let workers = format!("{first_at},{second_at}");
 
     // offsets is the plan with the most operators, each of which wants its share
-    for (job, memory) in [("completeness", "8MB"), ("offsets", "160MB")] {
+    for (job, memory) in [("completeness", "16MB"), ("offsets", "160MB")] {
         let (alone, _) = judged(job, &clickhouse, &[]);
         assert_eq!(alone["verdict"], "FAIL", "{alone:#}");
         if job == "completeness" {
