@@ -62,8 +62,13 @@ fn pages_are_for_whom_they_are_for() {
         assert_eq!((status, cookie.is_empty()), (expected, expected != 303), "{origin:?}");
     }
     let sign_in = |role: &str, to: &str| {
-        let (status, to, cookie, _) =
-            ask(&demo, "POST", "/session", &[("origin", own)], &format!("role={role}&subject=looker&to={to}"));
+        let (status, to, cookie, _) = ask(
+            &demo,
+            "POST",
+            "/session",
+            &[("origin", own)],
+            &format!("role={role}&subject=looker&to={to}"),
+        );
         assert_eq!(status, 303);
         for part in ["__Host-tally=ey", "; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
             assert!(cookie.contains(part), "{cookie}");
@@ -99,6 +104,7 @@ fn pages_are_for_whom_they_are_for() {
         "role=admin&to=/",
     );
     assert_eq!(rebound, "", "a name that somebody else made point here gets no token");
-    let (status, ..) = ask(&demo, "POST", "/api/v1/revocations", &[("origin", own), ("cookie", &admin)], "{}");
+    let (status, ..) =
+        ask(&demo, "POST", "/api/v1/revocations", &[("origin", own), ("cookie", &admin)], "{}");
     assert_eq!(status, 401, "the cookie only reads");
 }
