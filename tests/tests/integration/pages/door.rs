@@ -39,9 +39,9 @@ fn ask(
 /// is led elsewhere; the cookie is out of scripts' reach, and gone after signing out. Every answer is a page with the policy.
 #[test]
 fn pages_are_for_whom_they_are_for() {
-    let demo = Demo::shared();
+    let demo = &Demo::shared();
     let own = demo.address.as_str();
-    let (status, _, cookie, page) = ask(&demo, "GET", "/overview?range=7d", &[], "");
+    let (status, _, cookie, page) = ask(demo, "GET", "/overview?range=7d", &[], "");
     assert!(status == 401 && cookie.is_empty(), "{status} {cookie}");
     assert!(
         page.contains("<h1>Sign in</h1>") && page.contains("value=\"/overview?range=7d\""),
@@ -50,7 +50,7 @@ fn pages_are_for_whom_they_are_for() {
     // a form whose session has ended: its address is no page, the one above is
     let letter = "/dead/task-events/0/1";
     let sent = format!("{letter}/replay?lang=en");
-    let (status, _, _, page) = ask(&demo, "POST", &sent, &[("origin", own)], "");
+    let (status, _, _, page) = ask(demo, "POST", &sent, &[("origin", own)], "");
     let back = format!("value=\"{letter}?lang=en\"");
     assert!(status == 401 && page.contains(&back), "{status} {page}");
     for (origin, expected) in
@@ -58,17 +58,12 @@ fn pages_are_for_whom_they_are_for() {
     {
         let headers: Vec<(&str, &str)> = origin.map(|origin| ("origin", origin)).into_iter().collect();
         let (status, _, cookie, _) =
-            ask(&demo, "POST", "/session", &headers, "role=admin&subject=looker&to=/product");
+            ask(demo, "POST", "/session", &headers, "role=admin&subject=looker&to=/product");
         assert_eq!((status, cookie.is_empty()), (expected, expected != 303), "{origin:?}");
     }
     let sign_in = |role: &str, to: &str| {
-        let (status, to, cookie, _) = ask(
-            &demo,
-            "POST",
-            "/session",
-            &[("origin", own)],
-            &format!("role={role}&subject=looker&to={to}"),
-        );
+        let (status, to, cookie, _) =
+            ask(demo, "POST", "/session", &[("origin", own)], &format!("role={role}&subject=looker&to={to}"));
         assert_eq!(status, 303);
         for part in ["__Host-tally=ey", "; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
             assert!(cookie.contains(part), "{cookie}");
@@ -81,30 +76,29 @@ fn pages_are_for_whom_they_are_for() {
     }
     let (to, admin) = sign_in("admin", "/product?tz=Asia/Shanghai");
     assert_eq!(to, "/product?tz=Asia/Shanghai");
-    let (status, _, _, page) = ask(&demo, "GET", "/product", &[("cookie", &admin)], "");
+    let (status, _, _, page) = ask(demo, "GET", "/product", &[("cookie", &admin)], "");
     assert!(status == 200 && page.contains("<h1>Product</h1>"), "{status}");
     let (_, buyer) = sign_in("buyer", "/");
-    let (status, _, _, page) = ask(&demo, "GET", "/overview", &[("cookie", &buyer)], "");
+    let (status, _, _, page) = ask(demo, "GET", "/overview", &[("cookie", &buyer)], "");
     assert!(status == 403 && page.contains("not for your role") && !page.contains("Revenue"), "{status}");
-    let (status, ..) = ask(&demo, "GET", "/api/v1/panels/revenue", &[("cookie", &buyer)], "");
+    let (status, ..) = ask(demo, "GET", "/api/v1/panels/revenue", &[("cookie", &buyer)], "");
     assert_eq!(status, 403);
-    let (status, ..) = ask(&demo, "GET", "/overview?range=never", &[("cookie", &admin)], "");
+    let (status, ..) = ask(demo, "GET", "/overview?range=never", &[("cookie", &admin)], "");
     assert_eq!(status, 400);
     let (status, _, cookie, _) =
-        ask(&demo, "POST", "/session", &[("origin", own)], "token=eyJhbGciOiJub25lIn0.e30.");
+        ask(demo, "POST", "/session", &[("origin", own)], "token=eyJhbGciOiJub25lIn0.e30.");
     assert!(status == 401 && cookie.is_empty());
     let (status, to, cookie, _) =
-        ask(&demo, "POST", "/session/end", &[("origin", own), ("cookie", &admin)], "");
+        ask(demo, "POST", "/session/end", &[("origin", own), ("cookie", &admin)], "");
     assert!(status == 303 && to == "/" && cookie.contains("Max-Age=0"), "{status} {to} {cookie}");
     let (_, rebound, ..) = ask(
-        &demo,
+        demo,
         "POST",
         "/session",
         &[("origin", "http://evil.example:1"), ("host", "evil.example:1")],
         "role=admin&to=/",
     );
     assert_eq!(rebound, "", "a name that somebody else made point here gets no token");
-    let (status, ..) =
-        ask(&demo, "POST", "/api/v1/revocations", &[("origin", own), ("cookie", &admin)], "{}");
+    let (status, ..) = ask(demo, "POST", "/api/v1/revocations", &[("origin", own), ("cookie", &admin)], "{}");
     assert_eq!(status, 401, "the cookie only reads");
 }

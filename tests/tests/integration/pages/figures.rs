@@ -54,8 +54,8 @@ fn sums(rows: &[BTreeMap<String, String>], by: &str, name: &str) -> BTreeMap<Str
 /// last stretch is the depth of the queues. CSV has the same rows as JSON.
 #[test]
 fn every_view_of_a_figure_is_the_same() {
-    let demo = Demo::shared();
-    let asker = Asker { demo: &demo, token: demo.token("admin", "looker") };
+    let demo = &Demo::shared();
+    let asker = Asker { demo, token: demo.token("admin", "looker") };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     // it ends now, so events of it still come: the views are asked again until nothing came between them
     let range = format!("from={}&to={}", text(now - 90 * 24 * 60 * MINUTE), text(now - 5));
