@@ -117,6 +117,8 @@ pub fn limited(client: &Client, limits: ReadLimits) -> Client {
         ("max_memory_usage", limits.memory_bytes_max.to_string()),
         ("output_format_json_quote_64bit_integers", "1".to_owned()),
         ("date_time_output_format", "iso".to_owned()),
+        // as in the views: equal keys have equal occurred_at, by which facts are partitioned, and nothing else is
+        ("do_not_merge_across_partitions_select_final", "1".to_owned()),
         // compiled code is of one text with its constants, which are others every few seconds: it is made and not used again
         ("compile_expressions", "0".to_owned()),
         ("compile_aggregate_expressions", "0".to_owned()),
@@ -151,6 +153,7 @@ parts! {
     "latest_results" = "parts/latest_results",
     "accuracy_windows" = "parts/accuracy_windows",
     "accuracy_counters" = "parts/accuracy_counters",
+    "receipts" = "parts/receipts",
     "licences" = "parts/licences",
     "figure_acceleration" = "api/figure_acceleration",
     "figure_endpoints" = "api/figure_endpoints",
@@ -162,18 +165,50 @@ parts! {
     "figure_task_success" = "api/figure_task_success",
 }
 
+/// Parts of which a page shows several figures. To read one takes longer than to make all of them of it.
+const SHARED: [&str; 7] =
+    ["attempts", "money", "receipts", "task_ends", "task_waits", "supplements", "accelerations"];
+/// The name of such a part among figures that are asked for together.
+const SHARED_AS: &str = "shared";
+
 /// The text with each `{{name}}` replaced by the part of that name, in parentheses; parts may name parts. A name that is none
 /// stays, and the store refuses it; tests hold that there is none.
 pub fn whole(sql: &str) -> String {
+    with_parts(sql, None)
+}
+
+fn with_parts(sql: &str, shared: Option<&str>) -> String {
     let Some((before, rest)) = sql.split_once("{{") else { return sql.to_owned() };
     let Some((name, after)) = rest.split_once("}}") else { return sql.to_owned() };
     let part = PARTS.iter().find(|(known, _)| *known == name);
-    let text = part.map_or_else(
-        || format!("{{{{{name}"),
-        |(_, text)| format!("(\n{}\n)", whole(&without_comments(text))),
-    );
-    format!("{before}{text}{}", whole(after))
+    let text = match part {
+        None => format!("{{{{{name}"),
+        Some(_) if shared == Some(name) => SHARED_AS.to_owned(),
+        Some((_, text)) => format!("(\n{}\n)", with_parts(&without_comments(text), shared)),
+    };
+    format!("{before}{text}{}", with_parts(after, shared))
 }
+
+/// The part that a text can share with others that rest on it; `None` where there is none.
+pub fn shared_part(sql: &str) -> Option<&'static str> {
+    SHARED.into_iter().find(|part| with_parts(sql, Some(part)).contains(&format!("FROM {SHARED_AS}")))
+}
+
+/// One question for figures that rest on the same part, which is read once: a row a figure, its name and its rows in their order, each as a
+/// JSON object. To be asked with [`TOGETHER`].
+pub fn together(part: &str, figures: &[(&str, String)]) -> String {
+    let one = |(name, sql): &(&str, String)| {
+        let sql = with_parts(sql, Some(part));
+        format!(
+            "SELECT '{name}' AS name, groupArray(row) AS rows\nFROM (SELECT formatRowNoNewline('JSONEachRow', *) AS row FROM (\n{sql}\n))"
+        )
+    };
+    let figures = figures.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n");
+    format!("WITH {SHARED_AS} AS MATERIALIZED {}\n{figures}", whole(&format!("{{{{{part}}}}}")))
+}
+
+/// The setting without which a server would read the part once a figure all the same.
+pub const TOGETHER: (&str, &str) = ("enable_materialized_cte", "1");
 
 fn without_comments(sql: &str) -> String {
     sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n")
@@ -181,35 +216,50 @@ fn without_comments(sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, PARTS, whole, without_comments};
+    use super::{ALL, PARTS, shared_part, together, whole, without_comments};
 
-    /// Scenario: a question is added, or changed.
-    /// Guarantees: it reads through deduplicating views only, writes nothing, and every parameter says its type.
+    /// Tables of which rows with one key are alike in all that was published, since facts have its digest in their key.
+    const ALIKE: [&str; 5] =
+        ["credit_events", "license_events", "task_events", "moderation_events", "audit_log"];
+    /// Columns in which facts of one key may differ: where and when the row was appended.
+    const APPENDED: [&str; 6] = ["topic", "partition", "offset", "appended_at", "rank", "event_us"];
+    /// Receipts have these in their key, or with it.
+    const OF_RECEIPTS: &str = "SETTINGS use_skip_indexes_if_final_exact_mode = 0";
+
+    /// Scenario: a question or a part is added, or changed.
+    /// Guarantees: it reads through deduplicating views, or says FINAL itself and filters before that by what was published alone; without it
+    /// only which different values there are. It writes nothing, and every parameter says its type.
     #[test]
-    fn questions_read_final_views_through_typed_parameters() {
-        for question in ALL {
-            let code = without_comments(&question.text());
-            let reads = code
-                .match_indices("FROM ")
-                .map(|(at, _)| {
-                    code[at + 5..].split_whitespace().next().unwrap_or("").trim_start_matches("(SELECT")
-                })
-                .map(|name| name.trim_end_matches(')'));
-            for table in reads {
-                let derived =
-                    table.is_empty() || table.starts_with('(') || code.contains(&format!("{table} AS ("));
-                assert!(table.ends_with("_final") || derived, "{}: {table}", question.name);
+    fn questions_read_deduplicated_rows_through_typed_parameters() {
+        let texts = PARTS.iter().copied().chain(ALL.iter().map(|question| (question.name, question.sql)));
+        for (name, sql) in texts.filter(|(name, _)| *name != "event_us") {
+            let code = without_comments(&whole(sql));
+            for (at, _) in code.match_indices("FROM ") {
+                let rest: Vec<&str> = code[at + 5..].split_whitespace().collect();
+                let table = rest[0].trim_start_matches("(SELECT").trim_end_matches(')');
+                if !ALIKE.contains(&table) {
+                    let derived =
+                        table.is_empty() || table.starts_with('(') || code.contains(&format!("{table} AS ("));
+                    assert!(table.ends_with("_final") || derived, "{name}: {table}");
+                    continue;
+                }
+                let is_final = rest.iter().take(4).any(|word| *word == "FINAL");
+                let before = code[..at].trim_end().lines().last().unwrap_or_default();
+                assert!(is_final || before.trim_start().starts_with("SELECT DISTINCT"), "{name}: {before}");
+                let filter = rest.iter().skip_while(|word| **word != "PREWHERE").skip(1);
+                let said = filter.take_while(|word| !["WHERE", "GROUP", "UNION", "ORDER"].contains(*word));
+                for word in said.flat_map(|word| word.split(|c: char| !c.is_alphanumeric() && c != '_')) {
+                    assert!(!APPENDED.contains(&word), "{name}: {word} before FINAL");
+                }
             }
+            let code =
+                if code.contains("FROM audit_log FINAL") { code.replace(OF_RECEIPTS, "") } else { code };
             for word in ["INSERT", "ALTER", "DROP", "url(", "file(", "remote(", "SETTINGS"] {
-                assert!(!code.contains(word), "{} says {word}", question.name);
+                assert!(!code.contains(word), "{name} says {word}");
             }
             for (at, _) in code.match_indices('{') {
                 let parameter = code[at + 1..].split('}').next().unwrap_or_default();
-                assert!(
-                    parameter.contains(':') && !parameter.contains(' '),
-                    "{}: {parameter}",
-                    question.name
-                );
+                assert!(parameter.contains(':') && !parameter.contains(' '), "{name}: {parameter}");
             }
         }
     }
@@ -244,5 +294,26 @@ mod tests {
             nested.contains("FROM credit_events_final")
                 && nested.matches('(').count() == nested.matches(')').count()
         );
+    }
+
+    /// Scenario: figures over a shared part, directly, through another part, twice in one, and not at all.
+    /// Guarantees: what they share is found; together they read it once.
+    #[test]
+    fn figures_over_one_part_read_it_once() {
+        assert_eq!(shared_part("SELECT 1 FROM {{money}}\nWHERE priced"), Some("money"));
+        assert_eq!(shared_part("SELECT 1 FROM {{figure_revenue}}"), Some("money"));
+        assert_eq!(shared_part("SELECT 1 FROM {{tiling}}"), None);
+        assert_eq!(shared_part("SELECT 1 FROM results_final"), None);
+        let figures = [
+            ("a", "SELECT name FROM {{figure_revenue}}".to_owned()),
+            ("b", "SELECT 1 FROM {{money}}".to_owned()),
+        ];
+        let asked = together("money", &figures);
+        assert!(asked.starts_with("WITH shared AS MATERIALIZED (\n"), "{asked}");
+        assert_eq!(
+            (asked.matches("FROM credit_events_final").count(), asked.matches("FROM shared").count()),
+            (1, 3)
+        );
+        assert!(!asked.contains("{{"), "{asked}");
     }
 }

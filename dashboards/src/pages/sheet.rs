@@ -1,4 +1,4 @@
-//! The panels of a page, asked a few side by side.
+//! The panels of a page: those that rest on one part are one question, and a few questions are asked side by side.
 
 use super::door::{Visitor, unanswered};
 use super::shell::Notice;
@@ -10,7 +10,7 @@ use crate::rights::panel_scope;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-/// So many panels of a page are asked at once. Each has its own time: all at once they would take it from each other, and over many rows
+/// So many questions of a page are asked at once. Each has its own time: all at once they would take it from each other, and over many rows
 /// none of the last ones would be done in it.
 const AT_ONCE: usize = 4;
 
@@ -54,15 +54,24 @@ impl Sheet {
         let theirs = panels().iter().filter(|panel| {
             (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role)
         });
+        let mut groups: Vec<Vec<&'static Panel>> = Vec::new();
+        for panel in theirs {
+            let part = panel.shares();
+            let group = groups.iter_mut().find(|group| part.is_some() && group[0].shares() == part);
+            match group {
+                Some(group) => group.push(panel),
+                None => groups.push(vec![panel]),
+            }
+        }
         let places = Semaphore::new(AT_ONCE);
-        let ask = |panel| {
+        let ask = |group: Vec<&'static Panel>| {
             let (asked, places) = (&asked, &places);
             async move {
                 let _place = places.acquire().await.ok(); // it is never closed
-                (panel, panel::ask(api, panel, asked).await)
+                panel::ask_together(api, &group, asked).await
             }
         };
-        let answers = join_all(theirs.map(ask)).await;
+        let answers = join_all(groups.into_iter().map(ask)).await.into_iter().flatten().collect();
         Ok(Sheet { window, answers })
     }
 

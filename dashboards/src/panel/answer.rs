@@ -4,12 +4,14 @@ use super::definition::{Panel, Threshold, Wilson};
 use super::step::step_us;
 use crate::api::Api;
 use crate::problem::{Code, Problem};
+use clickhouse::query::Query;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally_queries::audit::statistics::wilson;
+use tally_queries::service::{TOGETHER, together, whole};
 
 /// An answer is good for so long.
 const FRESH_MS: u64 = 5_000;
@@ -126,6 +128,12 @@ struct Meta {
     name: String,
 }
 
+/// The same of several panels: the name of each, and its rows as objects.
+#[derive(Debug, Deserialize)]
+struct Together {
+    data: Vec<(String, Vec<String>)>,
+}
+
 /// Which answer: panel, range, stretches, whose rows.
 type Key = (&'static str, i64, i64, Option<i64>, &'static str, String);
 
@@ -151,10 +159,14 @@ impl Answers {
     }
 }
 
+fn key(panel: &'static Panel, asked: &Asked) -> Key {
+    let Asked { from_us, to_us, step_us, scope, subject } = asked;
+    (panel.id.as_str(), *from_us, *to_us, *step_us, *scope, subject.clone())
+}
+
 /// What the panel says of that range: of a moment ago where somebody has asked just that, or else the store is asked.
 pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
-    let Asked { from_us, to_us, step_us, scope, subject } = asked;
-    let key = (panel.id.as_str(), *from_us, *to_us, *step_us, *scope, subject.clone());
+    let key = key(panel, asked);
     if let Some(answer) = api.answers().get(&key) {
         return Ok(answer);
     }
@@ -163,21 +175,53 @@ pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Resu
     Ok(answer)
 }
 
-async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
-    let window = Window::of(api, asked.to_us).await?;
+/// What each of some panels says that share a part. Where the store does not answer them together, each is asked alone: its version may know
+/// no such question, or one of them takes what it may not.
+pub(crate) async fn ask_together(
+    api: &Api,
+    panels: &[&'static Panel],
+    asked: &Asked,
+) -> Vec<(&'static Panel, Result<Answer, Problem>)> {
+    let unknown: Vec<_> =
+        panels.iter().copied().filter(|panel| api.answers().get(&key(panel, asked)).is_none()).collect();
+    if let [first, _, ..] = unknown[..]
+        && let Some(part) = first.shares()
+    {
+        match ask_store_together(api, part, &unknown, asked).await {
+            Ok(answers) => {
+                tracing::debug!(part, panels = answers.len(), "panels are answered together");
+                for answer in answers {
+                    api.answers().put(key(answer.panel, asked), answer);
+                }
+            }
+            Err(problem) => tracing::debug!(part, ?problem, "panels are asked one by one"),
+        }
+    }
+    let mut said = Vec::with_capacity(panels.len());
+    for panel in panels {
+        said.push((*panel, ask(api, panel, asked).await));
+    }
+    said
+}
+
+/// The stretch of a panel, microseconds; 0 where it has none.
+fn step_of(panel: &Panel, asked: &Asked) -> i64 {
     let least = panel.step_us_min.unwrap_or(0);
-    let step = match (panel.step_us_min, asked.step_us) {
+    match (panel.step_us_min, asked.step_us) {
         (None, _) => 0,
         (Some(_), Some(step)) => step.max(least),
         (Some(_), None) => step_us(asked.to_us - asked.from_us, least),
-    };
-    let sql = panel.sql_and_one();
+    }
+}
+
+/// The text with those parameters that it names.
+fn query(api: &Api, sql: &str, step_us: i64, asked: &Asked, window: &Window) -> Query {
     let has = |name: &str| sql.contains(&format!("{{{name}:"));
-    let mut query = api.text(&sql);
+    let mut query = api.text(sql);
     let times = [
         ("from_us", asked.from_us),
         ("to_us", asked.to_us),
-        ("step_us", step),
+        ("step_us", step_us),
         ("as_of_us", window.as_of_us.unwrap_or(i64::MIN)),
     ];
     for (name, value) in times.into_iter().filter(|(name, _)| has(name)) {
@@ -188,17 +232,84 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
     {
         query = query.param(name, value);
     }
+    query
+}
+
+async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
+    let window = Window::of(api, asked.to_us).await?;
+    let step = step_of(panel, asked);
+    let query = query(api, &whole(&panel.sql_and_one()), step, asked, &window);
     let bytes = api.bytes(&panel.id, query).await?;
-    let compact: Compact = serde_json::from_slice(&bytes).map_err(|_| Problem::new(Code::Internal))?;
-    let mut answer = Answer {
-        panel,
-        from_us: asked.from_us,
-        to_us: asked.to_us,
-        step_us: step,
-        window,
-        rows: rows(panel, compact)?,
-        more: false,
+    let Compact { meta, data } = serde_json::from_slice(&bytes).map_err(|_| Problem::new(Code::Internal))?;
+    let names: Vec<&str> = meta.iter().map(|meta| meta.name.as_str()).collect();
+    let places = places(panel, &names)?;
+    let row = |row: &Vec<Value>| places.iter().map(|place| row.get((*place)?).and_then(cell)).collect();
+    Ok(answer(panel, asked, step, window, data.iter().map(row).collect()))
+}
+
+async fn ask_store_together(
+    api: &Api,
+    part: &'static str,
+    panels: &[&'static Panel],
+    asked: &Asked,
+) -> Result<Vec<Answer>, Problem> {
+    let window = Window::of(api, asked.to_us).await?;
+    let step = panels.iter().map(|panel| step_of(panel, asked)).max().unwrap_or(0);
+    // stretches are one parameter: a panel with others than the rest is asked alone
+    let alike = panels.iter().copied().filter(|panel| [0, step].contains(&step_of(panel, asked)));
+    let figures: Vec<_> = alike.map(|panel| (panel.id.as_str(), panel.sql_and_one())).collect();
+    let sql = together(part, &figures);
+    let query = query(api, &sql, step, asked, &window).with_setting(TOGETHER.0, TOGETHER.1);
+    let internal = || Problem::new(Code::Internal);
+    let bytes = api.bytes(part, query).await?;
+    let said: Together = serde_json::from_slice(&bytes).map_err(|_| internal())?;
+    let one = |(id, rows): &(String, Vec<String>)| {
+        let panel = *panels.iter().find(|panel| panel.id == *id).ok_or_else(internal)?;
+        let objects: Result<Vec<Map<String, Value>>, _> =
+            rows.iter().map(|row| serde_json::from_str(row)).collect();
+        let objects = objects.map_err(|_| internal())?;
+        if let Some(first) = objects.first() {
+            places(panel, &first.keys().map(String::as_str).collect::<Vec<_>>())?;
+        }
+        let row = |object: &Map<String, Value>| {
+            panel.columns.iter().map(|column| object.get(&column.name).and_then(cell)).collect()
+        };
+        Ok(answer(panel, asked, step_of(panel, asked), window, objects.iter().map(row).collect()))
     };
+    said.data.iter().map(one).collect()
+}
+
+/// Where in a row each column of the panel stands. One that is missing is our fault: a test asks every panel.
+fn places(panel: &Panel, names: &[&str]) -> Result<Vec<Option<usize>>, Problem> {
+    let place = |name: &String| names.iter().position(|given| given == name);
+    let places: Vec<Option<usize>> = panel.columns.iter().map(|column| place(&column.name)).collect();
+    let missing =
+        panel.columns.iter().zip(&places).any(|(column, place)| place.is_none() && panel.is_asked(column));
+    if missing || names.len() != places.iter().flatten().count() {
+        tracing::error!(panel = panel.id, "the columns of the answer are not those of the panel");
+        return Err(Problem::new(Code::Internal));
+    }
+    Ok(places)
+}
+
+fn cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The rows as far as they are shown, with what is computed behind the SQL.
+fn answer(
+    panel: &'static Panel,
+    asked: &Asked,
+    step_us: i64,
+    window: Window,
+    rows: Vec<Vec<Option<String>>>,
+) -> Answer {
+    let (from_us, to_us) = (asked.from_us, asked.to_us);
+    let mut answer = Answer { panel, from_us, to_us, step_us, window, rows, more: false };
     if let Some(rows_max) = panel.rows_max {
         answer.more = answer.rows.len() > rows_max;
         answer.rows.truncate(rows_max);
@@ -206,26 +317,7 @@ async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<An
     if let Some(wilson) = &panel.wilson {
         bound(&mut answer, wilson);
     }
-    Ok(answer)
-}
-
-/// The store's columns in the panel's order. One that is missing is our fault: a test asks every panel.
-fn rows(panel: &Panel, compact: Compact) -> Result<Vec<Vec<Option<String>>>, Problem> {
-    let place = |name: &String| compact.meta.iter().position(|meta| meta.name == *name);
-    let places: Vec<Option<usize>> = panel.columns.iter().map(|column| place(&column.name)).collect();
-    let missing =
-        panel.columns.iter().zip(&places).any(|(column, place)| place.is_none() && panel.is_asked(column));
-    if missing || compact.meta.len() != places.iter().flatten().count() {
-        tracing::error!(panel = panel.id, "the columns of the answer are not those of the panel");
-        return Err(Problem::new(Code::Internal));
-    }
-    let cell = |value: &Value| match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
-    let row = |row: &Vec<Value>| places.iter().map(|place| row.get((*place)?).and_then(cell)).collect();
-    Ok(compact.data.iter().map(row).collect())
+    answer
 }
 
 /// Fills the bounds of a share, by the function that the audit uses.

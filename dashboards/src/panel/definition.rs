@@ -2,7 +2,7 @@
 
 use crate::identity::Role;
 use serde::{Deserialize, Serialize};
-use tally_queries::service::whole;
+use tally_queries::service::{shared_part, whole};
 use thiserror::Error;
 use utoipa::ToSchema;
 
@@ -340,17 +340,22 @@ impl Panel {
 
     /// Its SQL, parts included. Parameters: `from_us`, `to_us`, `step_us`, `as_of_us`, `scope`, `subject`, those of them that it needs.
     pub fn sql(&self) -> String {
-        self.sql_of(self.rows_max)
+        whole(&self.sql_of(self.rows_max))
     }
 
-    /// The same for one row more than is shown, which says only that there are more.
+    /// As in its file, for one row more than is shown, which says only that there are more.
     pub(super) fn sql_and_one(&self) -> String {
         self.sql_of(self.rows_max.map(|rows| rows + 1))
     }
 
+    /// The part of METRICS that it can be asked for together with other panels by.
+    pub(crate) fn shares(&self) -> Option<&'static str> {
+        shared_part(&self.sql)
+    }
+
     fn sql_of(&self, rows_max: Option<usize>) -> String {
         let limit = rows_max.map(|rows| format!("\nLIMIT {rows}"));
-        whole(&self.sql) + &limit.unwrap_or_default()
+        self.sql.clone() + &limit.unwrap_or_default()
     }
 
     /// Whether the SQL gives that column; others are computed behind it.

@@ -1,8 +1,8 @@
 -- Licences by id after a cursor: who may, how much is left, and how checks of it were answered.
 WITH picked AS (
     SELECT DISTINCT license_id
-    FROM license_events_final
-    WHERE license_id > {after_id:String}
+    FROM license_events
+    PREWHERE license_id > {after_id:String}
         AND ({license_id:String} = '' OR license_id = {license_id:String})
         AND ({scope:String} = 'all'
             OR ({scope:String} = 'own' AND if(grantee_id = '', user_id, grantee_id) = {subject:String})
@@ -23,8 +23,8 @@ SELECT
     toString(argMaxIf(e.quota_remaining_micros, e.occurred_at, e.quota_remaining_micros IS NOT NULL)) AS quota_remaining_micros,
     countIf(e.check_result = 'ALLOWED') AS checks_allowed,
     countIf(e.check_result NOT IN ('', 'ALLOWED')) AS checks_refused
-FROM license_events_final AS e
-WHERE e.license_id IN (SELECT license_id FROM picked)
+FROM license_events AS e FINAL
+PREWHERE e.license_id IN (SELECT license_id FROM picked)
     AND ({scope:String} IN ('all', 'work')
         OR ({scope:String} = 'own' AND if(e.grantee_id = '', e.user_id, e.grantee_id) = {subject:String})
         OR ({scope:String} = 'templates' AND e.creator_id = {subject:String}))

@@ -11,8 +11,8 @@ FROM
             creator_id, license_id, template_id, case_id, kind, amount_micros, estimate_id, queue, refund_reason,
             price_minor, currency, order_id, gift, balance_after_micros, endpoint, outcome, http_status, error_code,
             latency_ms, attempt, idempotency_key, audience) AS fields
-    FROM credit_events_final
-    WHERE {by:Identifier} = {id:String}
+    FROM credit_events FINAL
+    PREWHERE {by:Identifier} = {id:String}
     UNION ALL
     SELECT 'license-events' AS contract, toString(kind) AS kind, toUnixTimestamp64Micro(occurred_at) AS occurred_us,
         toString(event_id) AS event_id, user_id, grantee_id AS grantee_id, creator_id, license_id, task_id, case_id,
@@ -20,8 +20,8 @@ FROM
             event_id, occurred_at, source, policy_tag, actor_id, actor_role, trace_id, task_id, wallet_id, user_id,
             creator_id, license_id, template_id, case_id, kind, check_result, grantee_id, quota_remaining_micros,
             expires_at, endpoint, outcome, http_status, error_code, latency_ms, attempt, idempotency_key) AS fields
-    FROM license_events_final
-    WHERE {by:Identifier} = {id:String}
+    FROM license_events FINAL
+    PREWHERE {by:Identifier} = {id:String}
     UNION ALL
     SELECT 'task-events' AS contract, toString(kind) AS kind, toUnixTimestamp64Micro(occurred_at) AS occurred_us,
         toString(event_id) AS event_id, user_id, '' AS grantee_id, creator_id, license_id, task_id, case_id,
@@ -29,16 +29,16 @@ FROM
             event_id, occurred_at, source, policy_tag, actor_id, actor_role, trace_id, task_id, wallet_id, user_id,
             creator_id, license_id, template_id, case_id, kind, queue, progress_permille, state_version, error_code,
             audience) AS fields
-    FROM task_events_final
-    WHERE {by:Identifier} = {id:String}
+    FROM task_events FINAL
+    PREWHERE {by:Identifier} = {id:String}
     UNION ALL
     SELECT 'moderation-events' AS contract, toString(kind) AS kind, toUnixTimestamp64Micro(occurred_at) AS occurred_us,
         toString(event_id) AS event_id, user_id, '' AS grantee_id, creator_id, license_id, task_id, case_id,
         formatRowNoNewline('JSONEachRow',
             event_id, occurred_at, source, policy_tag, actor_id, actor_role, trace_id, task_id, wallet_id, user_id,
             creator_id, license_id, template_id, case_id, kind, risk_level, decision, sla_due_at) AS fields
-    FROM moderation_events_final
-    WHERE {by:Identifier} = {id:String}
+    FROM moderation_events FINAL
+    PREWHERE {by:Identifier} = {id:String}
 )
 WHERE (occurred_us, contract, event_id) > ({after_us:Int64}, {after_contract:String}, {after_id:String})
     AND ({scope:String} = 'all' OR {subject:String} IN (user_id, grantee_id, creator_id))

@@ -1,8 +1,8 @@
 -- Wallets by id after a cursor: what moved, and the balance that the last event stated. Micros of a credit, as text.
 WITH picked AS (
     SELECT DISTINCT wallet_id
-    FROM credit_events_final
-    WHERE wallet_id > {after_id:String}
+    FROM credit_events
+    PREWHERE wallet_id > {after_id:String}
         AND ({wallet_id:String} = '' OR wallet_id = {wallet_id:String})
         AND ({scope:String} = 'all' OR ({scope:String} = 'own' AND user_id = {subject:String}))
     ORDER BY wallet_id
@@ -18,8 +18,8 @@ SELECT
     toString(sumIf(e.amount_micros, e.kind = 'SUPPLEMENT_CHARGED')) AS supplements_micros,
     toString(sumIf(e.amount_micros, e.kind = 'REFUNDED')) AS refunded_micros,
     count() AS events
-FROM credit_events_final AS e
-WHERE e.wallet_id IN (SELECT wallet_id FROM picked)
+FROM credit_events AS e FINAL
+PREWHERE e.wallet_id IN (SELECT wallet_id FROM picked)
     AND ({scope:String} = 'all' OR ({scope:String} = 'own' AND e.user_id = {subject:String}))
 GROUP BY e.wallet_id
 ORDER BY wallet_id

@@ -5,8 +5,8 @@ FROM
 (
     SELECT task_id, kind, queue,
         {{event_us}} AS event_us
-    FROM task_events_final
-    WHERE audience = 'CUSTOMER'
+    FROM task_events FINAL
+    PREWHERE audience = 'CUSTOMER' AND (kind IN ('SUBMITTED', 'ACCELERATION_OFFERED', 'ACCELERATED') OR queue = 'ACCELERATED')
 )
 GROUP BY task_id
 HAVING submitted > 0 AND opened_us >= {from_us:Int64} AND opened_us < {to_us:Int64}

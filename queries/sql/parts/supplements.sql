@@ -5,8 +5,9 @@ FROM
 (
     SELECT task_id, kind,
         {{event_us}} AS event_us
-    FROM credit_events_final
-    WHERE audience = 'CUSTOMER' AND kind IN ('SUPPLEMENT_REQUESTED', 'SUPPLEMENT_CHARGED', 'SUPPLEMENT_DECLINED') AND event_us < {to_us:Int64}
+    FROM credit_events FINAL
+    PREWHERE audience = 'CUSTOMER' AND kind IN ('SUPPLEMENT_REQUESTED', 'SUPPLEMENT_CHARGED', 'SUPPLEMENT_DECLINED')
+    WHERE event_us < {to_us:Int64}
 )
 GROUP BY task_id
 HAVING asked > 0 AND asked_us >= {from_us:Int64}

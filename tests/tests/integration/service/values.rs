@@ -237,11 +237,7 @@ const OF_CASES: [Expected; 3] = [
 ];
 
 const OF_THE_LEDGER: [Expected; 8] = [
-    (
-        "ledger",
-        "topic accepted dead duplicates dead_share",
-        &["credit-events 1 0 0 0", "task-events 3 1 1 0.25"],
-    ),
+    ("ledger", "topic accepted dead dead_share", &["credit-events 1 0 0", "task-events 3 1 0.25"]),
     (
         "events-over-time",
         "at_us topic accepted dead",
@@ -344,6 +340,42 @@ fn every_panel_says_what_the_rows_add_up_to() {
     }
     let all: BTreeSet<&str> = panels().iter().map(|panel| panel.id.as_str()).collect();
     assert_eq!(all, asked, "a panel whose values nobody holds against anything, or one that is gone");
+}
+
+/// Scenario: a page whose panels rest on the same parts, and each of its panels asked alone of another service over the same store.
+/// Guarantees: those that share a part are one question, and each says, row by row in the same order, what it says alone.
+#[test]
+fn panels_of_a_page_say_together_what_they_say_alone() {
+    let database = written();
+    let of_page = |page: &str, parts: &[&str]| {
+        let flags = ["--requests-burst-max", "1000", "--log", "info,tally_dashboards=debug"];
+        let (together, alone) = (Service::start(&database, &flags), Service::start(&database, &flags));
+        let panels = || panels().iter().filter(|panel| panel.page == page);
+        let asked = |service: &Service, id: &str| {
+            let answer =
+                service.get(&format!("/api/v1/panels/{id}?{RANGE}"), &service.token(Role::Admin, "ops"));
+            assert_eq!(answer.status, 200, "{id}: {}", answer.body);
+            answer.json()["rows"].clone()
+        };
+        let said: Vec<_> = panels().map(|panel| asked(&alone, &panel.id)).collect();
+        let cookie = format!("__Host-tally={}", together.token(Role::Admin, "ops"));
+        let headers = [("cookie", cookie.as_str()), ("accept", "text/html")];
+        let shown = together.get_with(&format!("/{page}?{RANGE}"), "", &headers);
+        assert!(shown.status == 200 && !shown.body.contains("class=\"failed\""), "{}", shown.body);
+        // from memory, as the page has just shown it
+        for (panel, alone) in panels().zip(said) {
+            assert_eq!(asked(&together, &panel.id), alone, "{}", panel.id);
+        }
+        let log = together.tally.stderr();
+        for part in parts {
+            let is_said =
+                log.lines().any(|line| line.contains("together") && line.contains(&format!("\"{part}\"")));
+            assert!(is_said, "{part} is read once a panel:\n{log}");
+        }
+        assert!(!alone.tally.stderr().contains("together"));
+    };
+    of_page("overview", &["money", "attempts", "task_ends", "task_waits", "receipts"]);
+    of_page("product", &["supplements", "accelerations"]);
 }
 
 /// The rows of a panel, sorted.
