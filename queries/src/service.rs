@@ -166,8 +166,7 @@ parts! {
 }
 
 /// Parts of which a page shows several figures. To read one takes longer than to make all of them of it.
-const SHARED: [&str; 7] =
-    ["attempts", "money", "receipts", "task_ends", "task_waits", "supplements", "accelerations"];
+const SHARED: [&str; 6] = ["attempts", "money", "task_ends", "task_waits", "supplements", "accelerations"];
 /// The name of such a part among figures that are asked for together.
 const SHARED_AS: &str = "shared";
 

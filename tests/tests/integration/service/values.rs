@@ -374,7 +374,7 @@ fn panels_of_a_page_say_together_what_they_say_alone() {
         }
         assert!(!alone.tally.stderr().contains("together"));
     };
-    of_page("overview", &["money", "attempts", "task_ends", "task_waits", "receipts"]);
+    of_page("overview", &["money", "attempts", "task_ends", "task_waits"]);
     of_page("product", &["supplements", "accelerations"]);
 }
 
