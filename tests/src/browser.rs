@@ -185,6 +185,14 @@ impl Browser {
         serde_json::from_value(self.tell(&json!({ "do": "errors" }))).expect("complaints are texts")
     }
 
+    /// The same without what the browser itself says of a network that was made to fail.
+    pub fn errors_but_of_network(&mut self) -> Vec<String> {
+        let network = ["net::ERR_", "WebSocket connection to"];
+        let mut said = self.errors();
+        said.retain(|error| !network.iter().any(|words| error.contains(words)));
+        said
+    }
+
     /// One command, and its answer.
     fn tell(&mut self, command: &Value) -> Value {
         let pipe = self.commands.as_mut().expect("the driver's input is open");

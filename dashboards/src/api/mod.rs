@@ -36,6 +36,7 @@ pub(crate) use guard::{scope, token};
 pub(crate) use moment::{FIGURE_US_MAX, Moment};
 pub use openapi::document;
 pub(crate) use replays::NewReplay;
+pub(crate) use store::Unanswered;
 pub use store::{Api, ApiConfig, Limits, SealSource};
 pub(crate) use task_evidence::{letters as letters_of_task, taken as receipts_of_events};
 

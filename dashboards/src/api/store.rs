@@ -204,10 +204,13 @@ impl Api {
         self.client().query(sql)
     }
 
-    /// Runs a panel's question: one of so many at once. The answer is JSON, rows as lists.
-    pub(crate) async fn bytes(&self, panel: &str, query: Query) -> Result<Vec<u8>, Problem> {
-        let _place = self.place().await?;
-        let failed = |error| refused(panel, &error);
+    /// Runs a question of panels: one of so many at once. The answer is JSON, rows as lists.
+    pub(crate) async fn bytes(&self, name: &str, query: Query) -> Result<Vec<u8>, Unanswered> {
+        let _place = self.place().await.map_err(|problem| Unanswered { problem, is_refused: false })?;
+        let failed = |error| {
+            let is_refused = matches!(&error, clickhouse::error::Error::BadResponse(text) if !TOO_LONG.iter().any(|code| text.contains(code)));
+            Unanswered { problem: refused(name, &error), is_refused }
+        };
         let mut cursor = query.fetch_bytes("JSONCompact").map_err(failed)?;
         Ok(cursor.collect().await.map_err(failed)?.to_vec())
     }
@@ -256,6 +259,24 @@ pub(super) fn unavailable(error: &QueryError) -> Problem {
     Problem::new(Code::StoreUnavailable).retry_after(1)
 }
 
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// As it is told.
+    pub(crate) problem: Problem,
+    /// Whether the store would not answer this question, and may answer others: it does not know what is asked for, or that takes more
+    /// memory than it may. Not whether it was too slow, or could not be reached.
+    pub(crate) is_refused: bool,
+}
+
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Problem {
+        unanswered.problem
+    }
+}
+
+/// What ClickHouse says of a question that takes too long.
+const TOO_LONG: [&str; 2] = ["Code: 159", "Code: 160"];
 /// ClickHouse breaks a question off with these: too long (159, 160), too many rows (158, 396), too much memory (241, 307).
 const TOO_EXPENSIVE: [&str; 6] =
     ["Code: 159", "Code: 160", "Code: 158", "Code: 396", "Code: 241", "Code: 307"];

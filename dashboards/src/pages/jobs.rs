@@ -1,7 +1,7 @@
 //! What each job of the audit says now and said before: every one of them has its line, also one that has said nothing.
 
 use super::figure::{figure, framed, verdict};
-use super::piece::{audit_words, share};
+use super::piece::{audit_sentence, share};
 use super::sheet::Sheet;
 use super::shell::{Notice, Tone};
 use super::symbols::verdict_word;
@@ -112,7 +112,7 @@ fn row(view: &View, job: &str, said: Option<&Said<'_>>, before: &[Said<'_>]) -> 
                 @let (from_us, to_us) = said.window_us();
                 td { (verdict(said.text("verdict"), lang)) }
                 td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
-                td class="wrap" { (audit_words(said.text("sentence"), lang)) }
+                td class="wrap" { (audit_sentence(said.text("sentence"), view)) }
                 td { (at(view, from_us)) " – " br; (at(view, to_us)) }
                 td { (marks(view, &strip)) }
                 td { (at(view, said.number("known_us"))) }

@@ -4,6 +4,7 @@ use super::Pages;
 use super::door::Visitor;
 use super::figure::figure;
 use super::hint::hints;
+use super::jobs::at;
 use super::live::Ground;
 use super::number::{duration, grouped, shown, symbol};
 use super::sheet::Sheet;
@@ -97,7 +98,22 @@ fn tiles(view: &View, sheet: &Sheet) -> Markup {
             (tile(lang.say("Tasks waiting", "排队任务"), &queues.map_or_else(none, |_| grouped(&sum(queues, "depth").to_string())), html! { (lang.say("p95 waited", "等待 p95")) " " (longest(queues).map_or_else(none, |us| duration(us, lang))) }))
             (worst_interface(view, sheet.answer("endpoint-errors")))
             @let lag = sheet.answer("ingest-lag");
-            (tile(lang.say("Records behind Kafka", "落后 Kafka"), &whole_sum(lag, "lag").map_or_else(none, |behind| grouped(&behind.to_string())), html! { @if let Some(taken) = whole_sum(lag, "taken") { (grouped(&taken.to_string())) " " (lang.say("taken", "已接入")) } }))
+            (tile(lang.say("Records behind Kafka", "落后 Kafka"), &whole_sum(lag, "lag").map_or_else(none, |behind| grouped(&behind.to_string())), behind_note(view, lag)))
+        }
+    }
+}
+
+/// Beside how many records are behind: how many were taken; or, where not at all of them was looked within a minute of the
+/// end, when that was.
+fn behind_note(view: &View, lag: Option<&Answer>) -> Markup {
+    let lang = view.lang;
+    let Some(taken) = whole_sum(lag, "taken") else { return html! {} };
+    let seen = lag.into_iter().flat_map(|lag| lag.values("seen_us").flatten());
+    let seen = seen.filter_map(|seen| seen.parse::<i64>().ok()).min();
+    html! {
+        @match seen.filter(|_| whole_sum(lag, "lag").is_none()) {
+            Some(seen) => { (lang.say("all last looked at ", "全部主题最后查看于 ")) (at(view, seen)) },
+            None => { (grouped(&taken.to_string())) " " (lang.say("taken", "已接入")) }
         }
     }
 }

@@ -72,7 +72,8 @@ pub(super) fn intervals(view: &View, answer: &Answer) -> Markup {
             @for row in &answer.rows {
                 @let value = number(row, y);
                 @let held = bounds_of(row);
-                @let is_good = |value: f64| held.iter().all(|(threshold, bound)| threshold.is_good_at(*bound, value));
+                // by what is proven where the panel has bounds of its share, as tiles and hints say it
+                @let is_over = panel.thresholds.iter().any(|threshold| answer.stands(threshold, row) == Some(false));
                 @let (low, high) = (number(row, bounds.first().copied().flatten()), number(row, bounds.get(1).copied().flatten()));
                 div class="row" {
                     span class="name" { (name(view, answer, row)) }
@@ -84,7 +85,7 @@ pub(super) fn intervals(view: &View, answer: &Answer) -> Markup {
                             line class="reach" x1=(place(scale.at(low))) x2=(place(scale.at(high))) y1="10" y2="10" {}
                         }
                         @if let Some(value) = value {
-                            line class={ "point" @if !is_good(value) { " over" } } x1=(place(scale.at(value))) x2=(place(scale.at(value))) y1="3" y2="17" {}
+                            line class={ "point" @if is_over { " over" } } x1=(place(scale.at(value))) x2=(place(scale.at(value))) y1="3" y2="17" {}
                         }
                     }
                     span class="value" { (shown(value.map(|value| value.to_string()).as_deref(), unit, None, view)) }

@@ -158,6 +158,31 @@ pub(super) fn audit_words(text: &str, lang: Lang) -> Cow<'_, str> {
     }
 }
 
+/// A sentence of the audit in the reader's language, the moments in it in the reader's zone.
+pub(super) fn audit_sentence(text: &str, view: &View) -> String {
+    /// As many letters as a moment has before its fraction.
+    const MOMENT: usize = "1970-01-01T00:00:00".len();
+    let said = audit_words(text, view.lang);
+    let (mut left, mut shown) = (said.as_ref(), String::new());
+    while let Some(at) = left.find(|c: char| c.is_ascii_digit()) {
+        let (before, number) = left.split_at(at);
+        shown.push_str(before);
+        let fraction = number.get(MOMENT..).unwrap_or_default();
+        let rest = fraction.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+        let length = number.len() - rest.len() + 1;
+        let moment = number.get(..length).filter(|_| rest.starts_with('Z'));
+        if let Some(moment) = moment.and_then(|text| Moment::parse("", text).ok()) {
+            shown.push_str(&view.time(moment.0, fraction.starts_with('.')));
+            left = &number[length..];
+        } else {
+            let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            shown.push_str(&number[..digits]);
+            left = &number[digits..];
+        }
+    }
+    shown + left
+}
+
 /// What is recorded of one record, in the reader's language: why it was refused, what became of it, how the sealed log stands to it.
 pub(super) fn record_words(text: &str, lang: Lang) -> Cow<'_, str> {
     match lang {
@@ -186,7 +211,26 @@ pub(super) fn trouble_words(problem: &Problem, lang: Lang) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::{View, audit_sentence, share};
+    use axum::http::HeaderMap;
+
+    /// Scenario: sentences with moments, whole and with a fraction, beside other numbers; without any; that end in what might become one.
+    /// Guarantees: moments are said as on the rest of the page, and everything else stays as it is.
+    #[test]
+    fn moments_in_sentences_are_the_readers() {
+        let said = |text: &str| audit_sentence(text, &View::plain(&HeaderMap::new()));
+        let at =
+            "2 tasks since 2026-06-01T10:00:00Z, of 2026-06-01T10:00:01.500Z–2026-06-01T10:00:02Z: 3.5 %";
+        assert_eq!(
+            said(at),
+            "2 tasks since 2026-06-01 10:00:00, of 2026-06-01 10:00:01.500000–2026-06-01 10:00:02: 3.5 %"
+        );
+        for same in
+            ["", "of 1,000 tasks é 7", "2026-06-01T10:00:0", "2026-06-01T10:00:00", "2026-13-01T10:00:00Z"]
+        {
+            assert_eq!(said(same), same);
+        }
+    }
 
     /// Scenario: shares that are all, nearly all, none, and of nothing.
     /// Guarantees: only all reads as 100 %, and no share as more than it is.

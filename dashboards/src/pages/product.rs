@@ -8,6 +8,7 @@ use super::jobs::{Said, at};
 use super::live::Ground;
 use super::number::grouped;
 use super::overview::{group, sum};
+use super::piece::audit_sentence;
 use super::sheet::Sheet;
 use super::shell::{self, Notice, Tone};
 use super::view::View;
@@ -86,7 +87,7 @@ fn result(view: &View, (id, title): (&str, &str), result: Option<&Said<'_>>, mor
                 None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
                 Some(result) => {
                     @let (from_us, to_us) = result.window_us();
-                    p { (super::piece::audit_words(result.text("sentence"), lang)) }
+                    p { (audit_sentence(result.text("sentence"), view)) }
                     p class="soft" {
                         (lang.say("Newest window", "最新窗口")) " " (at(view, from_us)) " – " (at(view, to_us)) " · "
                         (lang.say("known since", "得出于")) " " (at(view, result.number("known_us"))) " · "

@@ -1,4 +1,4 @@
-//! The panels of a page: those that rest on one part are one question, and a few questions are asked side by side.
+//! The panels of a page, and what they said.
 
 use super::door::{Visitor, unanswered};
 use super::shell::Notice;
@@ -7,12 +7,6 @@ use crate::api::{Api, scope};
 use crate::panel::{self, Answer, Asked, Panel, Window, panels};
 use crate::problem::Problem;
 use crate::rights::panel_scope;
-use futures::future::join_all;
-use tokio::sync::Semaphore;
-
-/// So many questions of a page are asked at once. Each has its own time: all at once they would take it from each other, and over many rows
-/// none of the last ones would be done in it.
-const AT_ONCE: usize = 4;
 
 /// What the panels of one page said.
 #[derive(Debug)]
@@ -54,24 +48,7 @@ impl Sheet {
         let theirs = panels().iter().filter(|panel| {
             (panel.page == page || more.contains(&panel.id.as_str())) && panel.roles.contains(&role)
         });
-        let mut groups: Vec<Vec<&'static Panel>> = Vec::new();
-        for panel in theirs {
-            let part = panel.shares();
-            let group = groups.iter_mut().find(|group| part.is_some() && group[0].shares() == part);
-            match group {
-                Some(group) => group.push(panel),
-                None => groups.push(vec![panel]),
-            }
-        }
-        let places = Semaphore::new(AT_ONCE);
-        let ask = |group: Vec<&'static Panel>| {
-            let (asked, places) = (&asked, &places);
-            async move {
-                let _place = places.acquire().await.ok(); // it is never closed
-                panel::ask_together(api, &group, asked).await
-            }
-        };
-        let answers = join_all(groups.into_iter().map(ask)).await.into_iter().flatten().collect();
+        let answers = panel::ask_all(api, theirs, &asked).await;
         Ok(Sheet { window, answers })
     }
 

@@ -2,9 +2,10 @@
 
 use super::definition::{Panel, Threshold, Wilson};
 use super::step::step_us;
-use crate::api::Api;
+use crate::api::{Api, Unanswered};
 use crate::problem::{Code, Problem};
 use clickhouse::query::Query;
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -12,11 +13,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally_queries::audit::statistics::wilson;
 use tally_queries::service::{TOGETHER, together, whole};
+use tokio::sync::Semaphore;
 
 /// An answer is good for so long.
 const FRESH_MS: u64 = 5_000;
 /// So many are remembered at most.
 const ANSWERS_MAX: usize = 512;
+/// So many questions of a page are asked at once.
+const AT_ONCE: usize = 4;
+/// So long panels are asked one by one after the store has refused to answer them together.
+const APART_S: u64 = 600;
 /// After the watermark has passed the end by so much, a window is closed.
 const GRACE_US: i64 = 3_600_000_000;
 
@@ -94,16 +100,18 @@ impl Answer {
     /// would prove it, as in METRICS 3.
     pub(crate) fn stands(&self, threshold: &Threshold, row: &[Option<String>]) -> Option<bool> {
         let number = |at: Option<usize>| row.get(at?)?.as_deref()?.parse::<f64>().ok();
+        let against = self.bound(threshold, row);
         let Some(by) = &self.panel.wilson else {
-            return number(self.panel.held(threshold)).map(|number| threshold.is_good(number));
+            return number(self.panel.held(threshold)).map(|number| threshold.is_good_at(against, number));
         };
         let of = self.observations(row)?.parse::<i64>().ok()?;
-        let is_good = |(low, high): (f64, f64)| threshold.is_good(low) && threshold.is_good(high);
-        if ![0, of].into_iter().filter_map(|hits| wilson(hits, of)).any(is_good) {
+        let is_good = |number: f64| threshold.is_good_at(against, number);
+        let best = |(low, high): (f64, f64)| is_good(low) && is_good(high);
+        if ![0, of].into_iter().filter_map(|hits| wilson(hits, of)).any(best) {
             return None;
         }
         let sides = by.columns.each_ref().map(|name| number(self.panel.column(name)));
-        match sides.map(|bound| bound.map(|bound| threshold.is_good(bound))) {
+        match sides.map(|bound| bound.map(is_good)) {
             [Some(low), Some(high)] if low == high => Some(low),
             _ => None,
         }
@@ -141,6 +149,8 @@ type Key = (&'static str, i64, i64, Option<i64>, &'static str, String);
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     known: Mutex<HashMap<Key, (Instant, Answer)>>,
+    /// Parts of which the store would not answer several panels together, and since when.
+    apart: Mutex<HashMap<&'static str, Instant>>,
 }
 
 impl Answers {
@@ -156,6 +166,15 @@ impl Answers {
         if known.len() < ANSWERS_MAX {
             known.insert(key, (Instant::now(), answer));
         }
+    }
+
+    fn set_apart(&self, part: &'static str) {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner).insert(part, Instant::now());
+    }
+
+    fn are_together(&self, part: &str) -> bool {
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        apart.get(part).is_none_or(|since| since.elapsed() > Duration::from_secs(APART_S))
     }
 }
 
@@ -175,33 +194,101 @@ pub(crate) async fn ask(api: &Api, panel: &'static Panel, asked: &Asked) -> Resu
     Ok(answer)
 }
 
-/// What each of some panels says that share a part. Where the store does not answer them together, each is asked alone: its version may know
-/// no such question, or one of them takes what it may not.
-pub(crate) async fn ask_together(
+/// What each of some panels says of that range. Those that rest on one part are asked together, and a few questions side by side: each has its
+/// own time, and all at once they would take it from each other.
+pub(crate) async fn ask_all(
     api: &Api,
-    panels: &[&'static Panel],
+    panels: impl Iterator<Item = &'static Panel>,
     asked: &Asked,
 ) -> Vec<(&'static Panel, Result<Answer, Problem>)> {
-    let unknown: Vec<_> =
-        panels.iter().copied().filter(|panel| api.answers().get(&key(panel, asked)).is_none()).collect();
-    if let [first, _, ..] = unknown[..]
-        && let Some(part) = first.shares()
-    {
-        match ask_store_together(api, part, &unknown, asked).await {
-            Ok(answers) => {
-                tracing::debug!(part, panels = answers.len(), "panels are answered together");
-                for answer in answers {
-                    api.answers().put(key(answer.panel, asked), answer);
-                }
+    let places = &Semaphore::new(AT_ONCE);
+    let alone = async |panel| {
+        let _place = places.acquire().await.ok(); // it is never closed
+        (panel, ask(api, panel, asked).await)
+    };
+    let alone = &alone;
+    let group = async |group: Group| {
+        let said = match group.part {
+            Some(part) if group.panels.len() > 1 => {
+                let _place = places.acquire().await.ok();
+                ask_together(api, part, &group.panels, asked).await
             }
-            Err(problem) => tracing::debug!(part, ?problem, "panels are asked one by one"),
+            _ => None,
+        };
+        match said {
+            Some(said) => said,
+            None => join_all(group.panels.into_iter().map(alone)).await,
+        }
+    };
+    let groups = groups(panels, asked, |part| api.answers().are_together(part));
+    join_all(groups.into_iter().map(group)).await.into_iter().flatten().collect()
+}
+
+/// Panels that can be one question.
+#[derive(Debug)]
+struct Group {
+    part: Option<&'static str>,
+    /// Of charts over time; it is one parameter.
+    step_us: i64,
+    panels: Vec<&'static Panel>,
+}
+
+fn groups(
+    panels: impl Iterator<Item = &'static Panel>,
+    asked: &Asked,
+    may_share: impl Fn(&'static str) -> bool,
+) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for panel in panels {
+        let (part, step_us) = (panel.shared.filter(|part| may_share(part)), step_of(panel, asked));
+        let fits = |group: &&mut Group| {
+            let steps = [group.step_us, step_us];
+            part.is_some() && group.part == part && (steps.contains(&0) || steps[0] == steps[1])
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => {
+                group.step_us = group.step_us.max(step_us);
+                group.panels.push(panel);
+            }
+            None => groups.push(Group { part, step_us, panels: vec![panel] }),
         }
     }
-    let mut said = Vec::with_capacity(panels.len());
-    for panel in panels {
-        said.push((*panel, ask(api, panel, asked).await));
+    groups
+}
+
+/// What each of some panels says that rest on the same part; `None` where they are to be asked one by one, since nothing is left to
+/// share or the store refuses such a question: its version may not know it, or the part takes more memory than a question may.
+async fn ask_together(
+    api: &Api,
+    part: &'static str,
+    panels: &[&'static Panel],
+    asked: &Asked,
+) -> Option<Vec<(&'static Panel, Result<Answer, Problem>)>> {
+    let known = panels.iter().map(|panel| (*panel, api.answers().get(&key(panel, asked))));
+    let (known, unknown): (Vec<_>, Vec<_>) = known.partition(|(_, answer)| answer.is_some());
+    let unknown: Vec<_> = unknown.into_iter().map(|(panel, _)| panel).collect();
+    if unknown.len() < 2 {
+        return None;
     }
-    said
+    let mut said: Vec<_> =
+        known.into_iter().filter_map(|(panel, answer)| Some((panel, Ok(answer?)))).collect();
+    match ask_store_together(api, part, &unknown, asked).await {
+        Ok(answers) => {
+            for answer in answers {
+                api.answers().put(key(answer.panel, asked), answer.clone());
+                said.push((answer.panel, Ok(answer)));
+            }
+        }
+        Err(Unanswered { is_refused: true, .. }) => {
+            tracing::info!(part, "panels are asked one by one for a while");
+            api.answers().set_apart(part);
+            return None;
+        }
+        Err(Unanswered { problem, .. }) => {
+            said.extend(unknown.into_iter().map(|panel| (panel, Err(problem.clone()))));
+        }
+    }
+    Some(said)
 }
 
 /// The stretch of a panel, microseconds; 0 where it has none.
@@ -238,6 +325,7 @@ fn query(api: &Api, sql: &str, step_us: i64, asked: &Asked, window: &Window) -> 
 async fn ask_store(api: &Api, panel: &'static Panel, asked: &Asked) -> Result<Answer, Problem> {
     let window = Window::of(api, asked.to_us).await?;
     let step = step_of(panel, asked);
+    tracing::debug!(panel = panel.id, "asked alone");
     let query = query(api, &whole(&panel.sql_and_one()), step, asked, &window);
     let bytes = api.bytes(&panel.id, query).await?;
     let Compact { meta, data } = serde_json::from_slice(&bytes).map_err(|_| Problem::new(Code::Internal))?;
@@ -252,21 +340,19 @@ async fn ask_store_together(
     part: &'static str,
     panels: &[&'static Panel],
     asked: &Asked,
-) -> Result<Vec<Answer>, Problem> {
-    let window = Window::of(api, asked.to_us).await?;
+) -> Result<Vec<Answer>, Unanswered> {
+    let window = Window::of(api, asked.to_us).await.map_err(not_refused)?;
     let step = panels.iter().map(|panel| step_of(panel, asked)).max().unwrap_or(0);
-    // stretches are one parameter: a panel with others than the rest is asked alone
-    let alike = panels.iter().copied().filter(|panel| [0, step].contains(&step_of(panel, asked)));
-    let figures: Vec<_> = alike.map(|panel| (panel.id.as_str(), panel.sql_and_one())).collect();
+    let figures: Vec<_> = panels.iter().map(|panel| (panel.id.as_str(), panel.sql_and_one())).collect();
     let sql = together(part, &figures);
+    tracing::debug!(part, panels = panels.len(), "asked together");
     let query = query(api, &sql, step, asked, &window).with_setting(TOGETHER.0, TOGETHER.1);
-    let internal = || Problem::new(Code::Internal);
     let bytes = api.bytes(part, query).await?;
-    let said: Together = serde_json::from_slice(&bytes).map_err(|_| internal())?;
-    let one = |(id, rows): &(String, Vec<String>)| {
-        let panel = *panels.iter().find(|panel| panel.id == *id).ok_or_else(internal)?;
+    let internal = || Problem::new(Code::Internal);
+    let one = |said: &Together, panel: &'static Panel| {
+        let rows = said.data.iter().find(|(id, _)| panel.id == *id).map(|(_, rows)| rows);
         let objects: Result<Vec<Map<String, Value>>, _> =
-            rows.iter().map(|row| serde_json::from_str(row)).collect();
+            rows.ok_or_else(internal)?.iter().map(|row| serde_json::from_str(row)).collect();
         let objects = objects.map_err(|_| internal())?;
         if let Some(first) = objects.first() {
             places(panel, &first.keys().map(String::as_str).collect::<Vec<_>>())?;
@@ -276,7 +362,12 @@ async fn ask_store_together(
         };
         Ok(answer(panel, asked, step_of(panel, asked), window, objects.iter().map(row).collect()))
     };
-    said.data.iter().map(one).collect()
+    let said: Together = serde_json::from_slice(&bytes).map_err(|_| not_refused(internal()))?;
+    panels.iter().map(|panel| one(&said, panel).map_err(not_refused)).collect()
+}
+
+fn not_refused(problem: Problem) -> Unanswered {
+    Unanswered { problem, is_refused: false }
 }
 
 /// Where in a row each column of the panel stands. One that is missing is our fault: a test asks every panel.
@@ -336,5 +427,92 @@ fn bound(answer: &mut Answer, by: &Wilson) {
                 *cell = Some(format!("{value:.6}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Answers, Asked, Window, groups};
+    use crate::panel::{Panel, panel, panels};
+
+    fn asked(step_us: Option<i64>) -> Asked {
+        Asked { from_us: 0, to_us: 3_600_000_000, step_us, scope: "all", subject: String::new() }
+    }
+
+    /// Scenario: the panels of Overview; two that share a part and have different stretches; a part that the store refused.
+    /// Guarantees: one group a part, and a panel that rests on none is alone; stretches that differ are not one question; what was refused
+    /// is asked one by one.
+    #[test]
+    fn panels_of_one_part_are_one_question() {
+        let of =
+            |page: &str| -> Vec<&'static Panel> { panels().iter().filter(|one| one.page == page).collect() };
+        let told = |may_share: &dyn Fn(&str) -> bool,
+                    of: Vec<&'static Panel>,
+                    asked: &Asked|
+         -> Vec<Vec<&str>> {
+            let groups = groups(of.into_iter(), asked, may_share);
+            groups.iter().map(|group| group.panels.iter().map(|panel| panel.id.as_str()).collect()).collect()
+        };
+        let all = told(&|_| true, of("overview"), &asked(None));
+        assert!(
+            all.contains(&vec!["credits-over-time", "credits", "revenue-over-time", "revenue"]),
+            "{all:?}"
+        );
+        assert!(
+            all.contains(&vec!["queue-depth", "queue-wait", "queues"]) && all.contains(&vec!["ledger"]),
+            "{all:?}"
+        );
+        let answers = Answers::default();
+        answers.set_apart("money");
+        let some = told(&|part| answers.are_together(part), of("overview"), &asked(None));
+        assert!(
+            some.contains(&vec!["revenue"])
+                && some.contains(&vec!["endpoint-errors-over-time", "endpoint-errors"])
+        );
+        let mut day = panel("credits-over-time").expect("a panel").clone();
+        day.step_us_min = Some(86_400_000_000);
+        let day: &'static Panel = Box::leak(Box::new(day));
+        let pair =
+            vec![panel("revenue-over-time").expect("a panel"), day, panel("revenue").expect("a panel")];
+        let pair = told(&|_| true, pair, &asked(None));
+        assert_eq!(pair, [vec!["revenue-over-time", "revenue"], vec!["credits-over-time"]]);
+    }
+
+    /// Scenario: a row that states what it was held against itself, one that states nothing, and one without a number.
+    /// Guarantees: the first stands by what it states, the second by what the panel says, the third nowhere.
+    #[test]
+    fn a_row_stands_by_what_it_states() {
+        let panel = panels().iter().find(|panel| {
+            panel.wilson.is_none() && panel.thresholds.iter().any(|threshold| !threshold.stated.is_empty())
+        });
+        let panel = panel.expect("a panel whose rows state their bound");
+        let threshold = panel.thresholds.iter().find(|threshold| !threshold.stated.is_empty()).expect("one");
+        let answer = Answer {
+            panel,
+            from_us: 0,
+            to_us: 1,
+            step_us: 0,
+            window: Window { as_of_us: None, is_final: false },
+            rows: Vec::new(),
+            more: false,
+        };
+        let row = |number: Option<f64>, stated: Option<f64>| -> Vec<Option<String>> {
+            let mut row = vec![None; panel.columns.len()];
+            row[panel.held(threshold).expect("held")] = number.map(|number| number.to_string());
+            row[panel.column(&threshold.stated).expect("stated")] = stated.map(|stated| stated.to_string());
+            row
+        };
+        let bound = threshold.number();
+        // a little better and a little worse than the panel's bound
+        let (good, bad) = if threshold.is_good(bound + 0.01) {
+            (bound + 0.01, bound - 0.01)
+        } else {
+            (bound - 0.01, bound + 0.01)
+        };
+        assert_eq!(answer.stands(threshold, &row(Some(good), None)), Some(true));
+        assert_eq!(answer.stands(threshold, &row(Some(bad), None)), Some(false));
+        let easier = bound + 4.0 * (bad - bound);
+        assert_eq!(answer.stands(threshold, &row(Some(bad), Some(easier))), Some(true));
+        assert_eq!(answer.stands(threshold, &row(None, None)), None);
     }
 }

@@ -255,6 +255,8 @@ pub struct Panel {
     pub(super) wilson: Option<Wilson>,
     /// Rows of an answer, where it is a list that may be longer.
     pub(super) rows_max: Option<usize>,
+    /// The part by which it can be asked for together with others.
+    pub(super) shared: Option<&'static str>,
     sql: String,
 }
 
@@ -306,6 +308,7 @@ impl Panel {
             picture,
             wilson: file.wilson,
             rows_max,
+            shared: shared_part(&sql),
             sql,
         };
         let unknown = panel.drawn().find(|name| panel.column(name).is_none());
@@ -346,11 +349,6 @@ impl Panel {
     /// As in its file, for one row more than is shown, which says only that there are more.
     pub(super) fn sql_and_one(&self) -> String {
         self.sql_of(self.rows_max.map(|rows| rows + 1))
-    }
-
-    /// The part of METRICS that it can be asked for together with other panels by.
-    pub(crate) fn shares(&self) -> Option<&'static str> {
-        shared_part(&self.sql)
     }
 
     fn sql_of(&self, rows_max: Option<usize>) -> String {

@@ -12,7 +12,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answer::{Answer, Answers, Asked, Window, ask, ask_together};
+pub(crate) use answer::{Answer, Answers, Asked, Window, ask, ask_all};
 pub use definition::{Chart, Column, Panel, PanelError, Picture, Sense, Text, Threshold, Unit};
 pub use step::step_us;
 

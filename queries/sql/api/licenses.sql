@@ -24,7 +24,7 @@ SELECT
     countIf(e.check_result = 'ALLOWED') AS checks_allowed,
     countIf(e.check_result NOT IN ('', 'ALLOWED')) AS checks_refused
 FROM license_events AS e FINAL
-PREWHERE e.license_id IN (SELECT license_id FROM picked)
+PREWHERE e.license_id GLOBAL IN (SELECT license_id FROM picked)
     AND ({scope:String} IN ('all', 'work')
         OR ({scope:String} = 'own' AND if(e.grantee_id = '', e.user_id, e.grantee_id) = {subject:String})
         OR ({scope:String} = 'templates' AND e.creator_id = {subject:String}))

@@ -40,7 +40,7 @@ FROM
     SELECT task_id, kind, queue, progress_permille, state_version, policy_tag, error_code, audience, template_id, license_id, user_id, creator_id, wallet_id,
         {{event_us}} AS event_us
     FROM task_events FINAL
-    PREWHERE task_id IN (SELECT task_id FROM picked)
+    PREWHERE task_id GLOBAL IN (SELECT task_id FROM picked)
     WHERE ({scope:String} IN ('all', 'work')
             OR ({scope:String} = 'own' AND user_id = {subject:String})
             OR ({scope:String} = 'grantees' AND creator_id = {subject:String} AND license_id != ''))

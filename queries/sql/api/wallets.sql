@@ -19,7 +19,7 @@ SELECT
     toString(sumIf(e.amount_micros, e.kind = 'REFUNDED')) AS refunded_micros,
     count() AS events
 FROM credit_events AS e FINAL
-PREWHERE e.wallet_id IN (SELECT wallet_id FROM picked)
+PREWHERE e.wallet_id GLOBAL IN (SELECT wallet_id FROM picked)
     AND ({scope:String} = 'all' OR ({scope:String} = 'own' AND e.user_id = {subject:String}))
 GROUP BY e.wallet_id
 ORDER BY wallet_id

@@ -113,7 +113,7 @@ impl Scene {
     /// A page of the service, for the client alone. Where nobody has signed in it is the form to do so, and the browser says 401.
     fn open_bare(&self, browser: &mut Browser, window: &str) {
         browser.open(window, &self.page());
-        let said = without_network(browser.errors());
+        let said = browser.errors_but_of_network();
         assert!(said.iter().all(|error| error.contains("401")), "{said:?}");
     }
 
@@ -131,12 +131,6 @@ impl Scene {
 
 fn skip() -> bool {
     skip_without(Kafka::real()) || skip_without(Browser::installed())
-}
-
-/// Complaints that are none where the network was made to fail: the browser itself says that it could not connect.
-fn without_network(errors: Vec<String>) -> Vec<String> {
-    let network = ["net::ERR_", "WebSocket connection to"];
-    errors.into_iter().filter(|error| !network.iter().any(|word| error.contains(word))).collect()
 }
 
 /// Scenario: two windows of one buyer; tasks move; the window that holds the connection hangs, later the other is closed.
@@ -228,7 +222,7 @@ fn a_cut_a_silence_and_a_kill_lose_nothing() {
     let since = Instant::now();
     let all = scene.publish(10);
     caught_up(&mut scene, &mut browser, "a kill", since, &all);
-    assert_eq!(without_network(browser.errors()), Vec::<String>::new());
+    assert_eq!(browser.errors_but_of_network(), Vec::<String>::new());
 }
 
 /// Scenario: a window is hidden, then shown; a token ends after half a minute and the client has another.
@@ -287,7 +281,7 @@ fn where_websockets_are_blocked_other_ways_are_found() {
         browser.wait_for(way, SOON, GOT, &json!(all));
     }
     assert_eq!(all.len(), 44);
-    assert_eq!(without_network(browser.errors()), Vec::<String>::new());
+    assert_eq!(browser.errors_but_of_network(), Vec::<String>::new());
 }
 
 /// Scenario: a page of somebody's own uses the browser's `EventSource`, without a script of ours: first without the cookie, then
@@ -345,7 +339,7 @@ fn the_browsers_own_event_source_resumes_with_the_cookie() {
     let all = scene.publish(10);
     browser.wait_for("own", SOON, GOT, &json!(all));
     assert_eq!(browser.eval("own", "return window.wrong", &Value::Null), json!([]));
-    assert_eq!(without_network(browser.errors()), Vec::<String>::new());
+    assert_eq!(browser.errors_but_of_network(), Vec::<String>::new());
 }
 
 /// Scenario: somebody between service and browser alters payloads, once and always; in one window the browser's own

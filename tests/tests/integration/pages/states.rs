@@ -83,9 +83,8 @@ impl Reader<'_> {
             _ => &looks()[1..],
         };
         self.wrong.extend(photograph(&mut self.browser, &name, self.album, looks));
-        let said = self.browser.errors().into_iter();
-        let played = ["Failed to load resource", "net::ERR_", "WebSocket connection to"];
-        let said = said.filter(|error| !played.iter().any(|words| error.contains(words)));
+        let said = self.browser.errors_but_of_network().into_iter();
+        let said = said.filter(|error| !error.contains("Failed to load resource"));
         self.wrong.extend(said.map(|error| format!("{name}: {error}")));
     }
 
