@@ -23,7 +23,7 @@ const queued = say("queued", "排队中"), running = say("running", "运行中")
 const STATES = {
   SUBMITTED: [say("submitted", "已提交"), "open"], QUEUED: [queued, "open"], STARTED: [running, "open"], PROGRESSED: [running, "open"],
   ACCELERATION_OFFERED: [queued, "open"], ACCELERATED: [queued, "open"], SUPPLEMENT_REQUIRED: [say("waiting for credits", "等待积分"), "waiting"],
-  SUPPLEMENT_SETTLED: [running, "open"], PAUSED: [say("paused", "已暂停"), "waiting"], RESUMED: [running, "open"], SUCCEEDED: [say("done", "已完成"), "succeeded"],
+  SUPPLEMENT_SETTLED: [running, "open"], PAUSED: [say("paused", "已暂停"), "waiting"], RESUMED: [running, "open"], SUCCEEDED: [say("succeeded", "已完成"), "succeeded"],
   FAILED: [say("failed", "失败"), "failed"], CANCELLED: [say("cancelled", "已取消"), "ended"], ROLLED_BACK: [say("rolled back", "已回滚"), "ended"],
 };
 const FINISHED = new Set(["SUCCEEDED", "FAILED", "CANCELLED", "ROLLED_BACK"]);

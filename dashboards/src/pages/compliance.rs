@@ -47,7 +47,7 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let body = html! {
         (section("verdicts", lang.say("Verdicts", "审计结论"), note, &jobs::verdicts(view, &sheet)))
         (section("offsets", lang.say("Offsets", "位点"), "", &html! { div class="grid one" { @if let Some(tiling) = tiling(view, &sheet) { (tiling) } } }))
-        (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&sheet, &["verifications", "seals"])) }))
+        (section("log", lang.say("Seals and verification", "封印与验证"), "", &html! { (verified(view, &sheet)) (grid(&sheet, &["verifications"])) (grid(&sheet, &["seals"])) }))
         (section("refused", lang.say("Dead letters", "死信"), "", &html! { (grid(&refused, &["dead-reasons", "dead-over-time"])) (latest(view, &letters)) }))
     };
     let title = lang.say("Compliance", "合规");
@@ -237,7 +237,7 @@ pub(super) fn table_of_letters(view: &View, (id, letters): (&str, &[Value])) -> 
             html! { span title=(text(letter, "reason")) { (symbol(text(letter, "reason"), lang)) } @if letter["is_settled"] == true { " " span class="soft" { (lang.say("settled", "已了结")) } } },
             html! { @if text(letter, "path").is_empty() { "–" } @else { code { (text(letter, "path")) } } },
             html! { span class="cut" { (record_words(text(letter, "sentence"), lang)) } },
-            html! { (number("bytes")) },
+            html! { (number("bytes")) " B" },
         ]
     };
     let rows: Vec<Vec<Markup>> = letters.iter().map(row).collect();

@@ -24,8 +24,8 @@ pub(super) async fn page(State(pages): State<Pages>, visitor: Visitor) -> Respon
     let figure = |id: &str| sheet.panel(id).map(|(panel, answer)| figure(view, panel, answer));
     let grid = |ids: &[&str], class: &str| html! { div class={ "grid " (class) } { @for id in ids { @if let Some(figure) = figure(id) { (figure) } } } };
     let body = html! {
-        (section("grants", lang.say("Grants", "授权"), "", &grid(&["licences"], "one")))
         (section("anomalies", lang.say("What is unusual", "异常"), "", &grid(&["refused-checks", "licence-events"], "one")))
+        (section("grants", lang.say("Grants", "授权"), "", &grid(&["licences"], "one")))
         (section("tasks", lang.say("Grantees' tasks", "被授权人的任务"), "", &html! { (grid(&["grantee-tasks"], "one")) (tasks::rows(&visitor, "part-tasks", &latest)) }))
     };
     let title = lang.say("Creator", "创作者");

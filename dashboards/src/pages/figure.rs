@@ -49,7 +49,7 @@ pub(crate) fn empty(view: &View) -> Markup {
 /// The store did not answer this one question.
 pub(crate) fn trouble(view: &View, problem: &Problem) -> Markup {
     let lang = view.lang;
-    html! { p class="failed" role="alert" { (lang.say("This figure cannot be had just now:", "目前无法取得该图表：")) " " (trouble_title(problem, lang)) (lang.say(".", "。")) } }
+    html! { p class="unanswered" role="alert" { (lang.say("This figure cannot be had just now:", "目前无法取得该图表：")) " " (trouble_title(problem, lang)) (lang.say(".", "。")) } }
 }
 
 /// Title, question, source and links around a body.

@@ -91,9 +91,9 @@ pub(super) fn verdicts(view: &View, sheet: &Sheet) -> Markup {
     ];
     let body = html! {
         div class="scroll" tabindex="0" role="region" aria-labelledby="verdicts-title" {
-            table {
-                thead { tr { @for (head, class) in heads { th scope="col" class=[Some(class).filter(|class| !class.is_empty())] { (head) } } } }
-                tbody { @for (job, said) in all_jobs().iter().zip(in_order(now)) { (row(view, job.name(), said.as_ref(), &before)) } }
+            table role="table" {
+                thead role="rowgroup" { tr role="row" { @for (head, class) in heads { th scope="col" role="columnheader" class=[Some(class).filter(|class| !class.is_empty())] { (head) } } } }
+                tbody role="rowgroup" { @for (job, said) in all_jobs().iter().zip(in_order(now)) { (row(view, job.name(), said.as_ref(), &before)) } }
             }
         }
     };
@@ -106,21 +106,21 @@ fn row(view: &View, job: &str, said: Option<&Said<'_>>, before: &[Said<'_>]) -> 
         before.iter().filter(|one| one.text("job") == job).take(STRIP_MAX).collect();
     strip.reverse();
     html! {
-        tr id={ "job-" (job) } {
-            th scope="row" { (job_title(job, lang)) }
+        tr role="row" id={ "job-" (job) } {
+            th scope="row" role="rowheader" { (job_title(job, lang)) }
             @if let Some(said) = said {
                 @let (from_us, to_us) = said.window_us();
-                td { (verdict(said.text("verdict"), lang)) }
-                td class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
-                td class="wrap" { (audit_sentence(said.text("sentence"), view)) }
-                td { (at(view, from_us)) " – " br; (at(view, to_us)) }
-                td { (marks(view, &strip)) }
-                td { (at(view, said.number("known_us"))) }
+                td role="cell" { (verdict(said.text("verdict"), lang)) }
+                td role="cell" class="n" { a class="share" href=(view.link(&said.path())) { (share(said.number("numerator"), said.number("denominator"))) } }
+                td role="cell" class="wrap" { (audit_sentence(said.text("sentence"), view, false)) }
+                td role="cell" { (at(view, from_us)) " – " br; (at(view, to_us)) }
+                td role="cell" { (marks(view, &strip)) }
+                td role="cell" { (at(view, said.number("known_us"))) }
             } @else {
-                td { span class="verdict open" { (lang.say("never ran", "从未运行")) } }
-                td class="n" { "–" }
-                td class="wrap soft" { (lang.say("Nothing was judged by the end of this time. Run ", "截至该时段末尚无结论。请运行 ")) code { "tally audit " (job) } (lang.say(", or let ", "，或让 ")) code { "tally audit watch" } (lang.say(" run.", " 持续运行。")) }
-                td { "–" } td { "–" } td { "–" }
+                td role="cell" { span class="verdict open" { (lang.say("never ran", "从未运行")) } }
+                td role="cell" class="n" { "–" }
+                td role="cell" class="wrap soft" { (lang.say("Nothing was judged by the end of this time. Run ", "截至该时段末尚无结论。请运行 ")) code { "tally audit " (job) } (lang.say(", or let ", "，或让 ")) code { "tally audit watch" } (lang.say(" run.", " 持续运行。")) }
+                td role="cell" { "–" } td role="cell" { "–" } td role="cell" { "–" }
             }
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn table(
 ) -> Markup {
     html! {
         @if rows.is_empty() { p class="empty" { (empty) } }
-        @else { div class="panel" id={ (id) "-rows" } { (rows_of(id, numbers, (heads, rows))) } }
+        @else { div class={ "panel" @if numbers.len() < 2 { " stack" } } id={ (id) "-rows" } { (rows_of(id, numbers, (heads, rows))) } }
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) fn onward(
     }
 }
 
-/// The table alone. Its roles are said, since a narrow window may lay it out as a list.
+/// The table alone. Its roles are said, since a narrow window may lay it out as a list: one in which a lone number needs no heading.
 pub(super) fn rows_of(id: &str, numbers: &[usize], (heads, rows): (&[&str], &[Vec<Markup>])) -> Markup {
     let class = |at: usize| numbers.contains(&at).then_some("n");
     html! {
@@ -158,8 +158,8 @@ pub(super) fn audit_words(text: &str, lang: Lang) -> Cow<'_, str> {
     }
 }
 
-/// A sentence of the audit in the reader's language, the moments in it in the reader's zone.
-pub(super) fn audit_sentence(text: &str, view: &View) -> String {
+/// A sentence of the audit in the reader's language, the moments in it in the reader's zone; with the fractions that they have where `exact`.
+pub(super) fn audit_sentence(text: &str, view: &View, exact: bool) -> String {
     /// As many letters as a moment has before its fraction.
     const MOMENT: usize = "1970-01-01T00:00:00".len();
     let said = audit_words(text, view.lang);
@@ -172,7 +172,7 @@ pub(super) fn audit_sentence(text: &str, view: &View) -> String {
         let length = number.len() - rest.len() + 1;
         let moment = number.get(..length).filter(|_| rest.starts_with('Z'));
         if let Some(moment) = moment.and_then(|text| Moment::parse("", text).ok()) {
-            shown.push_str(&view.time(moment.0, fraction.starts_with('.')));
+            shown.push_str(&view.time(moment.0, exact && fraction.starts_with('.')));
             left = &number[length..];
         } else {
             let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -218,13 +218,16 @@ mod tests {
     /// Guarantees: moments are said as on the rest of the page, and everything else stays as it is.
     #[test]
     fn moments_in_sentences_are_the_readers() {
-        let said = |text: &str| audit_sentence(text, &View::plain(&HeaderMap::new()));
+        let view = View::plain(&HeaderMap::new());
+        let said = |text: &str| audit_sentence(text, &view, true);
         let at =
             "2 tasks since 2026-06-01T10:00:00Z, of 2026-06-01T10:00:01.500Z–2026-06-01T10:00:02Z: 3.5 %";
         assert_eq!(
             said(at),
             "2 tasks since 2026-06-01 10:00:00, of 2026-06-01 10:00:01.500000–2026-06-01 10:00:02: 3.5 %"
         );
+        let plain = audit_sentence("since 2026-06-01T10:00:01.500Z", &view, false);
+        assert_eq!(plain, "since 2026-06-01 10:00:01");
         for same in
             ["", "of 1,000 tasks é 7", "2026-06-01T10:00:0", "2026-06-01T10:00:00", "2026-13-01T10:00:00Z"]
         {

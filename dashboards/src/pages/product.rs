@@ -87,7 +87,7 @@ fn result(view: &View, (id, title): (&str, &str), result: Option<&Said<'_>>, mor
                 None => p class="soft" { (lang.say("No result is known at the end of this time.", "截至该时段末尚无结论。")) },
                 Some(result) => {
                     @let (from_us, to_us) = result.window_us();
-                    p { (audit_sentence(result.text("sentence"), view)) }
+                    p { (audit_sentence(result.text("sentence"), view, false)) }
                     p class="soft" {
                         (lang.say("Newest window", "最新窗口")) " " (at(view, from_us)) " – " (at(view, to_us)) " · "
                         (lang.say("known since", "得出于")) " " (at(view, result.number("known_us"))) " · "

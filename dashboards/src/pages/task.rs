@@ -301,7 +301,7 @@ fn evidence(view: &View, evidence: Option<&Result<Value, Problem>>, events: &[Va
     let evidence = match evidence {
         None => return button,
         Some(Err(problem)) => {
-            return html! { (button) p class="failed" role="alert" { (trouble_words(problem, lang)) } };
+            return html! { (button) p class="unanswered" role="alert" { (trouble_words(problem, lang)) } };
         }
         Some(Ok(evidence)) => evidence,
     };

@@ -52,7 +52,7 @@ pub(super) async fn page(
         false => String::new(),
     };
     let body = html! {
-        p class="lead" { (verdict(text(&result, "verdict"), lang)) " " (audit_sentence(text(&result, "sentence"), view)) }
+        p class="lead" { (verdict(text(&result, "verdict"), lang)) " " (audit_sentence(text(&result, "sentence"), view, true)) }
         (section("offenders", lang.say("Who broke the rule", "违规项"), &note, &broken(view, offenders)))
         (section("measures", lang.say("Figures", "指标"), "", &measures(view, list(&result, "measures"))))
         (section("rests", lang.say("What it rests on", "依据"), "", &rests(view, &result)))
@@ -83,7 +83,7 @@ fn broken(view: &View, offenders: &[Value]) -> Markup {
         vec![
             html! { @if let Some(page) = page { a href=(view.link(page)) { code { (id) } } } @else { code { (id) } } },
             html! { (audit_words(&text(offender, "why").replace('_', " "), lang)) },
-            html! { span class="cut" { (audit_sentence(text(offender, "detail"), view)) } },
+            html! { span class="cut" { (audit_sentence(text(offender, "detail"), view, true)) } },
         ]
     };
     let rows: Vec<Vec<Markup>> = offenders.iter().map(row).collect();

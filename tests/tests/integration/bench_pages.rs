@@ -277,7 +277,7 @@ fn bench_pages() {
             } else {
                 service.get(&path, &token)
             };
-            assert!(!answer.body.contains("class=\"failed\""), "{path}: {}", answer.body);
+            assert!(!answer.body.contains("class=\"unanswered\""), "{path}: {}", answer.body);
             (answer.status, answer.body)
         };
         let name = format!("{:?} {}", place.role, place.path);

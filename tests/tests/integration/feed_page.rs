@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pages::photographs::{album, looks, photograph};
 use serde_json::{Value, json};
 use tally_dashboards::identity::Role;
 use tally_schemas::Topic;
@@ -416,7 +417,8 @@ const PROMPTS: &str = r#"
 
 /// Scenario: a buyer looks at the page; acceleration is offered on three tasks, a supplement asked for on three others; they are taken and
 /// paid, declined, passed over, and one of each is rolled back.
-/// Guarantees: each banner and prompt is shown, takes its answer, and shows when that was taken back; none changes after.
+/// Guarantees: each banner and prompt is shown, takes its answer, and shows when that was taken back; none changes after. The page with all of
+/// them is fit to be seen, and its pictures are kept.
 #[test]
 fn prompts_are_shown_until_their_answer() {
     if skip() {
@@ -480,5 +482,7 @@ fn prompts_are_shown_until_their_answer() {
         PROMPTS,
         &all(["accepted", "expired", "undone", "accepted", "declined", "expired"]),
     );
-    assert_eq!(browser.errors(), Vec::<String>::new());
+    let mut wrong = photograph(&mut browser, "my-prompts", &album(), looks());
+    wrong.extend(browser.errors());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

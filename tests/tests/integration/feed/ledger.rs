@@ -115,7 +115,7 @@ fn stage_rows(stage: &Stage<'_>, number: i64) {
 
 /// Scenario: a buyer's tasks are in the store, more steps of them only in Kafka, more follow after the snapshot.
 /// Guarantees: the snapshot has the tasks of nobody else, its state and the stream behind its cursor together have everything;
-/// an open supplement stands at its task; it is signed with a published key.
+/// an open supplement stands at its task, and a task that pauses has the progress that it had; it is signed with a published key.
 #[test]
 fn a_snapshot_and_what_follows_it_are_whole() {
     if skip_without(Kafka::real()) {
@@ -128,6 +128,10 @@ fn a_snapshot_and_what_follows_it_are_whole() {
     let mut prompt = of(Topic::Credit, "SUPPLEMENT_REQUESTED", "user-1", 900);
     prompt["task_id"] = "task-user-1-3".into();
     publisher.publish(Topic::Credit, &[prompt.clone()]);
+    let moved = progress("user-3", 200, 1);
+    let mut paused = of(Topic::Task, "PAUSED", "user-3", 950);
+    (paused["task_id"], paused["state_version"]) = (moved[0]["task_id"].clone(), 99.into());
+    publisher.publish(Topic::Task, &[moved[0].clone(), paused]);
     stage.catch_up(&[]);
     let service = desk.serve(&stage, &[]);
     publisher.publish(Topic::Task, &progress("user-1", 10, 5));
@@ -154,6 +158,15 @@ fn a_snapshot_and_what_follows_it_are_whole() {
         let amount = (task["task_id"] == "task-user-1-3").then_some(&prompt["amount_micros"]);
         assert_eq!(task["supplement"]["amount_micros"].as_str(), amount.map(Value::to_string).as_deref());
     }
+    let (_, other) = service.get("/feed/snapshot", &desk.pass(Role::Buyer, "user-3"));
+    let other: Value = serde_json::from_str(&other).expect("JSON");
+    let other: Value = serde_json::from_str(other["payload"].as_str().expect("a text")).expect("JSON");
+    let task = &other["tasks"][0];
+    assert_eq!(
+        (&task["kind"], &task["progress_permille"]),
+        (&"PAUSED".into(), &moved[0]["progress_permille"])
+    );
+    assert!(task["progress_permille"].is_i64(), "{task}");
     let (_, keys) = service.get("/.well-known/jwks.json", "");
     assert!(keys.contains(answer["kid"].as_str().expect("a name")) && !keys.contains("\"d\""), "{keys}");
     let mut ws = service.ws(&token, answer["cursor"].as_str().expect("a cursor"));

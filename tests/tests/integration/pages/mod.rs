@@ -4,7 +4,7 @@ mod chinese;
 mod door;
 mod figures;
 mod keys;
-mod photographs;
+pub(super) mod photographs;
 mod states;
 
 use serde_json::Value;

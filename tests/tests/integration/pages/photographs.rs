@@ -18,7 +18,7 @@ const GRAVE: [&str; 2] = ["serious", "critical"];
 
 /// How many of the looks at a page are taken: `make photographs` takes all, `make test` the first two, by which each width and each
 /// theme is seen.
-pub(super) fn looks() -> &'static [(u32, &'static str)] {
+pub(crate) fn looks() -> &'static [(u32, &'static str)] {
     if is_whole() { &LOOKS } else { &LOOKS[..2] }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn is_whole() -> bool {
 }
 
 /// Where pictures are kept, to be looked at.
-pub(super) fn album() -> PathBuf {
+pub(crate) fn album() -> PathBuf {
     let album =
         std::env::var_os("TALLY_PHOTOGRAPHS_OUT").map_or_else(|| cache().join("photographs"), PathBuf::from);
     std::fs::create_dir_all(&album).expect("a folder can be made");
@@ -36,7 +36,7 @@ pub(super) fn album() -> PathBuf {
 }
 
 /// Takes pictures of what a window shows, in those widths and themes, and tells what is wrong with it.
-pub(super) fn photograph(
+pub(crate) fn photograph(
     browser: &mut Browser,
     name: &str,
     album: &Path,
@@ -94,7 +94,7 @@ fn every_page_is_fit_to_be_seen() {
             browser.click("page", click);
         }
         browser.wait_for("page", SOON, place.ready, &Value::Null);
-        let failed = "return [...document.querySelectorAll('.failed')].map((one) => one.textContent)";
+        let failed = "return [...document.querySelectorAll('.unanswered')].map((one) => one.textContent)";
         let failed = browser.eval("page", failed, &Value::Null);
         let failed = failed.as_array().expect("a list").iter();
         wrong.extend(failed.map(|figure| format!("{}: a figure failed: {figure}", place.name)));

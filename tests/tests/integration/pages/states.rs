@@ -15,9 +15,9 @@ use tally_tests::{
 /// Data is old after a minute.
 const OLD: Duration = Duration::from_secs(150);
 /// The body of a function that is true once all parts of a page have said that they have nothing, or why.
-const EMPTY: &str = "return document.querySelectorAll('.empty').length > 0 && document.querySelector('.failed, .trouble') === null";
-const BEHIND: &str = "return document.querySelector('.badge.stale') !== null && document.querySelector('.failed, .trouble') === null";
-const FAILED: &str = "return document.querySelector('.failed, .trouble') !== null";
+const EMPTY: &str = "return document.querySelectorAll('.empty').length > 0 && document.querySelector('.unanswered, .trouble') === null";
+const BEHIND: &str = "return document.querySelector('.badge.stale') !== null && document.querySelector('.unanswered, .trouble') === null";
+const FAILED: &str = "return document.querySelector('.unanswered, .trouble') !== null";
 /// An open page has said since when it is old; that of my tasks, that it tries again.
 const LEFT: &str = "return document.querySelector('.live.stale, #state.waiting, #state.connecting') !== null";
 
@@ -167,7 +167,7 @@ fn every_state_is_fit_to_be_seen() {
                 "return document.getElementById('state').className === 'live' && document.querySelector('.task') !== null"
             }
             _ => {
-                "const lamp = document.getElementById('live'); return lamp !== null && !lamp.className.includes('stale') && document.readyState === 'complete' && document.querySelector('.failed, .trouble, .door') === null"
+                "const lamp = document.getElementById('live'); return lamp !== null && !lamp.className.includes('stale') && document.readyState === 'complete' && document.querySelector('.unanswered, .trouble, .door') === null"
             }
         };
         reader.browser.wait_for("page", SOON, whole, &Value::Null);

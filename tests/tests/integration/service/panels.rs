@@ -107,20 +107,22 @@ fn panels_of_creators_and_buyers_are_about_themselves() {
     assert_eq!(all, BTreeSet::from(theirs), "a panel of theirs that is not asked here");
 }
 
-/// Scenario: one topic at whose heads somebody looked half a minute ago, one at which nobody has for two minutes.
-/// Guarantees: how far behind the second is is unknown, whatever was found then.
+/// Scenario: of a time that ends at midnight, one topic at whose heads somebody looked half a minute before, one at which nobody had for two
+/// minutes, one at which somebody looked an hour later.
+/// Guarantees: how far behind the second and the third were is unknown, whatever was found before or since.
 #[test]
 fn a_lag_at_which_nobody_looks_is_unknown() {
     let database = platform();
     database.query(
         "INSERT INTO partition_heads (topic, topic_id, partition, low, high, taken, seen_at, ended) VALUES
         ('task-events', '00000000-0000-4000-8000-000000000001', 0, 0, 9, 8, '2026-06-01 23:59:30', false),
-        ('credit-events', '00000000-0000-4000-8000-000000000002', 0, 0, 7, 7, '2026-06-01 23:58:00', false)",
+        ('credit-events', '00000000-0000-4000-8000-000000000002', 0, 0, 7, 7, '2026-06-01 23:58:00', false),
+        ('license-events', '00000000-0000-4000-8000-000000000003', 0, 0, 9, 5, '2026-06-02 01:00:00', false)",
     );
     let service = Service::start(&database, &[]);
     let seen =
         rows(&service, &service.token(Role::Admin, "ops"), "ingest-lag", DAY, &["topic", "taken", "lag"]);
-    assert_eq!(seen, lines(&["credit-events 7 -", "task-events 8 1"]));
+    assert_eq!(seen, lines(&["credit-events 7 -", "license-events 5 -", "task-events 8 1"]));
 }
 
 /// Scenario: a case that is decided and never stated a due time, one that is open and states none, one whose two first events lie on one
