@@ -130,7 +130,7 @@ fn a_snapshot_and_what_follows_it_are_whole() {
     publisher.publish(Topic::Credit, &[prompt.clone()]);
     let moved = progress("user-3", 200, 1);
     let mut paused = of(Topic::Task, "PAUSED", "user-3", 950);
-    (paused["task_id"], paused["state_version"]) = (moved[0]["task_id"].clone(), 99.into());
+    (paused["task_id"], paused["state_version"]) = (moved[0]["task_id"].clone(), 999.into());
     publisher.publish(Topic::Task, &[moved[0].clone(), paused]);
     stage.catch_up(&[]);
     let service = desk.serve(&stage, &[]);
