@@ -3,8 +3,8 @@ SELECT task_id AS id,
     CASE WHEN orphan_audit = 1 THEN 'orphan_audit' WHEN missing_tag = 1 THEN 'missing_tag' WHEN missing_audit = 1 THEN 'missing_audit'
         WHEN broken_chain = 1 THEN 'broken_chain' WHEN conflicting_tag = 1 THEN 'conflicting_tag' WHEN ended_twice = 1 THEN 'ended_twice'
         WHEN missing_fact = 1 THEN 'missing_fact' ELSE 'dead_lettered' END AS why,
-    concat(CAST(events AS VARCHAR), ' events with state versions ', coalesce(CAST(first_version AS VARCHAR), '-'), ' to ',
-        coalesce(CAST(last_version AS VARCHAR), '-'), ', ', CAST(receipts AS VARCHAR), ' receipts, ', CAST(letters AS VARCHAR), ' dead letters',
+    concat(CASE WHEN events = 0 THEN 'no event' ELSE concat(CAST(events AS VARCHAR), ' events with state versions ', coalesce(CAST(first_version AS VARCHAR), '-'), ' to ',
+        coalesce(CAST(last_version AS VARCHAR), '-')) END, ', ', CAST(receipts AS VARCHAR), ' receipts, ', CAST(letters AS VARCHAR), ' dead letters',
         CASE WHEN letters > 0 THEN concat(' (', reason, ')') ELSE '' END,
         CASE WHEN lost > 0 THEN concat(', ', CAST(lost AS VARCHAR), ' events have a receipt and no fact') ELSE '' END,
         CASE WHEN conflicting_tag = 1 THEN concat(', policy tags ', low_tag, ' and ', high_tag) ELSE '' END,

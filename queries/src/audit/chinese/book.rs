@@ -37,6 +37,10 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
         "{#events} events with state versions {first} to {last}, {#receipts} receipts, {#letters} dead letters{more?}",
         "{events} 个事件，状态版本 {first} 至 {last}，{receipts} 张回执，{letters} 封死信{more}",
     ),
+    (
+        "no event, {#receipts} receipts, {#letters} dead letters{more?}",
+        "没有事件，{receipts} 张回执，{letters} 封死信{more}",
+    ),
     (", {#lost} events have a receipt and no fact{more?}", "，{lost} 个事件有回执而无事实行{more}"),
     (", policy tags {low} and {high}{more?}", "，政策标签 {low} 与 {high}{more}"),
     (", {#ends} terminal states", "，{ends} 个终态"),

@@ -228,6 +228,10 @@ fn recorded_sentences_are_said_in_chinese() {
             "时段尚未关闭：仍可能有事件到来，2026-03-01T00:00:00Z 之前的均已到齐。目前：该时段内没有接口调用。",
         ),
         (
+            "no event, 0 receipts, 1 dead letters (out_of_range)",
+            "没有事件，0 张回执，1 封死信（out_of_range）",
+        ),
+        (
             "3 events with state versions 1 to 4, 3 receipts, 1 dead letters (body), 1 events have a receipt and no fact, policy tags MINORS and SELF_HARM",
             "3 个事件，状态版本 1 至 4，3 张回执，1 封死信（body），1 个事件有回执而无事实行，政策标签 MINORS 与 SELF_HARM",
         ),
