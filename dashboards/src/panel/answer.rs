@@ -1,6 +1,7 @@
 //! A panel's question, asked.
 
 use super::definition::{Panel, Threshold, Wilson};
+use super::memory::Key;
 use super::step::step_us;
 use crate::api::{Api, Unanswered};
 use crate::problem::{Code, Problem};
@@ -8,21 +9,12 @@ use clickhouse::query::Query;
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use tally_queries::audit::statistics::wilson;
 use tally_queries::service::{TOGETHER, together, whole};
 use tokio::sync::Semaphore;
 
-/// An answer is good for so long.
-const FRESH_MS: u64 = 5_000;
-/// So many are remembered at most.
-const ANSWERS_MAX: usize = 512;
 /// So many questions of a page are asked at once.
 const AT_ONCE: usize = 4;
-/// So long panels are asked one by one after the store has refused to answer them together.
-const APART_S: u64 = 600;
 /// After the watermark has passed the end by so much, a window is closed.
 const GRACE_US: i64 = 3_600_000_000;
 
@@ -140,42 +132,6 @@ struct Meta {
 #[derive(Debug, Deserialize)]
 struct Together {
     data: Vec<(String, Vec<String>)>,
-}
-
-/// Which answer: panel, range, stretches, whose rows.
-type Key = (&'static str, i64, i64, Option<i64>, &'static str, String);
-
-/// Answers of the last seconds: however many look at a page, or load it again, the store is asked once.
-#[derive(Debug, Default)]
-pub(crate) struct Answers {
-    known: Mutex<HashMap<Key, (Instant, Answer)>>,
-    /// Parts of which the store would not answer several panels together, and since when.
-    apart: Mutex<HashMap<&'static str, Instant>>,
-}
-
-impl Answers {
-    fn get(&self, key: &Key) -> Option<Answer> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, answer) = known.get(key)?;
-        (at.elapsed() < Duration::from_millis(FRESH_MS)).then(|| answer.clone())
-    }
-
-    fn put(&self, key: Key, answer: Answer) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (at, _)| at.elapsed() < Duration::from_millis(FRESH_MS));
-        if known.len() < ANSWERS_MAX {
-            known.insert(key, (Instant::now(), answer));
-        }
-    }
-
-    fn set_apart(&self, part: &'static str) {
-        self.apart.lock().unwrap_or_else(PoisonError::into_inner).insert(part, Instant::now());
-    }
-
-    fn are_together(&self, part: &str) -> bool {
-        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
-        apart.get(part).is_none_or(|since| since.elapsed() > Duration::from_secs(APART_S))
-    }
 }
 
 fn key(panel: &'static Panel, asked: &Asked) -> Key {
@@ -432,8 +388,8 @@ fn bound(answer: &mut Answer, by: &Wilson) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Answers, Asked, Window, groups};
-    use crate::panel::{Panel, panel, panels};
+    use super::{Answer, Asked, Window, groups};
+    use crate::panel::{Answers, Panel, panel, panels};
 
     fn asked(step_us: Option<i64>) -> Asked {
         Asked { from_us: 0, to_us: 3_600_000_000, step_us, scope: "all", subject: String::new() }

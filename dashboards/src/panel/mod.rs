@@ -8,12 +8,14 @@
 
 mod answer;
 mod definition;
+mod memory;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answer::{Answer, Answers, Asked, Window, ask, ask_all};
+pub(crate) use answer::{Answer, Asked, Window, ask, ask_all};
 pub use definition::{Chart, Column, Panel, PanelError, Picture, Sense, Text, Threshold, Unit};
+pub(crate) use memory::Answers;
 pub use step::step_us;
 
 use std::sync::LazyLock;

@@ -131,6 +131,7 @@ fn a_snapshot_and_what_follows_it_are_whole() {
     let moved = progress("user-3", 200, 1);
     let mut paused = of(Topic::Task, "PAUSED", "user-3", 950);
     (paused["task_id"], paused["state_version"]) = (moved[0]["task_id"].clone(), 999.into());
+    paused["progress_permille"] = Value::Null;
     publisher.publish(Topic::Task, &[moved[0].clone(), paused]);
     stage.catch_up(&[]);
     let service = desk.serve(&stage, &[]);
