@@ -388,15 +388,8 @@ mod tests {
                 "target" => target.map(str::to_owned),
                 _ => None,
             };
-            let answer = Answer {
-                panel,
-                from_us: 0,
-                to_us: 1,
-                step_us: 0,
-                window: Window { as_of_us: None, is_final: false },
-                rows: vec![panel.columns.iter().map(|column| text(&column.name)).collect()],
-                more: true,
-            };
+            let rows = vec![panel.columns.iter().map(|column| text(&column.name)).collect()];
+            let answer = Answer { more: true, ..Answer::of(panel, rows) };
             let page = figure(&View::plain(&HeaderMap::new()), panel, &Ok(answer)).0;
             assert!(page.contains(&format!("<span class=\"rule\">{rule}</span>")), "{page}");
             assert_eq!(page.matches("class=\"rule\"").count(), 1, "{page}");

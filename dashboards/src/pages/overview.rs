@@ -187,7 +187,7 @@ fn share(view: &View, part: i128, whole: i128) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{View, whole_rows, worst_interface};
-    use crate::panel::{Answer, Window, panel};
+    use crate::panel::{Answer, panel};
     use axum::http::HeaderMap;
 
     /// Scenario: one interface that failed in 3 % of 2,000 attempts, another that failed once of 3; the second alone; in both languages.
@@ -210,8 +210,7 @@ mod tests {
         let few = row("CREDITS_REFUND", ["3", "0.333333", "0.061492", "0.792340"]);
         let tile = |language: &str, rows: &[&Vec<Option<String>>]| {
             let rows = rows.iter().map(|row| (*row).clone()).collect();
-            let window = Window { as_of_us: None, is_final: false };
-            let answer = Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false };
+            let answer = Answer::of(panel, rows);
             let mut headers = HeaderMap::new();
             headers.insert("accept-language", language.parse().expect("a header"));
             worst_interface(&View::plain(&headers), Some(&answer)).0

@@ -71,6 +71,15 @@ pub(crate) struct Answer {
     pub(crate) more: bool,
 }
 
+#[cfg(test)]
+impl Answer {
+    /// These rows, of a moment of which nothing is known.
+    pub(crate) fn of(panel: &'static Panel, rows: Vec<Vec<Option<String>>>) -> Answer {
+        let window = Window { as_of_us: None, is_final: false };
+        Answer { panel, from_us: 0, to_us: 1, step_us: 0, window, rows, more: false }
+    }
+}
+
 impl Answer {
     /// The values of one column.
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
@@ -388,7 +397,7 @@ fn bound(answer: &mut Answer, by: &Wilson) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Asked, Window, groups};
+    use super::{Answer, Asked, groups};
     use crate::panel::{Answers, Panel, panel, panels};
 
     fn asked(step_us: Option<i64>) -> Asked {
@@ -443,15 +452,7 @@ mod tests {
         });
         let panel = panel.expect("a panel whose rows state their bound");
         let threshold = panel.thresholds.iter().find(|threshold| !threshold.stated.is_empty()).expect("one");
-        let answer = Answer {
-            panel,
-            from_us: 0,
-            to_us: 1,
-            step_us: 0,
-            window: Window { as_of_us: None, is_final: false },
-            rows: Vec::new(),
-            more: false,
-        };
+        let answer = Answer::of(panel, Vec::new());
         let row = |number: Option<f64>, stated: Option<f64>| -> Vec<Option<String>> {
             let mut row = vec![None; panel.columns.len()];
             row[panel.held(threshold).expect("held")] = number.map(|number| number.to_string());
