@@ -9,6 +9,7 @@ use super::InputArgs;
 use super::judge::Targets;
 use super::verdicts::Verdicts;
 use anyhow::Context;
+use clickhouse::Client;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -117,12 +118,7 @@ async fn round(
     let shown_from = closed.end.saturating_sub(back);
     let mut whole = true;
     for job in all_jobs() {
-        // anew before each job: a round over a long past takes minutes, and what was altered is not kept back for so long
-        match last_verification(client).await {
-            Ok(last) => last.into_iter().for_each(|last| verdicts.show_verification(last)),
-            // windows are judged all the same
-            Err(error) => tracing::warn!(%error, "what was verified last cannot be read"),
-        }
+        show_verification(client, verdicts).await;
         let judged = windows_judged(client, job.name(), closed.length).await?;
         let windows = closed.to_judge(&judged, look_back, job.windowed());
         for (from, to) in windows {
@@ -131,6 +127,8 @@ async fn round(
                 break;
             }
             let result = record(client, auditor.run(job, window).await).await?;
+            // anew after each window: a round over a long past takes minutes, and what was altered is not kept back for so long
+            show_verification(client, verdicts).await;
             if result.verdict == Verdict::Error {
                 // nothing is known of the window: the next round begins with it again
                 tracing::warn!(
@@ -148,6 +146,14 @@ async fn round(
         }
     }
     Ok(if whole { Some(closed.end) } else { looked_back_to })
+}
+
+/// Windows are judged all the same where it cannot be read.
+async fn show_verification(client: &Client, verdicts: &Verdicts) {
+    match last_verification(client).await {
+        Ok(last) => last.into_iter().for_each(|last| verdicts.show_verification(last)),
+        Err(error) => tracing::warn!(%error, "what was verified last cannot be read"),
+    }
 }
 
 /// Windows that are closed by now: aligned, from the one of the first event up to the one of the last.

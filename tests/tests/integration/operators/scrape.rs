@@ -39,7 +39,8 @@ impl Platform {
         addresses[3] = gateway.ops.trim_start_matches("http://").to_owned();
         let [route, service, audit, _] = &addresses;
         let at = ["demo", "--data", &data, "--listen", route, "--ops-listen", service, "--rate", "100"];
-        let mut demo = Tally::spawn(&at, &[]);
+        // a block of rows every second is enough for figures
+        let mut demo = Tally::spawn(&at, &[("TALLY_INGEST_LINGER_MS", "1000")]);
         eventually(SOON, "a demo that shows its page", || {
             assert!(demo.is_running(), "tally demo ended\n{}", demo.log_tail());
             demo.stdout().contains("page: ").then_some(())
@@ -121,7 +122,8 @@ fn a_real_prometheus_reads_the_demo() {
     let mut missing = records.clone();
     let begun = Instant::now();
     while !missing.is_empty() {
-        assert!(begun.elapsed() < SOON, "recorded figures without a value: {missing:?}");
+        let logs = || format!("{}\n{}", platform.demo.log_tail(), platform.audit.log_tail());
+        assert!(begun.elapsed() < SOON, "recorded figures without a value: {missing:?}\n{}", logs());
         platform.call();
         assert!(platform.audit.is_running(), "tally audit watch ended\n{}", platform.audit.log_tail());
         missing.retain(|name| {
