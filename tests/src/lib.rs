@@ -12,7 +12,8 @@
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
 //! | [`Prometheus`] | Prometheus over the rules that operators get |
 //! | [`Browser`] | headless Chromium, for pages |
-//! | [`Proxy`] | a network that fails on request |
+//! | [`Proxy`], [`Distant`] | a network that fails on request; a Kafka behind one |
+//! | [`Clock`] | a clock that a process goes by, and that jumps |
 //! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
@@ -28,6 +29,7 @@ pub mod account;
 mod browser;
 mod certificates;
 mod clickhouse;
+mod clock;
 pub mod examples;
 pub mod feed;
 pub mod gateway;
@@ -52,7 +54,8 @@ mod wait;
 pub use browser::Browser;
 pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
-pub use kafka::{Kafka, Secured};
+pub use clock::Clock;
+pub use kafka::{Distant, Kafka, Secured};
 pub use mock_platform::MockPlatform;
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;

@@ -94,6 +94,11 @@ impl Proxy {
         Proxy { address, shared }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://` and its address.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::kafka::admin;
-use crate::kafka::secured::Door;
 use crate::place::{TempFolder, cache, free_port};
 use crate::process::Process;
 
@@ -15,6 +14,17 @@ const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 /// Another program may take a port between its choice and its use.
 const ATTEMPTS: usize = 3;
+
+/// A second listener.
+pub(super) trait Door {
+    /// The settings of a broker that has it too.
+    fn properties(&self, client_port: u16, controller_port: u16) -> String;
+
+    /// Arguments by which the storage is formatted with its users in it.
+    fn scram(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
 
 /// A broker process on data of its own.
 #[derive(Debug)]
@@ -29,8 +39,7 @@ impl Broker {
         Broker::with_door(None)
     }
 
-    /// With a second listener, for those who bring a password over TLS.
-    pub(super) fn with_door(door: Option<&Door>) -> Broker {
+    pub(super) fn with_door(door: Option<&dyn Door>) -> Broker {
         let mut refusal = String::new();
         for _ in 0..ATTEMPTS {
             let folder = TempFolder::new("kafka");
@@ -94,7 +103,7 @@ impl Broker {
 }
 
 /// Writes the settings and the first records of the metadata log, by Kafka's own tool.
-fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), door: Option<&Door>) {
+fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), door: Option<&dyn Door>) {
     let settings = folder.join("server.properties");
     let more = door.map(|door| door.properties(client_port, controller_port)).unwrap_or_default();
     // of a property that stands twice the last one counts
@@ -104,7 +113,7 @@ fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), doo
     // An id of its own for each cluster: 16 bytes in the URL-safe base64 that Kafka prints.
     let cluster = format!("tallytest{client_port:05}{controller_port:05}xxA");
     format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&settings);
-    format.args(door.map(Door::scram).unwrap_or_default());
+    format.args(door.map(|door| door.scram()).unwrap_or_default());
     Process::spawn("format", format, folder).expect_success(START);
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use crate::certificates::Certificates;
-use crate::kafka::broker::Broker;
+use crate::kafka::broker::{Broker, Door};
 use crate::kafka::{Kafka, Kind};
 use crate::place::free_port;
 
 /// What the second listener asks for.
 #[derive(Debug)]
-pub(super) struct Door {
+struct OverTls {
     port: u16,
     keystore: String,
     user: String,
@@ -32,7 +32,8 @@ impl Secured {
     /// When it does not start; with the end of its log.
     pub fn start(certificates: &Certificates, user: &str, password: &str) -> Secured {
         let keystore = certificates.keystore().display().to_string();
-        let door = Door { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
+        let door =
+            OverTls { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
         let broker = Broker::with_door(Some(&door));
         let bootstrap = format!("127.0.0.1:{}", door.port);
         let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) };
@@ -40,10 +41,9 @@ impl Secured {
     }
 }
 
-impl Door {
-    /// The settings of a broker that has it too.
-    pub(super) fn properties(&self, client_port: u16, controller_port: u16) -> String {
-        let Door { port, keystore, user, password } = self;
+impl Door for OverTls {
+    fn properties(&self, client_port: u16, controller_port: u16) -> String {
+        let OverTls { port, keystore, user, password } = self;
         let plain = format!("listeners=PLAINTEXT://127.0.0.1:{client_port},SASL_SSL://127.0.0.1:{port}");
         let advertised = plain.replacen("listeners=", "advertised.listeners=", 1);
         let jaas = "org.apache.kafka.common.security";
@@ -62,8 +62,7 @@ connection.failed.authentication.delay.ms=50
         )
     }
 
-    /// The arguments by which the storage is formatted with the user in it.
-    pub(super) fn scram(&self) -> Vec<String> {
+    fn scram(&self) -> Vec<String> {
         let of = |mechanism| format!("{mechanism}=[name={},password={}]", self.user, self.password);
         ["SCRAM-SHA-512", "SCRAM-SHA-256"]
             .into_iter()

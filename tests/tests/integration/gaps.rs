@@ -1,9 +1,13 @@
 //! Offsets that hold no record: aborted, control, expired. They are told apart from loss.
 
+use std::time::Duration;
 use tally_schemas::Topic;
 use tally_tests::python::Produce;
 use tally_tests::stage::line;
-use tally_tests::{Kafka, Stage, examples, python, skip_without};
+use tally_tests::{Kafka, Stage, eventually, examples, kcat, python, skip_without};
+
+/// Until the broker has compacted a log, on a machine that builds at the same time.
+const COMPACTED: Duration = Duration::from_secs(60);
 
 /// `number` task events, from `first` on, into partition 0.
 fn publish(stage: &Stage<'_>, first: usize, number: usize, more: &[&str]) {
@@ -72,6 +76,54 @@ fn what_retention_took_unread_is_told() {
     stage.catch_up(&[]);
     assert_eq!(stage.database.query(expired), "10\t25\n30\t35\n");
     assert_eq!(stage.number("SELECT count() FROM task_events FINAL"), 15);
+}
+
+/// Scenario: a topic is compacted. Of records with one key some are taken before compaction removes them, others are removed unread;
+/// then another group reads the whole log once more.
+/// Guarantees: what was removed unread is ABSENT, of exactly those offsets; what had been taken stays a receipt and is no gap, whoever
+/// reads later; nothing is missing, nothing is both, and the audit of offsets agrees.
+#[test]
+fn what_compaction_removed_is_no_loss() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("compacted");
+    let topic = stage.topic(Topic::Task);
+    stage.kafka.delete_topic(&topic);
+    let policy = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("max.compaction.lag.ms", "100"),
+    ];
+    stage.kafka.create_topic(&topic, tally_tests::stage::PARTITIONS, &policy);
+    let one_key = ["--key", "source"]; // all have the same
+    publish(&stage, 0, 10, &one_key);
+    stage.catch_up(&[]);
+    publish(&stage, 10, 10, &one_key);
+    let left = || -> Vec<i64> {
+        kcat::consume(stage.kafka.bootstrap(), &topic).iter().map(|record| record.offset).collect()
+    };
+    let mut number = 20;
+    let last = eventually(COMPACTED, "a log that was compacted", || {
+        publish(&stage, number, 1, &one_key); // the newest segment is left alone: another one has to begin
+        number += 1;
+        left().iter().all(|offset| *offset >= 19).then_some(number - 1)
+    });
+    let balance = stage.catch_up(&[]);
+    let task = line(&balance, Topic::Task);
+    assert_eq!((task.published, task.missing), (number as u64, 0), "{balance:?}");
+    let absent =
+        "SELECT arraySort(groupUniqArrayArray(range(toUInt64(first), toUInt64(next)))) FROM gaps_final";
+    let removed = stage.database.query(absent);
+    let receipts = "SELECT arraySort(groupArray(offset)) FROM audit_log FINAL WHERE partition = 0";
+    let taken = stage.database.query(receipts);
+    assert!(removed.starts_with("[10,11,12,13,14,15,16,17,18"), "{removed}");
+    assert!(taken.starts_with("[0,1,2,3,4,5,6,7,8,9,") && taken.contains(&format!(",{last}]")), "{taken}");
+
+    stage.catch_up_as(&format!("{}other", stage.prefix()), &[]);
+    assert_eq!((stage.database.query(absent), stage.database.query(receipts)), (removed, taken));
+    stage.tally_at_clickhouse(&["audit", "offsets", "--no-record"]).expect_success(COMPACTED);
 }
 
 /// Scenario: everything is taken; then the receipts of three offsets and one gap are deleted from the ledger.

@@ -6,10 +6,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
 use tally_pipeline::simulator::{Config, Expect, Simulator};
-use tally_schemas::{Topic, contracts, frame_confluent};
+use tally_schemas::{Contract, Topic, contracts, frame_confluent};
 use tally_tests::{Kafka, Registry, unique};
 
 /// The same seed, the same events.
@@ -32,6 +33,8 @@ pub(super) struct Layout {
     pub(super) partitions: i32,
     /// Invalid records of a thousand; as many are duplicates, up to 10.
     pub(super) invalid_permille: u16,
+    /// Bytes of a field of the writer's own, behind those of the contract; none: it has no such field.
+    pub(super) own_bytes: usize,
 }
 
 /// Filled topics.
@@ -64,7 +67,10 @@ impl<'a> Backlog<'a> {
         });
         for _ in 0..layout.events {
             let emission = platform.next();
-            let value = in_confluent(emission.value, ids);
+            let mut value = in_confluent(emission.value, ids);
+            if !matches!(emission.expect, Expect::Dead(_)) {
+                add_own(&mut value, layout.own_bytes);
+            }
             backlog.bytes += value.len() as u64;
             backlog.invalid += u64::from(matches!(emission.expect, Expect::Dead(_)));
             let topic = backlog.topic(emission.topic);
@@ -151,6 +157,32 @@ fn offset(offset: Offset) -> u64 {
 pub(super) fn register(registry: &Registry) -> HashMap<u64, u32> {
     let subject = |topic: Topic| format!("{}-value", topic.name());
     contracts().iter().map(|c| (c.fingerprint, registry.register(&subject(c.topic), &c.json))).collect()
+}
+
+/// Registers every version of every contract with a text of the writer's own behind its fields; their ids by fingerprint.
+pub(super) fn register_with_own(registry: &Registry) -> HashMap<u64, u32> {
+    let own = json!({"name": "own", "type": "string", "default": ""});
+    let of = |contract: &Contract| {
+        let mut schema: serde_json::Value = serde_json::from_str(&contract.json).expect("JSON");
+        schema["fields"].as_array_mut().expect("fields").push(own.clone());
+        registry.register(&format!("own-{}-value", contract.topic.name()), &schema.to_string())
+    };
+    contracts().iter().map(|contract| (contract.fingerprint, of(contract))).collect()
+}
+
+/// Adds such a text, made of the value's own bytes so that it packs about as well as they do.
+fn add_own(value: &mut Vec<u8>, bytes: usize) {
+    if bytes == 0 {
+        return;
+    }
+    let text: Vec<u8> = value.iter().cycle().map(|byte| b' ' + byte % 64).take(bytes).collect();
+    let mut length = bytes << 1; // zigzag, in groups of seven bits
+    while length > 0x7F {
+        value.push((length & 0x7F) as u8 | 0x80);
+        length >>= 7;
+    }
+    value.push((length & 0x7F) as u8);
+    value.extend(text);
 }
 
 /// An event of a contract under the contract's id in the registry; anything else as it is.

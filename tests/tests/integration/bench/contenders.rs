@@ -13,8 +13,9 @@ use tally_tests::{ClickHouse, Database, Process, Tally, TempFolder, cache, repos
 const STEP: Duration = Duration::from_secs(300);
 /// Between two looks at the finish line and at the processes.
 const LOOK: Duration = Duration::from_millis(25);
-/// Who is slower is stopped here, and what was committed by then counts.
+/// Who is slower is stopped here, and what was committed by then counts; or after as long as this rate takes for the backlog.
 const TURN_SECONDS_MAX: u64 = 40;
+const TURN_EVENTS_PER_SECOND_MIN: u64 = 25_000;
 /// Instances of the stream processor: one of its processes keeps one core busy.
 const PROCESSORS: usize = 2;
 
@@ -78,6 +79,7 @@ impl Arena<'_> {
         let store_cpu = cpu_seconds(self.clickhouse_id);
         forget_peak(self.clickhouse_id);
         let mut turn = Turn::default();
+        let seconds_max = (self.backlog.layout.events / TURN_EVENTS_PER_SECOND_MIN).max(TURN_SECONDS_MAX);
         loop {
             turn.events = finish.committed();
             turn.seconds = began.elapsed().as_secs_f64();
@@ -88,7 +90,7 @@ impl Arena<'_> {
             }
             turn.store_cpu = Some(cpu_seconds(self.clickhouse_id) - store_cpu);
             turn.store_peak_bytes = Some(peak_bytes(self.clickhouse_id));
-            if turn.events >= self.backlog.layout.events || began.elapsed().as_secs() >= TURN_SECONDS_MAX {
+            if turn.events >= self.backlog.layout.events || began.elapsed().as_secs() >= seconds_max {
                 return turn;
             }
             for process in processes.iter_mut() {

@@ -1,12 +1,26 @@
-//! How a drain grows with partitions, with invalid events and with the backlog. Not a test: `make bench` prints it.
+//! How a drain grows with partitions, with invalid events, with the size of events and with the backlog. Not a test: `make bench`
+//! prints it.
 
-use super::backlog::{Backlog, Layout, register};
-use super::contenders::{Arena, Turn, tally};
+use super::backlog::{Backlog, Layout, register, register_with_own};
+use super::contenders::{Arena, tally};
+use super::report::{self, Figures};
 use super::{gauge, raw};
+use serde_json::json;
 use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
 
 /// What is drained where nothing else is said.
-const USUAL: Layout = Layout { codec: "lz4", events: 500_000, partitions: 3, invalid_permille: 10 };
+const USUAL: Layout =
+    Layout { codec: "lz4", events: 500_000, partitions: 3, invalid_permille: 10, own_bytes: 0 };
+
+/// What is changed, and the layouts along it.
+fn axes() -> [(&'static str, Vec<Layout>); 4] {
+    [
+        ("partitions", [1, 3, 12].map(|partitions| Layout { partitions, ..USUAL }).to_vec()),
+        ("invalid", [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..USUAL }).to_vec()),
+        ("size", [0, 400, 3_600].map(|own_bytes| Layout { own_bytes, ..USUAL }).to_vec()),
+        ("events", [100_000, 1_000_000, 10_000_000].map(|events| Layout { events, ..USUAL }).to_vec()),
+    ]
+}
 
 /// Drains one backlog after another, each once.
 #[test]
@@ -16,39 +30,35 @@ fn bench_growth() {
     if skip_without(Kafka::installed()) || skip_without(Registry::installed()) {
         return;
     }
-    let partitions = [1, 3, 12].map(|partitions| Layout { partitions, ..USUAL });
-    let invalid = [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..USUAL });
-    let sizes = [100_000, 1_000_000, 3_000_000].map(|events| Layout { events, ..USUAL });
     let (kafka, registry) = (Kafka::start(), Registry::start());
-    let ids = register(&registry);
-    println!("tally ingest; load {}", gauge::load());
-    println!(
-        "  {:>10}{:>12}{:>10}{:>11}{:>10}{:>11}{:>10}",
-        "events", "partitions", "invalid", "events/s", "CPU s/M", "store CPU", "peak MiB"
-    );
-    for layout in [partitions, invalid, sizes].concat() {
-        let data = TempFolder::new("bench-clickhouse");
-        let mut clickhouse = ClickHouse::start(data.path());
-        let clickhouse_id = clickhouse.process().id();
-        let backlog = Backlog::fill(&kafka, &ids, layout);
-        let rows = raw::Rows::default();
-        let arena = Arena { clickhouse: &clickhouse, clickhouse_id, registry: registry.url(), backlog, rows };
-        let turn = tally(&arena);
-        let of_million = |cpu: Option<f64>| cpu.unwrap_or(0.0) / events(&turn) * 1e6;
-        println!(
-            "  {:>10}{:>12}{:>8} ‰{:>11.0}{:>10.2}{:>11.2}{:>10}",
-            layout.events,
-            layout.partitions * 4,
-            layout.invalid_permille,
-            events(&turn) / turn.seconds,
-            of_million(turn.cpu),
-            of_million(turn.store_cpu),
-            turn.peak_bytes.unwrap_or(0) >> 20
-        );
-        arena.backlog.forget();
+    let (ids, ids_with_own) = (register(&registry), register_with_own(&registry));
+    let mut documents = Vec::new();
+    for (axis, layouts) in axes() {
+        let mut all = Vec::new();
+        for layout in layouts {
+            let data = TempFolder::new("bench-clickhouse");
+            let mut clickhouse = ClickHouse::start(data.path());
+            let clickhouse_id = clickhouse.process().id();
+            let ids = if layout.own_bytes > 0 { &ids_with_own } else { &ids };
+            let backlog = Backlog::fill(&kafka, ids, layout);
+            let mut figures = Figures::new(&said(&backlog));
+            let (registry, rows) = (registry.url(), raw::Rows::default());
+            let arena = Arena { clickhouse: &clickhouse, clickhouse_id, registry, backlog, rows };
+            figures.push(tally(&arena));
+            arena.backlog.forget();
+            all.push(figures);
+        }
+        let title = format!("tally ingest along {axis}, each once, load {}", gauge::load());
+        println!("{}", report::table(&title, &all));
+        documents.push(report::json(&title, &all));
+        report::keep(&format!("growth-{axis}.svg"), &report::plot(&title, &all));
     }
+    let kept = report::keep("growth.json", &format!("{:#}\n", json!(documents)));
+    println!("figures and plots are in {}", kept.parent().unwrap_or(&kept).display());
 }
 
-fn events(turn: &Turn) -> f64 {
-    f64::from(u32::try_from(turn.events).unwrap_or(u32::MAX))
+fn said(backlog: &Backlog<'_>) -> String {
+    let Layout { events, partitions, invalid_permille, .. } = backlog.layout;
+    let (thousands, bytes) = (events / 1_000, backlog.event_bytes());
+    format!("{thousands} k, {} partitions, {invalid_permille} \u{2030}, {bytes} B", partitions * 4)
 }

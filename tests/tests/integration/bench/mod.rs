@@ -48,6 +48,7 @@ fn bench_drain() {
             events: number("TALLY_BENCH_EVENTS", EVENTS),
             partitions: 3,
             invalid_permille: 10,
+            own_bytes: 0,
         };
         let backlog = Backlog::fill(&kafka, &ids, layout);
         let rows = raw::Rows::of(&backlog, &ids);

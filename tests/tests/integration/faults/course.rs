@@ -9,9 +9,10 @@ use tally_schemas::Topic;
 use tally_sinks::fault::Point;
 use tally_tests::account::{Published, compare, read};
 use tally_tests::python::{self, Produce};
-use tally_tests::{ClickHouse, Proxy, Stage, Tally, TempFolder, eventually, examples};
+use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually, examples};
 
 use super::super::kill::Moments;
+use super::counts::Counts;
 use super::scene::Harbour;
 
 /// How long things go wrong.
@@ -27,6 +28,8 @@ const PUBLICATIONS: u64 = 3;
 const WRITTEN: usize = 40;
 /// Task events whose id ends so are refused by the store, where a run has that constraint.
 const POISON: &str = "7";
+/// What a clock that jumped is fast by, or slow.
+const CLOCK_SECONDS: [i64; 6] = [0, 2, -2, 3_700, -100_000, 100_000_000];
 
 /// A bug in the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ struct Course<'a> {
     stage: &'a Stage<'a>,
     store: Proxy,
     registry: Option<Proxy>,
+    /// What some instances take the time from.
+    clock: Option<Clock>,
     planted: Planted,
     folder: TempFolder,
     instances: Vec<Tally>,
@@ -55,37 +60,6 @@ struct Course<'a> {
     /// Identity of the tasks' topic before it was created anew.
     gone: Option<String>,
     counts: Counts,
-}
-
-/// What happened, for the line of a seed.
-#[derive(Debug, Default)]
-struct Counts {
-    started: u32,
-    killed: u32,
-    died: u32,
-    frozen: u32,
-    stores: u32,
-    brokers: u32,
-    troubles: u32,
-    cuts: u32,
-    registries: u32,
-    upgrades: u32,
-    topics: u32,
-    publications: u32,
-}
-
-impl Counts {
-    /// What went wrong.
-    fn wrong(&self) -> u32 {
-        self.killed
-            + self.died
-            + self.frozen
-            + self.stores
-            + self.brokers
-            + self.troubles
-            + self.cuts
-            + self.registries
-    }
 }
 
 /// Runs a seed; says what happened.
@@ -120,6 +94,7 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
         stage: &stage,
         store: Proxy::before(&address(clickhouse.url())),
         registry,
+        clock: Clock::new(folder.path()),
         planted,
         folder,
         instances: Vec::new(),
@@ -268,7 +243,27 @@ impl Course<'_> {
                     self.counts.registries += u32::from(permille > 0);
                 }
             }
-            _ => {}
+            90..94 => {
+                let permille = [0, 0, 10, 40][self.moments.below(4) as usize];
+                let seed = self.moments.below(u64::MAX);
+                if let Some(network) = self.harbour.network() {
+                    network.trouble(permille, seed); // of all runs that are under way
+                    self.counts.networks += u32::from(permille > 0);
+                }
+            }
+            94..96 => {
+                if let Some(network) = self.harbour.network() {
+                    network.cut();
+                    self.counts.networks += 1;
+                }
+            }
+            _ => {
+                let seconds = CLOCK_SECONDS[self.moments.below(CLOCK_SECONDS.len() as u64) as usize];
+                if let Some(clock) = &self.clock {
+                    clock.set(seconds);
+                    self.counts.clocks += u32::from(seconds != 0);
+                }
+            }
         }
     }
 
@@ -318,7 +313,11 @@ impl Course<'_> {
             format!("{}/{path}", proxy.url())
         });
         let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
-        arguments.extend(self.stage.at_kafka());
+        let distant = self.harbour.network().map(|network| network.address().to_string());
+        match &distant {
+            Some(distant) => arguments.extend(["--brokers", distant, "--topic-prefix", self.stage.prefix()]),
+            None => arguments.extend(self.stage.at_kafka()),
+        }
         arguments.extend(["--group", group, "--listen", "127.0.0.1:0", "--stop-seconds-max", "3"]);
         arguments.extend(["--block-rows-max", &rows, "--linger-ms", &linger]);
         arguments.extend(["--kafka-property", "session.timeout.ms=1500"]);
@@ -326,7 +325,9 @@ impl Course<'_> {
         if let Some(registry) = &registry {
             arguments.extend(["--registry", registry]);
         }
-        let variables = [("TALLY_FAULT", fault.as_str()), ("TALLY_PLANT", planted)];
+        let mut variables = vec![("TALLY_FAULT", fault.as_str()), ("TALLY_PLANT", planted)];
+        let own_clock = self.moments.below(3) == 0;
+        variables.extend(self.clock.iter().filter(|_| own_clock).flat_map(Clock::variables));
         self.instances.push(Tally::spawn_with_faults(&arguments, &variables));
         self.counts.started += 1;
     }
@@ -355,6 +356,9 @@ impl Course<'_> {
     /// Nothing goes wrong any more: zombies wake, everything published is taken. Returns what was published.
     fn settle(&mut self, has_poison: bool) -> Vec<Published> {
         self.store.trouble(0, 0);
+        if let Some(network) = self.harbour.network() {
+            network.trouble(0, 0);
+        }
         if let Some(registry) = &self.registry {
             registry.trouble(0, 0);
         }

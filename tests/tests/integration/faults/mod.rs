@@ -4,6 +4,7 @@
 //! do meanwhile. Afterwards everything is held against what Kafka acknowledged. A seed that fails prints itself.
 #![expect(clippy::print_stdout, reason = "seeds and their courses are what a failed run shows")]
 
+mod counts;
 mod course;
 mod scene;
 

@@ -1,4 +1,4 @@
-//! Events at a rate that can be changed, by an idempotent producer that outlives the broker's faults.
+//! Events at a rate that can be changed, by an idempotent producer that outlives the broker's faults; and what all of them were.
 
 use super::Place;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tally_pipeline::simulator::{Config, Simulator};
-use tally_schemas::Topic;
+use tally_schemas::{Topic, sha256};
 
 /// Events that are made once; each turn gives them other ids.
 const EVENTS: usize = 20_000;
@@ -41,13 +41,32 @@ impl ProducerContext for Acknowledged {
     }
 }
 
+/// What a set of records was: their number, and two sums over the SHA-256 of their values, modulo 2^64, so that records by the ten
+/// millions need no memory. A record missing, doubled or altered changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) records: u64,
+    pub(super) sums: [u64; 2],
+}
+
+impl Account {
+    fn add(&mut self, value: &[u8]) {
+        let digest = sha256(value);
+        let word = |at: usize| {
+            u64::from_le_bytes(*digest[at..].first_chunk().expect("32 bytes")) // as ClickHouse reads them
+        };
+        self.records += 1;
+        self.sums = [self.sums[0].wrapping_add(word(0)), self.sums[1].wrapping_add(word(8))];
+    }
+}
+
 /// A running producer.
 pub(super) struct Load {
     /// Events a second, as bits.
     rate: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     acknowledged: Acknowledged,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Account>,
 }
 
 impl Load {
@@ -75,11 +94,12 @@ impl Load {
         Arc::clone(&self.acknowledged.0)
     }
 
-    /// Stops; everything that was published, which is acknowledged.
-    pub(super) fn end(self) -> u64 {
+    /// Stops; everything that was published, all of which is acknowledged.
+    pub(super) fn end(self) -> Account {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("every record is acknowledged");
-        self.acknowledged.0.load(Ordering::Relaxed)
+        let published = self.thread.join().expect("every record is acknowledged");
+        assert_eq!(self.acknowledged.0.load(Ordering::Relaxed), published.records);
+        published
     }
 }
 
@@ -105,7 +125,8 @@ fn publish(
     mut events: Vec<Event>,
     rate: &AtomicU64,
     stop: &AtomicBool,
-) {
+) -> Account {
+    let mut account = Account::default();
     let (mut number, mut owed, mut before) = (0_u64, 0.0, Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let rate = f64::from_bits(rate.load(Ordering::Relaxed));
@@ -114,15 +135,18 @@ fn publish(
         before = Instant::now();
         while owed >= 1.0 {
             let place = usize::try_from(number % EVENTS as u64).expect("a place");
-            if !send(producer, &mut events[place], number / EVENTS as u64) {
+            let event = &mut events[place];
+            if !send(producer, event, number / EVENTS as u64) {
                 break;
             }
+            account.add(&event.value);
             number += 1;
             owed -= 1.0;
         }
         std::thread::sleep(STEP);
     }
     producer.flush(Duration::from_secs(120)).expect("every record is acknowledged");
+    account
 }
 
 /// False where the producer's queue is full.

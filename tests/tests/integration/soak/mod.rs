@@ -9,7 +9,7 @@ mod load;
 mod watch;
 
 use faults::Faults;
-use load::Load;
+use load::{Account, Load};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tally_schemas::Topic;
@@ -33,6 +33,8 @@ const OVERLOAD: f64 = 3.0;
 const OVERLOAD_SECONDS_MAX: f64 = 90.0;
 /// For a process to end, or the group to be caught up after a soak.
 const END: Duration = Duration::from_secs(120);
+/// For a command that reads everything that an hour has stored.
+const PROOF: Duration = Duration::from_secs(3_600);
 
 fn setting(name: &str, default: f64) -> f64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -70,18 +72,36 @@ impl Place {
         Tally::spawn(&[&["ingest"], &at[..], &store, more].concat(), &[])
     }
 
-    /// Records in Kafka, and receipts of different offsets in the ledger.
-    fn taken(&self) -> (u64, u64) {
+    /// Records in Kafka.
+    fn in_kafka(&self) -> u64 {
         let high = |contract: Topic| {
             let topic = format!("{}{}", self.prefix, contract.name());
             (0..PARTITIONS).map(|number| self.kafka.watermarks(&topic, number).1.unsigned_abs()).sum::<u64>()
         };
+        Topic::ALL.into_iter().map(high).sum()
+    }
+
+    /// What the receipts say, one of each offset.
+    fn receipts(&self) -> Account {
+        let word = |at: u32| format!("sumWithOverflow(reinterpretAsUInt64(substring(raw_sha256, {at}, 8)))");
         let sql = format!(
-            "SELECT sum(n) FROM (SELECT uniqExact(offset) AS n FROM {}.audit_log GROUP BY topic_id, partition)",
+            "SELECT count(), {}, {} FROM {}.audit_log FINAL FORMAT TSV",
+            word(1),
+            word(9),
             self.database
         );
-        let receipts = self.clickhouse.query(&sql).trim().parse().expect("a number");
-        (Topic::ALL.into_iter().map(high).sum(), receipts)
+        let answer = self.clickhouse.query(&sql);
+        let mut numbers = answer.split_whitespace().map(|text| text.parse().expect("a number"));
+        let mut next = || numbers.next().expect("three numbers");
+        Account { records: next(), sums: [next(), next()] }
+    }
+
+    /// A command on the soak's database, to its end. Returns how long it took.
+    fn tell(&self, arguments: &[&str]) -> Duration {
+        let store = ["--clickhouse", self.clickhouse.url(), "--database", &self.database];
+        let begun = Instant::now();
+        Tally::spawn(&[arguments, &store].concat(), &[]).expect_success(PROOF);
+        begun.elapsed()
     }
 }
 
@@ -194,18 +214,31 @@ fn judge_overload(samples: &[Sample], begun: Instant, published: Duration, behin
     assert!(most(true) <= MEMORY_MIB_MAX, "{:.0} MiB", most(true));
 }
 
-/// Everything that Kafka acknowledged has one receipt, and each receipt what it attests.
+/// Everything that Kafka acknowledged has one receipt, byte for byte, and each receipt what it attests: by what `tally ingest` counts,
+/// by the audit of offsets, and by a verification of everything against seals.
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
-fn balance(place: &Place, mut first: Tally, acknowledged: u64) {
+fn balance(place: &Place, mut first: Tally, published: Account) {
     first.sigterm();
     first.expect_success(END);
     let ended = place.ingest(&["--until-caught-up", "--json"]).expect_success(END);
     let balance: Value = serde_json::from_str(&ended.stdout).expect("a balance");
     assert_eq!(balance["verdict"], "PASS", "{balance:#}");
-    let (published, receipts) = eventually(END, "the servers' answers", || Some(place.taken()));
+    let in_kafka = eventually(END, "the broker's answers", || Some(place.in_kafka()));
+    let receipts = place.receipts();
+    println!("balance: {published:?} acknowledged, {in_kafka} in Kafka, {receipts:?} in receipts");
+    assert_eq!((in_kafka, receipts), (published.records, published));
+
+    let folder = TempFolder::new("soak-seals");
+    let path = |name: &str| folder.path().join(name).to_str().expect("paths in tests are text").to_owned();
+    let (log, key, public) = (path("log"), path("key"), path("key.pub"));
+    Tally::spawn(&["seal", "keygen", "--out", &key], &[]).expect_success(END);
+    let sealed = place.tell(&["seal", "--seals", &log, "--key", &key]);
+    let verified = place.tell(&["verify", "--seals", &log, "--keys", &public]);
+    let audited = place.tell(&["audit", "offsets", "--no-record"]);
     println!(
-        "balance: {acknowledged} acknowledged, {published} in Kafka, {receipts} receipts; {}",
-        balance["verdict"]
+        "proof: sealed in {:.0} s, verified in {:.0} s, offsets audited in {:.0} s",
+        sealed.as_secs_f64(),
+        verified.as_secs_f64(),
+        audited.as_secs_f64()
     );
-    assert_eq!((published, receipts), (acknowledged, acknowledged));
 }
