@@ -86,8 +86,7 @@ fn every_page_is_fit_to_be_seen() {
     browser.close("page");
     for place in &PLACES {
         demo.sign_in(&mut browser, "page", place.role);
-        let address = format!("{}{}", demo.address, place.path);
-        browser.go("page", &address);
+        browser.go("page", &demo.address_of(place));
         for click in place.clicks {
             let there = "return document.querySelector(argument) !== null";
             browser.wait_for("page", SOON, there, &Value::from(*click));
