@@ -25,7 +25,6 @@ system_packages() {
     if ! has pkg-config || ! pkg-config --exists openssl; then missing="$missing libssl-dev"; fi
     if ! has pkg-config || ! pkg-config --exists zlib; then missing="$missing zlib1g-dev"; fi
     has openssl || missing="$missing openssl"
-    has faketime || missing="$missing faketime"
     has java || missing="$missing default-jre-headless"
     has mvn || missing="$missing maven"
     has npm || missing="$missing npm"

@@ -1,66 +1,62 @@
-//! The clock of a process, which a test may set while it runs: libfaketime, where it is installed. What counts durations
-//! (`CLOCK_MONOTONIC`) goes on as it does everywhere.
+//! The time of day of a process, which a test may set while it runs. What counts durations (`CLOCK_MONOTONIC`) goes on as it does
+//! everywhere. A library of a few functions (`clock.c`) is loaded before the C library's: libfaketime does not know the conditions of
+//! C11 by which librdkafka's threads wait, and a process under it stands still.
 
-use std::fs;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-use crate::need::Missing;
+use crate::place::TempFolder;
 
 /// A clock that processes were started with.
 #[derive(Debug)]
 pub struct Clock {
-    library: String,
-    file: PathBuf,
+    path: PathBuf,
+    file: File,
 }
 
 impl Clock {
-    /// Whether there is a library for it; for [`crate::skip_without`].
-    ///
-    /// # Errors
-    /// Says what is missing.
-    pub fn installed() -> Result<(), Missing> {
-        library().map(|_| ())
-    }
-
-    /// One that is right, and keeps its file in that folder; `None` where there is no library for it.
+    /// One that is right, and keeps its file in that folder.
     ///
     /// # Panics
     /// When the file cannot be written.
-    pub fn new(folder: &Path) -> Option<Clock> {
-        let clock = Clock { library: library().ok()?, file: folder.join("clock") };
+    pub fn new(folder: &Path) -> Clock {
+        let path = folder.join("clock");
+        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path);
+        let clock = Clock { path, file: file.expect("the clock's file can be written") };
         clock.set(0);
-        Some(clock)
+        clock
     }
 
-    /// From now on (a second later at most) it is that many seconds fast, or slow.
+    /// From now on it is that many seconds fast, or slow.
     ///
     /// # Panics
     /// When the file cannot be written.
     pub fn set(&self, seconds: i64) {
-        // as a whole: who reads meanwhile must not see half of it
-        let next = self.file.with_extension("next");
-        fs::write(&next, format!("{seconds:+}\n")).expect("the clock can be written");
-        fs::rename(&next, &self.file).expect("the clock can be set");
+        self.file.write_all_at(&seconds.to_ne_bytes(), 0).expect("the clock can be set");
     }
 
     /// What a process is started with to go by it.
-    pub fn variables(&self) -> [(&str, &str); 5] {
-        [
-            ("LD_PRELOAD", &self.library),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().expect("paths in tests are text")),
-            ("FAKETIME_CACHE_DURATION", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("FAKETIME_DISABLE_SHM", "1"),
-        ]
+    pub fn variables(&self) -> [(&str, &str); 2] {
+        let text = |path: &'static Path| path.to_str().expect("paths in tests are text");
+        let path = self.path.to_str().expect("paths in tests are text");
+        [("LD_PRELOAD", text(&LIBRARY.1)), ("TALLY_TEST_CLOCK", path)]
     }
 }
 
-/// As its own command loads it.
-fn library() -> Result<String, Missing> {
-    let shown = Command::new("faketime").args(["-f", "+0", "sh", "-c", "printf %s \"$LD_PRELOAD\""]).output();
-    match shown {
-        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        _ => Err(Missing("faketime is not installed: run tests/setup/install.sh (or make test)".to_owned())),
-    }
-}
+/// The library, made once a test process, and the folder that holds it.
+static LIBRARY: LazyLock<(TempFolder, PathBuf)> = LazyLock::new(|| {
+    let folder = TempFolder::new("clock");
+    let (source, library) = (folder.path().join("clock.c"), folder.path().join("clock.so"));
+    std::fs::write(&source, include_str!("clock.c")).expect("a source can be written");
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .output();
+    let made = made.expect("a C compiler: run tests/setup/install.sh (or make test)");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (folder, library)
+});

@@ -59,6 +59,7 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     accepted: AtomicUsize,
     replacements: AtomicUsize,
+    mishaps: AtomicU64,
     ended: AtomicBool,
     chance: AtomicU64,
 }
@@ -78,6 +79,7 @@ impl Proxy {
             open: Mutex::default(),
             accepted: AtomicUsize::new(0),
             replacements: AtomicUsize::new(0),
+            mishaps: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             chance: AtomicU64::new(0),
         });
@@ -107,8 +109,20 @@ impl Proxy {
     /// Cuts every connection.
     pub fn cut(&self) {
         for stream in lock(&self.shared.open).drain(..) {
-            _ = stream.shutdown(Shutdown::Both); // it may have ended by itself
+            if stream.shutdown(Shutdown::Both).is_ok() {
+                self.shared.mishaps.fetch_add(1, Ordering::Relaxed);
+            } // else it had ended by itself
         }
+    }
+
+    /// How much met a mishap so far: pieces, and ends of connections that were cut.
+    pub fn mishaps(&self) -> u64 {
+        self.shared.mishaps.load(Ordering::Relaxed)
+    }
+
+    /// How many connections came so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
     }
 
     /// Swallows every connection that is open now: nothing passes any more, nothing is closed. Later ones pass.
@@ -237,6 +251,9 @@ impl Shared {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
+        if mixed % 1000 < permille {
+            self.mishaps.fetch_add(1, Ordering::Relaxed);
+        }
         match (mixed % 1000 < permille, (mixed >> 32) % 5) {
             (false, _) => Mishap::None,
             (true, 0) => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),

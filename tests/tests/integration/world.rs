@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tally_tests::python::{Delivered, Produce};
 use tally_tests::{
-    ClickHouse, Kafka, Process, Registry, Tally, TempFolder, eventually, kcat, python, skip_without, unique,
+    ClickHouse, Clock, Kafka, Process, Registry, Tally, TempFolder, eventually, kcat, python, skip_without,
+    unique,
 };
 
 const SCHEMA: &str = r#"{"type":"record","name":"Sample","namespace":"tally.tests","fields":[
@@ -43,6 +45,30 @@ fn raw_bytes_come_back_unchanged() {
     assert_eq!(seen, expected);
     assert_eq!(kafka.watermarks(&topic, 1), (0, 0));
     assert_eq!(kafka.watermarks(&topic, 2), (0, 1));
+}
+
+/// Scenario: a process goes by a clock of the test's, which jumps a day ahead and then behind while it runs.
+/// Guarantees: it sees each jump when it comes; who is started without it sees none.
+#[test]
+fn a_process_goes_by_a_clock_that_jumps() {
+    const DAY: i64 = 86_400;
+    let folder = TempFolder::new("clock");
+    let clock = Clock::new(folder.path());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "while :; do date +%s; sleep 0.1; done"]).envs(clock.variables());
+    let shell = Process::spawn("clock", shell, folder.path());
+    let says = |fast: i64| {
+        eventually(Duration::from_secs(20), "the time that was set", || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+            let last = shell.stdout().lines().last()?.parse::<i64>().ok()?;
+            ((last - now.cast_signed() - fast).abs() < 60).then_some(())
+        });
+    };
+    says(0);
+    clock.set(DAY);
+    says(DAY);
+    clock.set(-DAY);
+    says(-DAY);
 }
 
 /// Scenario: the independent Python encoder publishes; kcat reads.

@@ -121,9 +121,14 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
         "已结算的 {tasks} 个任务中有 {hits} 个在其队列的容差之内，各队列均不低于 {target}；{beside}。",
     ),
     (
-        "Fewer than {target} of the settled tasks of a queue lie within its tolerance: {#hits} of {#tasks} in all; {beside!}.",
-        "有队列在容差之内的已结算任务不足 {target}：合计 {tasks} 个中有 {hits} 个；{beside}。",
+        "Fewer than {target} of the settled tasks lie within the tolerance of their queue: {classes!}; {#hits} of {#tasks} in all; {beside!}.",
+        "在其队列容差之内的已结算任务不足 {target}：{classes}；合计 {tasks} 个中有 {hits} 个；{beside}。",
     ),
+    ("normal {#hits} of {#tasks}{more?}", "普通 {tasks} 个中有 {hits} 个{more}"),
+    ("accelerated {#hits} of {#tasks}{more?}", "加速 {tasks} 个中有 {hits} 个{more}"),
+    ("moved {#hits} of {#tasks}{more?}", "转入加速 {tasks} 个中有 {hits} 个{more}"),
+    (", accelerated {#hits} of {#tasks}{more?}", "，加速 {tasks} 个中有 {hits} 个{more}"),
+    (", moved {#hits} of {#tasks}{more?}", "，转入加速 {tasks} 个中有 {hits} 个{more}"),
     (
         "{#hits} of {#tasks} settled tasks lie within tolerance, but tasks that are not settled decide whether {target} are reached: {beside!}.",
         "已结算的 {tasks} 个任务中有 {hits} 个在容差之内，但能否达到 {target} 取决于未结算的任务：{beside}。",

@@ -31,13 +31,18 @@ fn judge(case: &Case<'_>) -> Judgement {
     let (tasks, hits, unsettled) = (sum("tasks"), sum("hits"), sum("unsettled"));
     let target = percent(case.settings.accuracy_permille);
     let beside = format!("{unsettled} were never settled, {} are settling", sum("settling"));
+    let failing = shares.iter().zip(CLASSES).filter(|(share, _)| share.verdict == Some(Verdict::Fail));
+    let failing: Vec<String> = failing
+        .map(|(share, (_, name, _))| format!("{name} {} of {}", share.numerator, share.denominator))
+        .collect();
     let sentence = match verdict {
         Verdict::NotEvaluated => "No task was settled in this window.".to_owned(),
         Verdict::Pass => format!(
             "{hits} of {tasks} settled tasks lie within the tolerance of their queue, at least {target} in each; {beside}."
         ),
         Verdict::Fail => format!(
-            "Fewer than {target} of the settled tasks of a queue lie within its tolerance: {hits} of {tasks} in all; {beside}."
+            "Fewer than {target} of the settled tasks lie within the tolerance of their queue: {}; {hits} of {tasks} in all; {beside}.",
+            failing.join(", ")
         ),
         _ => format!(
             "{hits} of {tasks} settled tasks lie within tolerance, but tasks that are not settled decide whether {target} are reached: {beside}."

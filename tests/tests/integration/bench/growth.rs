@@ -4,7 +4,7 @@
 use super::backlog::{Backlog, Layout, register, register_with_own};
 use super::contenders::{Arena, tally};
 use super::report::{self, Figures};
-use super::{gauge, raw};
+use super::{gauge, number, raw};
 use serde_json::json;
 use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
 
@@ -12,17 +12,21 @@ use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
 const USUAL: Layout =
     Layout { codec: "lz4", events: 500_000, partitions: 3, invalid_permille: 10, own_bytes: 0 };
 
-/// What is changed, and the layouts along it.
-fn axes() -> [(&'static str, Vec<Layout>); 4] {
+/// Rounds, unless `TALLY_BENCH_ROUNDS` says otherwise.
+const ROUNDS: u64 = 1;
+
+/// What is changed, and the layouts along it; the largest backlog has `most` events.
+fn axes(most: u64) -> [(&'static str, Vec<Layout>); 4] {
+    let usual = Layout { events: most.min(USUAL.events), ..USUAL };
     [
-        ("partitions", [1, 3, 12].map(|partitions| Layout { partitions, ..USUAL }).to_vec()),
-        ("invalid", [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..USUAL }).to_vec()),
-        ("size", [0, 400, 3_600].map(|own_bytes| Layout { own_bytes, ..USUAL }).to_vec()),
-        ("events", [100_000, 1_000_000, 10_000_000].map(|events| Layout { events, ..USUAL }).to_vec()),
+        ("partitions", [1, 3, 12].map(|partitions| Layout { partitions, ..usual }).to_vec()),
+        ("invalid", [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..usual }).to_vec()),
+        ("size", [0, 400, 3_600].map(|own_bytes| Layout { own_bytes, ..usual }).to_vec()),
+        ("events", [most / 100, most / 10, most].map(|events| Layout { events, ..usual }).to_vec()),
     ]
 }
 
-/// Drains one backlog after another, each once.
+/// Drains one backlog after another. `TALLY_BENCH_EVENTS` is the largest (10,000,000, which take 6 GB of disk).
 #[test]
 #[ignore = "a measurement: run `make bench`"]
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
@@ -33,7 +37,8 @@ fn bench_growth() {
     let (kafka, registry) = (Kafka::start(), Registry::start());
     let (ids, ids_with_own) = (register(&registry), register_with_own(&registry));
     let mut documents = Vec::new();
-    for (axis, layouts) in axes() {
+    let rounds = number("TALLY_BENCH_ROUNDS", ROUNDS);
+    for (axis, layouts) in axes(number("TALLY_BENCH_EVENTS", 10_000_000)) {
         let mut all = Vec::new();
         for layout in layouts {
             let data = TempFolder::new("bench-clickhouse");
@@ -44,11 +49,13 @@ fn bench_growth() {
             let mut figures = Figures::new(&said(&backlog));
             let (registry, rows) = (registry.url(), raw::Rows::default());
             let arena = Arena { clickhouse: &clickhouse, clickhouse_id, registry, backlog, rows };
-            figures.push(tally(&arena));
+            for _ in 0..rounds {
+                figures.push(tally(&arena));
+            }
             arena.backlog.forget();
             all.push(figures);
         }
-        let title = format!("tally ingest along {axis}, each once, load {}", gauge::load());
+        let title = format!("tally ingest along {axis}, median of {rounds}, load {}", gauge::load());
         println!("{}", report::table(&title, &all));
         documents.push(report::json(&title, &all));
         report::keep(&format!("growth-{axis}.svg"), &report::plot(&title, &all));

@@ -1,18 +1,23 @@
-//! From the producer's call to a row that ClickHouse shows, at steady rates. Not a test: `make bench` prints it.
+//! From the producer's call to a row that ClickHouse shows, and to a frame of the feed that an admin's WebSocket has, at steady rates.
+//! Not a test: `make bench` prints it.
 
 use super::backlog::{in_confluent, register};
-use super::gauge;
+use super::{gauge, report};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tally_dashboards::identity::Role;
 use tally_pipeline::simulator::{Config, Simulator};
 use tally_schemas::Topic;
+use tally_tests::feed::{Desk, Event, Frames as _, Heard, Ws};
 use tally_tests::{ClickHouse, Kafka, Registry, Stage, TempFolder, skip_without};
+use uuid::Uuid;
 
 /// Events a second, all topics together.
 const RATES: [u32; 3] = [1_000, 10_000, 50_000];
@@ -46,7 +51,11 @@ impl ProducerContext for Sent {
     }
 }
 
-/// Publishes at each rate while `tally ingest` runs with its defaults, and looks at the ledger, which comes after the facts.
+/// When each event was handed to the producer, by its id: at first, where it was repeated.
+type Handed = Mutex<HashMap<Uuid, Instant>>;
+
+/// Publishes at each rate while `tally ingest` and `tally serve` run with their defaults; looks at the ledger, which comes after the
+/// facts, and listens to the feed.
 #[test]
 #[ignore = "a measurement: run `make bench`"]
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
@@ -56,37 +65,90 @@ fn bench_latency() {
     }
     let (kafka, registry, data) = (Kafka::start(), Registry::start(), TempFolder::new("bench-clickhouse"));
     let ids = register(&registry);
-    println!("published to visible in ClickHouse, ms; load {}", gauge::load());
-    println!("  {:>9}{:>10}{:>10}{:>10}{:>10}{:>9}", "events/s", "p50", "p99", "p99.9", "most", "events");
+    println!("from the producer's call, ms; load {}", gauge::load());
+    println!(
+        "  {:>9} {:<22}{:>8}{:>8}{:>8}{:>8}{:>9}",
+        "events/s", "to", "p50", "p99", "p99.9", "most", "events"
+    );
+    let mut documents = Vec::new();
     for rate in RATES {
         let clickhouse = ClickHouse::start(data.path());
         let stage = Stage::on(&kafka, &clickhouse, "latency");
         let ingest = stage.ingest(&["--registry", &registry.url()]);
-        let sent = Sent::default();
+        let desk = Desk::default();
+        let service = desk.serve(&stage, &["--registry", &registry.url()]);
+        let mut feed = service.ws(&desk.pass(Role::Admin, "bench"), "now");
+        feed.frame("hello");
+        let (sent, handed) = (Sent::default(), Handed::default());
         let (done, expected) = (AtomicBool::new(false), u64::from(rate * (SECONDS + WARM_SECONDS)));
-        let seen = std::thread::scope(|scope| {
+        let (seen, heard) = std::thread::scope(|scope| {
             let looking = scope.spawn(|| look(&stage, expected, &done));
-            publish(&stage, &ids, rate, &sent);
+            let listening = scope.spawn(|| listen(&mut feed, &done));
+            publish(&stage, &ids, rate, (&sent, &handed));
             done.store(true, Ordering::Relaxed);
-            looking.join().expect("everything was seen")
+            let seen = looking.join().expect("everything was seen");
+            (seen, listening.join().expect("the feed was heard"))
         });
-        let mut waits = waits(&sent, &seen);
-        waits.sort_unstable();
-        let at = |permille: usize| waits[(waits.len() * permille / 1000).min(waits.len() - 1)].as_millis();
-        println!(
-            "  {rate:>9}{:>10}{:>10}{:>10}{:>10}{:>9}",
-            at(500),
-            at(990),
-            at(999),
-            at(1000),
-            waits.len()
-        );
+        for (to, waits) in
+            [("a row in ClickHouse", waits(&sent, &seen)), ("a frame of the feed", pushed(&handed, &heard))]
+        {
+            documents.push(told(rate, to, waits));
+        }
         drop(ingest);
+    }
+    let kept = report::keep("latency.json", &format!("{:#}\n", json!(documents)));
+    println!("figures are in {}", kept.display());
+}
+
+/// Prints one line, and gives the same for machines.
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn told(rate: u32, to: &str, mut waits: Vec<Duration>) -> Value {
+    assert!(!waits.is_empty(), "nothing came to {to}");
+    waits.sort_unstable();
+    let at =
+        |permille: usize| waits[(waits.len() * permille / 1000).min(waits.len() - 1)].as_secs_f64() * 1e3;
+    let (p50, p99, p999, most, events) = (at(500), at(990), at(999), at(1000), waits.len());
+    println!("  {rate:>9} {to:<22}{p50:>8.0}{p99:>8.0}{p999:>8.0}{most:>8.0}{events:>9}");
+    json!({ "events_per_second": rate, "to": to, "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "most_ms": most, "events": events })
+}
+
+/// What the feed pushes, and when it came, until nothing comes any more.
+fn listen(feed: &mut Ws, published: &AtomicBool) -> Vec<(Uuid, Instant)> {
+    let mut heard = Vec::new();
+    loop {
+        match feed.hear(Duration::from_secs(3)) {
+            Heard::Frame(frame) if frame["op"] == "event" => {
+                let now = Instant::now();
+                heard.push((Event::of(&frame).id.parse().expect("an event's id"), now));
+            }
+            Heard::Frame(_) => {} // of the connection itself
+            Heard::Silence if published.load(Ordering::Relaxed) => return heard,
+            Heard::Silence => {}
+            ended => panic!("the feed let its reader go: {ended:?}"),
+        }
+        // signs of life come for ever
+        if published.load(Ordering::Relaxed)
+            && heard.last().is_none_or(|(_, at)| at.elapsed() > Duration::from_secs(3))
+        {
+            return heard;
+        }
     }
 }
 
+/// The wait of every event that was published after the warm-up and pushed.
+fn pushed(handed: &Handed, heard: &[(Uuid, Instant)]) -> Vec<Duration> {
+    let handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = handed.values().min().copied().expect("an event");
+    let warm = first + Duration::from_secs(WARM_SECONDS.into());
+    let wait = |(id, at): &(Uuid, Instant)| {
+        let from = handed.get(id).filter(|from| **from >= warm)?;
+        Some(at.saturating_duration_since(*from))
+    };
+    heard.iter().filter_map(wait).collect()
+}
+
 /// Keeps the rate for as long as it is to be kept, in steps of a millisecond.
-fn publish(stage: &Stage<'_>, ids: &HashMap<u64, u32>, rate: u32, sent: &Sent) {
+fn publish(stage: &Stage<'_>, ids: &HashMap<u64, u32>, rate: u32, (sent, handed): (&Sent, &Handed)) {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", stage.kafka.bootstrap())
@@ -104,7 +166,9 @@ fn publish(stage: &Stage<'_>, ids: &HashMap<u64, u32>, rate: u32, sent: &Sent) {
         let emission = platform.next();
         let value = in_confluent(emission.value, ids);
         let topic = stage.topic(emission.topic);
-        let record = BaseRecord::with_opaque_to(&topic, Box::new(Instant::now()));
+        let now = Instant::now();
+        handed.lock().unwrap_or_else(PoisonError::into_inner).entry(emission.event_id).or_insert(now);
+        let record = BaseRecord::with_opaque_to(&topic, Box::new(now));
         let refused = producer.send(record.key(&emission.key).payload(&value)).err();
         assert!(
             refused.is_none(),

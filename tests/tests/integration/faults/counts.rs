@@ -9,11 +9,12 @@ pub(super) struct Counts {
     pub(super) frozen: u32,
     pub(super) stores: u32,
     pub(super) brokers: u32,
-    pub(super) troubles: u32,
-    pub(super) cuts: u32,
-    pub(super) registries: u32,
-    pub(super) networks: u32,
+    /// Jumps of a clock that somebody went by.
     pub(super) clocks: u32,
+    /// Pieces and connections to ClickHouse, the registry and Kafka that met a mishap.
+    pub(super) stores_met: u64,
+    pub(super) registries_met: u64,
+    pub(super) kafka_met: u64,
     pub(super) upgrades: u32,
     pub(super) topics: u32,
     pub(super) publications: u32,
@@ -21,16 +22,9 @@ pub(super) struct Counts {
 
 impl Counts {
     /// What went wrong.
-    pub(super) fn wrong(&self) -> u32 {
-        self.killed
-            + self.died
-            + self.frozen
-            + self.stores
-            + self.brokers
-            + self.troubles
-            + self.cuts
-            + self.registries
-            + self.networks
-            + self.clocks
+    pub(super) fn wrong(&self) -> u64 {
+        let deeds = [self.killed, self.died, self.frozen, self.stores, self.brokers, self.clocks];
+        let met = [self.stores_met, self.registries_met, self.kafka_met];
+        deeds.into_iter().map(u64::from).chain(met).sum()
     }
 }

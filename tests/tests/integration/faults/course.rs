@@ -1,4 +1,6 @@
-//! The course of one run, from its seed.
+//! The course of one run, from its seed. What goes wrong meanwhile is in `mishaps`.
+
+mod mishaps;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -13,14 +15,13 @@ use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually
 
 use super::super::kill::Moments;
 use super::counts::Counts;
-use super::scene::Harbour;
+use super::scene::{Harbour, Network};
 
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(6);
 /// How long everything may then take to be settled.
 const SETTLED: Duration = Duration::from_secs(180);
 const ENDED: Duration = Duration::from_secs(180);
-const INSTANCES_MAX: usize = 4;
 /// Events of one publication.
 const EVENTS: u64 = 500;
 const PUBLICATIONS: u64 = 3;
@@ -28,8 +29,21 @@ const PUBLICATIONS: u64 = 3;
 const WRITTEN: usize = 40;
 /// Task events whose id ends so are refused by the store, where a run has that constraint.
 const POISON: &str = "7";
-/// What a clock that jumped is fast by, or slow.
-const CLOCK_SECONDS: [i64; 6] = [0, 2, -2, 3_700, -100_000, 100_000_000];
+
+/// What numbers are drawn for. Each has a stream of its own, so that what one draws does not depend on how fast another was.
+#[derive(Clone, Copy)]
+enum Of {
+    Run,
+    Step,
+    Publication,
+    Instance,
+}
+
+fn draws(seed: u64, of: Of, number: u64) -> Moments {
+    let mixed =
+        seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(number.wrapping_mul(0x9e6c_63d0_876a_68ef));
+    Moments(mixed ^ (of as u64).wrapping_mul(0xda94_2042_e4dd_58b5))
+}
 
 /// A bug in the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +61,11 @@ struct Course<'a> {
     stage: &'a Stage<'a>,
     store: Proxy,
     registry: Option<Proxy>,
-    /// What some instances take the time from.
-    clock: Option<Clock>,
+    /// Before Kafka.
+    network: Option<Network<'a>>,
+    /// What some instances take the time of day from, and which.
+    clock: Clock,
+    timed: Vec<u32>,
     planted: Planted,
     folder: TempFolder,
     instances: Vec<Tally>,
@@ -69,7 +86,7 @@ struct Course<'a> {
 pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
     Tally::binary_with_faults(); // built first: that may take far longer than everything that goes wrong
     let began = Instant::now();
-    let mut moments = Moments(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut moments = draws(seed, Of::Run, 0);
     let (data, folder) = (TempFolder::new("faults-data"), TempFolder::new("faults"));
     let clickhouse = ClickHouse::start(data.path());
     let quiet = harbour.quiet();
@@ -94,7 +111,9 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
         stage: &stage,
         store: Proxy::before(&address(clickhouse.url())),
         registry,
+        network: harbour.network(),
         clock: Clock::new(folder.path()),
+        timed: Vec::new(),
         planted,
         folder,
         instances: Vec::new(),
@@ -106,6 +125,7 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
     };
     course.trouble();
     let published = course.settle(has_poison);
+    course.count();
     assert!(!published.is_empty(), "nothing was published: {:?}", course.counts);
     assert!(course.counts.wrong() > 0, "nothing went wrong: {:?}", course.counts);
     let said = course.hold(&published, has_poison);
@@ -114,29 +134,41 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
 }
 
 impl Course<'_> {
+    /// What the networks did, as far as it met anything.
+    fn count(&mut self) {
+        self.counts.stores_met = self.store.mishaps();
+        self.counts.registries_met = self.registry.as_ref().map_or(0, Proxy::mishaps);
+        let Some(network) = &self.network else { return };
+        self.counts.kafka_met = network.met();
+        assert!(network.came() > 0, "nobody came to Kafka over the network");
+    }
+
     /// Everything goes wrong for a while.
     fn trouble(&mut self) {
         for _ in 0..=self.moments.below(3) {
             self.start();
         }
         let began = Instant::now();
-        let mut publications = 0;
+        let (mut publications, mut step) = (0, 0);
         while began.elapsed() < TROUBLE || publications < PUBLICATIONS {
             let due = TROUBLE.as_millis() as u64 * 2 / 3 * publications / PUBLICATIONS;
             if publications < PUBLICATIONS && began.elapsed().as_millis() as u64 >= due {
-                if publications == 1 && self.moments.below(6) == 0 {
+                let mut draws = draws(self.seed, Of::Publication, publications);
+                if publications == 1 && draws.below(6) == 0 {
                     self.create_anew();
                 }
                 self.publish(publications);
                 publications += 1;
-                if publications == PUBLICATIONS - 1 && self.moments.below(3) == 0 {
+                if publications == PUBLICATIONS - 1 && draws.below(3) == 0 {
                     self.upgrade();
                     self.counts.upgrades += 1;
                 }
             }
+            self.moments = draws(self.seed, Of::Step, step);
+            step += 1;
             thread::sleep(Duration::from_millis(30 + self.moments.below(350)));
-            self.bury();
             self.mishap();
+            self.bury();
         }
     }
 
@@ -197,141 +229,6 @@ impl Course<'_> {
         python::produce(what, &examples::many(Topic::License, WRITTEN));
     }
 
-    fn mishap(&mut self) {
-        match self.moments.below(100) {
-            0..15 if self.instances.len() < INSTANCES_MAX => self.start(),
-            15..27 => {
-                if let Some(mut one) = self.one().map(|place| self.instances.swap_remove(place)) {
-                    one.sigkill();
-                    self.counts.killed += 1;
-                }
-            }
-            27..35 => {
-                if let Some(place) = self.one() {
-                    self.instances[place].sigterm(); // it is buried when it has ended
-                }
-            }
-            35..47 => {
-                if let Some(place) = self.one() {
-                    let until = Instant::now() + Duration::from_millis(200 + self.moments.below(3500));
-                    self.frozen.push((self.instances[place].id(), until));
-                    self.instances[place].pause();
-                    self.counts.frozen += 1;
-                }
-            }
-            47..67 => {
-                let permille = [0, 0, 20, 60, 150][self.moments.below(5) as usize];
-                self.store.trouble(permille, self.moments.below(u64::MAX));
-                self.counts.troubles += u32::from(permille > 0);
-            }
-            67..73 => {
-                self.store.cut();
-                self.counts.cuts += 1;
-            }
-            73..79 => {
-                self.clickhouse.kill();
-                thread::sleep(Duration::from_millis(self.moments.below(900)));
-                self.clickhouse.restart();
-                self.counts.stores += 1;
-            }
-            79..82 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
-            82..90 => {
-                let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
-                let seed = self.moments.below(u64::MAX);
-                if let Some(registry) = &self.registry {
-                    registry.trouble(permille, seed);
-                    self.counts.registries += u32::from(permille > 0);
-                }
-            }
-            90..94 => {
-                let permille = [0, 0, 10, 40][self.moments.below(4) as usize];
-                let seed = self.moments.below(u64::MAX);
-                if let Some(network) = self.harbour.network() {
-                    network.trouble(permille, seed); // of all runs that are under way
-                    self.counts.networks += u32::from(permille > 0);
-                }
-            }
-            94..96 => {
-                if let Some(network) = self.harbour.network() {
-                    network.cut();
-                    self.counts.networks += 1;
-                }
-            }
-            _ => {
-                let seconds = CLOCK_SECONDS[self.moments.below(CLOCK_SECONDS.len() as u64) as usize];
-                if let Some(clock) = &self.clock {
-                    clock.set(seconds);
-                    self.counts.clocks += u32::from(seconds != 0);
-                }
-            }
-        }
-    }
-
-    fn one(&mut self) -> Option<usize> {
-        let running = self.instances.len() as u64;
-        (running > 0).then(|| usize::try_from(self.moments.below(running)).expect("few instances"))
-    }
-
-    /// Frozen ones wake in their time; who ended is forgotten, and somebody is always there.
-    fn bury(&mut self) {
-        let now = Instant::now();
-        for instance in &mut self.instances {
-            if self.frozen.iter().any(|(id, until)| *id == instance.id() && *until <= now)
-                || self.moments.below(12) == 0
-            {
-                instance.resume(); // also who stopped at a crash point
-                let id = instance.id();
-                self.frozen.retain(|(frozen, _)| *frozen != id);
-            }
-        }
-        let before = self.instances.len();
-        self.instances.retain_mut(|one| one.is_running());
-        self.counts.died += (before - self.instances.len()) as u32;
-        if self.instances.is_empty() {
-            self.start();
-        }
-    }
-
-    /// Starts an instance that will die, or stand still, at some pass of some point.
-    fn start(&mut self) {
-        let point = Point::ALL[self.moments.below(Point::ALL.len() as u64) as usize];
-        let freezes = self.moments.below(4) == 0;
-        let nth = 1 + self.moments.below(12);
-        let fault = format!("{}:{nth}{}", point.name(), if freezes { ":freeze" } else { "" });
-        let planted = match self.planted {
-            Planted::Nothing => "",
-            Planted::CommitFirst => "commit-first",
-            Planted::SkipOffset => "skip-offset",
-        };
-        let (rows, linger) =
-            ((1 + self.moments.below(120)).to_string(), (5 + self.moments.below(60)).to_string());
-        let (url, group) = (self.store.url(), self.stage.prefix());
-        let registry = self.registry.as_ref().map(|proxy| {
-            let url = self.harbour.registry().expect("what the proxy stands before").url();
-            let (_, rest) = url.split_once("://").unwrap_or(("", &url));
-            let path = rest.split_once('/').map_or("", |(_, path)| path);
-            format!("{}/{path}", proxy.url())
-        });
-        let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
-        let distant = self.harbour.network().map(|network| network.address().to_string());
-        match &distant {
-            Some(distant) => arguments.extend(["--brokers", distant, "--topic-prefix", self.stage.prefix()]),
-            None => arguments.extend(self.stage.at_kafka()),
-        }
-        arguments.extend(["--group", group, "--listen", "127.0.0.1:0", "--stop-seconds-max", "3"]);
-        arguments.extend(["--block-rows-max", &rows, "--linger-ms", &linger]);
-        arguments.extend(["--kafka-property", "session.timeout.ms=1500"]);
-        arguments.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
-        if let Some(registry) = &registry {
-            arguments.extend(["--registry", registry]);
-        }
-        let mut variables = vec![("TALLY_FAULT", fault.as_str()), ("TALLY_PLANT", planted)];
-        let own_clock = self.moments.below(3) == 0;
-        variables.extend(self.clock.iter().filter(|_| own_clock).flat_map(Clock::variables));
-        self.instances.push(Tally::spawn_with_faults(&arguments, &variables));
-        self.counts.started += 1;
-    }
-
     /// Facts of a topic that is gone, whose receipts a death kept from being written: nobody can read their records again, so
     /// they stay without, and neither the audit nor `verify` can pass over them.
     fn orphans(&self) -> i64 {
@@ -356,7 +253,8 @@ impl Course<'_> {
     /// Nothing goes wrong any more: zombies wake, everything published is taken. Returns what was published.
     fn settle(&mut self, has_poison: bool) -> Vec<Published> {
         self.store.trouble(0, 0);
-        if let Some(network) = self.harbour.network() {
+        self.clock.set(0);
+        if let Some(network) = &self.network {
             network.trouble(0, 0);
         }
         if let Some(registry) = &self.registry {

@@ -58,10 +58,11 @@ fn seeds_balance() {
         Some(seed) => (seed, 1),
         None => (number("TALLY_FAULTS_FROM").unwrap_or(1), number("TALLY_FAULTS_SEEDS").unwrap_or(20)),
     };
-    let harbour = Harbour::of_its_own();
+    let runs = self::number("TALLY_FAULTS_AT_ONCE").unwrap_or(RUNS_AT_ONCE);
+    let harbour = Harbour::of_its_own(usize::try_from(runs).expect("few runs"));
     let (next, failed, began) = (AtomicU64::new(first), AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {
-        for _ in 0..self::number("TALLY_FAULTS_AT_ONCE").unwrap_or(RUNS_AT_ONCE) {
+        for _ in 0..runs {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +91,7 @@ fn seeds_balance() {
 #[test]
 #[ignore = "make faults"]
 fn planted_bugs_are_found_on_real_servers() {
-    let harbour = Harbour::of_its_own();
+    let harbour = Harbour::of_its_own(1);
     for planted in [Planted::CommitFirst, Planted::SkipOffset] {
         let breaks_the_rule = |seed: &u64| {
             let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(*seed, &harbour, planted))) else {

@@ -1,36 +1,78 @@
 //! Where a run takes place: servers that may be harmed, or must not.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use tally_tests::{Distant, Kafka, Proxy, Registry, skip_without};
 
 /// The servers that runs share. Each run has a ClickHouse of its own.
 pub(super) struct Harbour {
-    kafka: Option<Distant>,
+    kafka: Option<Kafka>,
     registry: Option<Registry>,
+    /// Networks before Kafka that no run has now.
+    networks: Mutex<Vec<Proxy>>,
     /// Held for reading by who must not be disturbed, for writing by who takes a server down.
     quiet: RwLock<()>,
+}
+
+/// A network before Kafka that one run alone has, and may harm. Dropped, it is whole again and the next run's.
+pub(super) struct Network<'a> {
+    proxy: Option<Proxy>,
+    home: &'a Mutex<Vec<Proxy>>,
+    met_before: u64,
+    came_before: usize,
+}
+
+impl Network<'_> {
+    /// What met a mishap since the run has it.
+    pub(super) fn met(&self) -> u64 {
+        self.mishaps() - self.met_before
+    }
+
+    /// Connections that came since.
+    pub(super) fn came(&self) -> usize {
+        self.accepted() - self.came_before
+    }
+}
+
+impl std::ops::Deref for Network<'_> {
+    type Target = Proxy;
+
+    fn deref(&self) -> &Proxy {
+        self.proxy.as_ref().expect("it is here until it is dropped")
+    }
+}
+
+impl Drop for Network<'_> {
+    fn drop(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.trouble(0, 0);
+            self.home.lock().unwrap_or_else(PoisonError::into_inner).push(proxy);
+        }
+    }
 }
 
 impl Harbour {
     /// The servers of all tests: nobody may harm them.
     pub(super) fn shared() -> Harbour {
-        Harbour { kafka: None, registry: None, quiet: RwLock::new(()) }
+        Harbour { kafka: None, registry: None, networks: Mutex::default(), quiet: RwLock::new(()) }
     }
 
-    /// A Kafka of its own with a network before it, and a registry where one can be started.
-    pub(super) fn of_its_own() -> Harbour {
+    /// A Kafka of its own with a network for each of so many runs at once, and a registry where one can be started.
+    pub(super) fn of_its_own(runs: usize) -> Harbour {
         let registry = (!skip_without(Registry::installed())).then(Registry::start);
-        Harbour { kafka: Some(Distant::start()), registry, quiet: RwLock::new(()) }
+        let Distant { kafka, networks } = Distant::start(runs);
+        Harbour { kafka: Some(kafka), registry, networks: Mutex::new(networks), quiet: RwLock::new(()) }
     }
 
     pub(super) fn kafka(&self) -> &Kafka {
-        self.kafka.as_ref().map_or_else(|| Kafka::shared(), |own| &own.kafka)
+        self.kafka.as_ref().unwrap_or_else(|| Kafka::shared())
     }
 
-    /// The network before Kafka, which may be harmed, if there is one.
-    pub(super) fn network(&self) -> Option<&Proxy> {
-        self.kafka.as_ref().map(|own| &own.network)
+    /// A network before Kafka for one run, where there is one.
+    pub(super) fn network(&self) -> Option<Network<'_>> {
+        let proxy = self.networks.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let (met_before, came_before) = (proxy.mishaps(), proxy.accepted());
+        Some(Network { proxy: Some(proxy), home: &self.networks, met_before, came_before })
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {
@@ -44,7 +86,7 @@ impl Harbour {
 
     /// Kills Kafka and starts it again, unless somebody must not be disturbed or it is not ours.
     pub(super) fn restart_kafka(&self) -> bool {
-        let Some(Distant { kafka, .. }) = &self.kafka else { return false };
+        let Some(kafka) = &self.kafka else { return false };
         let _nobody = match self.quiet.try_write() {
             Ok(nobody) => nobody,
             Err(TryLockError::Poisoned(nobody)) => nobody.into_inner(), // a run before this one failed

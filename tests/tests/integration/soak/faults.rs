@@ -1,6 +1,7 @@
 //! One fault after the other, drawn from a seed.
 
 use super::super::kill::Moments;
+use super::watch::peak_mib;
 use super::{END, Place};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,11 +42,13 @@ pub(super) struct Faults {
     moments: Moments,
     second: Tally,
     happened: BTreeMap<Fault, u32>,
+    /// The most memory that any second instance held, MiB.
+    peak_mib: f64,
 }
 
 impl Faults {
     pub(super) fn new(seed: f64, second: Tally) -> Faults {
-        Faults { moments: Moments(seed.to_bits()), second, happened: BTreeMap::new() }
+        Faults { moments: Moments(seed.to_bits()), second, happened: BTreeMap::new(), peak_mib: 0.0 }
     }
 
     pub(super) fn pause(&self) -> Duration {
@@ -55,6 +58,7 @@ impl Faults {
     /// Does the next one; returns when it is over.
     pub(super) fn next(&mut self, place: &mut Place) {
         let fault = ALL[usize::try_from(self.moments.below(ALL.len() as u64)).expect("few")];
+        self.peak_mib = self.peak_mib.max(peak_mib(self.second.id())); // before it may end
         match fault {
             Fault::Cut => place.proxy.cut(),
             Fault::Swallow => {
@@ -90,12 +94,13 @@ impl Faults {
         *self.happened.entry(fault).or_default() += 1;
     }
 
-    /// The second instance leaves; what has happened, for people.
-    pub(super) fn end(mut self) -> String {
+    /// The second instance leaves; what has happened, for people, and the most memory, MiB, that it held.
+    pub(super) fn end(mut self) -> (String, f64) {
+        let peak_mib = self.peak_mib.max(peak_mib(self.second.id()));
         self.second.sigterm();
         self.second.expect_success(END);
         let told: Vec<String> =
             self.happened.iter().map(|(fault, number)| format!("{number} {fault:?}")).collect();
-        format!("faults: {}", told.join(", "))
+        (format!("faults: {}", told.join(", ")), peak_mib)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tally_pipeline::simulator::{Config, Simulator};
+use tally_pipeline::simulator::{Config, Expect, Simulator};
 use tally_schemas::{Topic, sha256};
 
 /// Events that are made once; each turn gives them other ids.
@@ -24,6 +24,7 @@ struct Event {
     key: String,
     value: Vec<u8>,
     digits: Option<(usize, u64)>,
+    expect: Expect,
 }
 
 #[derive(Clone, Default)]
@@ -41,21 +42,26 @@ impl ProducerContext for Acknowledged {
     }
 }
 
-/// What a set of records was: their number, and two sums over the SHA-256 of their values, modulo 2^64, so that records by the ten
-/// millions need no memory. A record missing, doubled or altered changes it.
+/// What a set of records was: their number, how many of them become dead letters and how many facts of their own, and two sums over the
+/// SHA-256 of their values, modulo 2^64, so that records by the ten millions need no memory. A record missing, doubled or altered
+/// changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) records: u64,
+    pub(super) dead: u64,
+    pub(super) facts: u64,
     pub(super) sums: [u64; 2],
 }
 
 impl Account {
-    fn add(&mut self, value: &[u8]) {
-        let digest = sha256(value);
+    fn add(&mut self, event: &Event) {
+        let digest = sha256(&event.value);
         let word = |at: usize| {
             u64::from_le_bytes(*digest[at..].first_chunk().expect("32 bytes")) // as ClickHouse reads them
         };
         self.records += 1;
+        self.dead += u64::from(matches!(event.expect, Expect::Dead(_)));
+        self.facts += u64::from(event.expect == Expect::Accept);
         self.sums = [self.sums[0].wrapping_add(word(0)), self.sums[1].wrapping_add(word(8))];
     }
 }
@@ -115,6 +121,7 @@ fn events(prefix: &str) -> Vec<Event> {
             key: emission.key,
             digits: at.map(|at| (at + id.len() - ID_DIGITS, digits)),
             value: emission.value,
+            expect: emission.expect,
         }
     };
     (0..EVENTS).map(one).collect()
@@ -139,7 +146,7 @@ fn publish(
             if !send(producer, event, number / EVENTS as u64) {
                 break;
             }
-            account.add(&event.value);
+            account.add(event);
             number += 1;
             owed -= 1.0;
         }

@@ -19,17 +19,26 @@ const ANSWER: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) at: Instant,
-    /// Memory of the process that is watched, MiB.
-    pub(super) mib: f64,
     /// Records that the group has committed.
     pub(super) taken: f64,
     /// Records that Kafka acknowledged and the group has not committed.
     pub(super) lag: f64,
 }
 
+/// Memory of the process that is watched, at one look; also while the group's coordinator does not answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    pub(super) at: Instant,
+    /// What it holds, MiB.
+    pub(super) mib: f64,
+    /// The most that it ever held, MiB.
+    pub(super) peak_mib: f64,
+}
+
 /// A thread that looks every second. Dropped, it ends.
 pub(super) struct Watch {
     samples: Arc<Mutex<Vec<Sample>>>,
+    memory: Arc<Mutex<Vec<Memory>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,10 +53,15 @@ impl Watch {
             list.add_partition_range(&format!("{}{}", place.prefix, contract.name()), 0, PARTITIONS - 1);
         }
         let (samples, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (kept, stopped, id) = (Arc::clone(&samples), Arc::clone(&stop), process.id());
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let (kept, held) = (Arc::clone(&samples), Arc::clone(&memory));
+        let (stopped, id) = (Arc::clone(&stop), process.id());
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(LOOK);
+                let (mib, peak_mib) = (status_mib(id, "VmRSS:"), peak_mib(id));
+                let look = Memory { at: Instant::now(), mib, peak_mib };
+                held.lock().unwrap_or_else(PoisonError::into_inner).push(look);
                 // what is acknowledged is counted last, so that the lag is never too small
                 let Ok(committed) = asker.committed_offsets(list.clone(), ANSWER) else { continue };
                 let partitions = committed.elements();
@@ -58,12 +72,16 @@ impl Watch {
                 let taken: u64 = taken.sum();
                 let lag = acknowledged.load(Ordering::Relaxed).saturating_sub(taken);
                 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-                let sample =
-                    Sample { at: Instant::now(), mib: mib(id), taken: taken as f64, lag: lag as f64 };
+                let sample = Sample { at: Instant::now(), taken: taken as f64, lag: lag as f64 };
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
             }
         });
-        Watch { samples, stop, thread: Some(thread) }
+        Watch { samples, memory, stop, thread: Some(thread) }
+    }
+
+    /// All looks at memory so far.
+    pub(super) fn memory(&self) -> Vec<Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All looks so far.
@@ -99,15 +117,19 @@ impl Drop for Watch {
     }
 }
 
-/// Memory that a process holds now, MiB.
-fn mib(process: u32) -> f64 {
+/// The most memory that a process ever held, MiB.
+pub(super) fn peak_mib(process: u32) -> f64 {
+    status_mib(process, "VmHWM:")
+}
+
+fn status_mib(process: u32, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 /// MiB a second by the line of least squares through the samples.
-pub(super) fn slope(samples: &[Sample]) -> f64 {
+pub(super) fn slope(samples: &[Memory]) -> f64 {
     let Some(first) = samples.first() else { return 0.0 };
     let points: Vec<(f64, f64)> =
         samples.iter().map(|sample| ((sample.at - first.at).as_secs_f64(), sample.mib)).collect();
@@ -144,14 +166,12 @@ pub(super) fn longest_above(samples: &[Sample], bound: f64) -> f64 {
 fn figures_of_samples() {
     let begun = Instant::now();
     let lags = [0.0, 9.0, 9.0, 0.0, 9.0, 9.0, 9.0, 0.0, 0.0];
-    let sample = |(number, lag): (u32, f64)| Sample {
-        at: begun + Duration::from_secs(u64::from(number)),
-        mib: 100.0 + 0.5 * f64::from(number),
-        taken: 0.0,
-        lag,
-    };
+    let at = |number: u32| begun + Duration::from_secs(u64::from(number));
+    let sample = |(number, lag): (u32, f64)| Sample { at: at(number), taken: 0.0, lag };
     let samples: Vec<Sample> = (0..).zip(lags).map(sample).collect();
-    assert!((slope(&samples) - 0.5).abs() < 1e-9);
+    let held = |number: u32| Memory { at: at(number), mib: 100.0 + 0.5 * f64::from(number), peak_mib: 0.0 };
+    let memory: Vec<Memory> = (0..9).map(held).collect();
+    assert!((slope(&memory) - 0.5).abs() < 1e-9);
     assert!((longest_above(&samples, 5.0) - 3.0).abs() < 1e-9);
-    assert!(slope(&samples[..1]).abs() < 1e-9);
+    assert!(slope(&memory[..1]).abs() < 1e-9);
 }

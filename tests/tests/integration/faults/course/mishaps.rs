@@ -1,0 +1,153 @@
+//! What goes wrong in a run, and the instances to which it happens.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tally_sinks::fault::Point;
+use tally_tests::Tally;
+
+use super::{Course, Of, Planted, draws};
+
+const INSTANCES_MAX: usize = 4;
+/// What a clock that jumped is fast by, or slow.
+const CLOCK_SECONDS: [i64; 6] = [0, 2, -2, 3_700, -100_000, 100_000_000];
+
+impl Course<'_> {
+    /// Something goes wrong, or nothing.
+    pub(super) fn mishap(&mut self) {
+        match self.moments.below(100) {
+            0..15 => {
+                if self.instances.len() < INSTANCES_MAX {
+                    self.start();
+                }
+            }
+            15..27 => {
+                if let Some(mut one) = self.one().map(|place| self.instances.swap_remove(place)) {
+                    one.sigkill();
+                    self.counts.killed += 1;
+                }
+            }
+            27..35 => {
+                if let Some(place) = self.one() {
+                    self.instances[place].sigterm(); // it is buried when it has ended
+                }
+            }
+            35..47 => {
+                if let Some(place) = self.one() {
+                    let until = Instant::now() + Duration::from_millis(200 + self.moments.below(3500));
+                    self.frozen.push((self.instances[place].id(), until));
+                    self.instances[place].pause();
+                    self.counts.frozen += 1;
+                }
+            }
+            47..67 => {
+                let permille = [0, 0, 20, 60, 150][self.moments.below(5) as usize];
+                self.store.trouble(permille, self.moments.below(u64::MAX));
+            }
+            67..73 => {
+                self.store.cut();
+            }
+            73..79 => {
+                self.clickhouse.kill();
+                thread::sleep(Duration::from_millis(self.moments.below(900)));
+                self.clickhouse.restart();
+                self.counts.stores += 1;
+            }
+            79..82 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
+            82..90 => {
+                let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
+                let seed = self.moments.below(u64::MAX);
+                if let Some(registry) = &self.registry {
+                    registry.trouble(permille, seed);
+                }
+            }
+            90..94 => {
+                let permille = [0, 0, 10, 40][self.moments.below(4) as usize];
+                let seed = self.moments.below(u64::MAX);
+                if let Some(network) = &self.network {
+                    network.trouble(permille, seed);
+                }
+            }
+            94..96 => {
+                if let Some(network) = &self.network {
+                    network.cut();
+                }
+            }
+            _ => {
+                let seconds = CLOCK_SECONDS[self.moments.below(CLOCK_SECONDS.len() as u64) as usize];
+                self.clock.set(seconds);
+                let goes_by_it = |one: &Tally| self.timed.contains(&one.id());
+                self.counts.clocks += u32::from(seconds != 0 && self.instances.iter().any(goes_by_it));
+            }
+        }
+    }
+
+    fn one(&mut self) -> Option<usize> {
+        let drawn = usize::try_from(self.moments.below(1 << 20)).expect("a small number");
+        (!self.instances.is_empty()).then(|| drawn % self.instances.len())
+    }
+
+    /// Frozen ones wake in their time; who ended is forgotten, and somebody is always there.
+    pub(super) fn bury(&mut self) {
+        let now = Instant::now();
+        for instance in &mut self.instances {
+            if self.frozen.iter().any(|(id, until)| *id == instance.id() && *until <= now)
+                || self.moments.below(12) == 0
+            {
+                instance.resume(); // also who stopped at a crash point
+                let id = instance.id();
+                self.frozen.retain(|(frozen, _)| *frozen != id);
+            }
+        }
+        let before = self.instances.len();
+        self.instances.retain_mut(|one| one.is_running());
+        self.counts.died += (before - self.instances.len()) as u32;
+        if self.instances.is_empty() {
+            self.start();
+        }
+    }
+
+    /// Starts an instance that will die, or stand still, at some pass of some point.
+    pub(super) fn start(&mut self) {
+        let mut draws = draws(self.seed, Of::Instance, self.counts.started.into());
+        let point = Point::ALL[draws.below(Point::ALL.len() as u64) as usize];
+        let freezes = draws.below(4) == 0;
+        let nth = 1 + draws.below(12);
+        let fault = format!("{}:{nth}{}", point.name(), if freezes { ":freeze" } else { "" });
+        let planted = match self.planted {
+            Planted::Nothing => "",
+            Planted::CommitFirst => "commit-first",
+            Planted::SkipOffset => "skip-offset",
+        };
+        let (rows, linger) = ((1 + draws.below(120)).to_string(), (5 + draws.below(60)).to_string());
+        let (url, group) = (self.store.url(), self.stage.prefix());
+        let registry = self.registry.as_ref().map(|proxy| {
+            let url = self.harbour.registry().expect("what the proxy stands before").url();
+            let (_, rest) = url.split_once("://").unwrap_or(("", &url));
+            let path = rest.split_once('/').map_or("", |(_, path)| path);
+            format!("{}/{path}", proxy.url())
+        });
+        let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
+        let distant = self.network.as_ref().map(|network| network.address().to_string());
+        match &distant {
+            Some(distant) => arguments.extend(["--brokers", distant, "--topic-prefix", self.stage.prefix()]),
+            None => arguments.extend(self.stage.at_kafka()),
+        }
+        arguments.extend(["--group", group, "--listen", "127.0.0.1:0", "--stop-seconds-max", "3"]);
+        arguments.extend(["--block-rows-max", &rows, "--linger-ms", &linger]);
+        arguments.extend(["--kafka-property", "session.timeout.ms=1500"]);
+        arguments.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
+        if let Some(registry) = &registry {
+            arguments.extend(["--registry", registry]);
+        }
+        let mut variables = vec![("TALLY_FAULT", fault.as_str()), ("TALLY_PLANT", planted)];
+        let is_timed = draws.below(3) == 0;
+        if is_timed {
+            variables.extend(self.clock.variables());
+        }
+        let instance = Tally::spawn_with_faults(&arguments, &variables);
+        self.timed.extend(is_timed.then(|| instance.id()));
+        self.instances.push(instance);
+        self.counts.started += 1;
+    }
+}
