@@ -195,6 +195,7 @@ fn judge_soak(samples: &[Sample], memory: &[Memory], rate: f64, seconds: f64) {
     let allowed = (GROWTH_MIB_PER_HOUR_MAX * seconds / 3_600.0).max(GROWTH_MIB_NOISE);
     let growth = per_hour * seconds / 3_600.0;
     let stretch = watch::longest_above(samples, rate * LAG_SECONDS);
+    println!("soak: minute, most events behind, MiB\n{}", watch::course(samples, memory));
     println!(
         "soak: memory {:.0} MiB at the end, {most:.0} at most, {per_hour:+.1} MiB an hour by the line through {} samples; \
          lag at most {:.0} events, above {LAG_SECONDS} s of the rate for {stretch:.0} s at most",

@@ -143,6 +143,19 @@ pub(super) fn slope(samples: &[Memory]) -> f64 {
     if below > 0.0 { above / below } else { 0.0 }
 }
 
+/// What each minute had: the most records behind, and memory at its end.
+pub(super) fn course(samples: &[Sample], memory: &[Memory]) -> String {
+    let Some(begun) = memory.first().map(|one| one.at) else { return String::new() };
+    let minute = |at: Instant| at.duration_since(begun).as_secs() / 60;
+    let minutes = 0..=memory.last().map_or(0, |one| minute(one.at));
+    let line = |number| {
+        let lags = samples.iter().filter(|one| minute(one.at) == number).map(|one| one.lag);
+        let held = memory.iter().rfind(|one| minute(one.at) == number).map_or(0.0, |one| one.mib);
+        format!("{number:>4}{:>12.0}{held:>6.0}\n", lags.fold(0.0, f64::max))
+    };
+    minutes.map(line).collect()
+}
+
 /// The longest time, seconds, for which the lag stayed above a bound; a gap between two looks counts to it.
 pub(super) fn longest_above(samples: &[Sample], bound: f64) -> f64 {
     let (mut longest, mut since) = (0.0_f64, None);
