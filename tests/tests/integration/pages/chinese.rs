@@ -32,9 +32,8 @@ fn chinese_pages_are_in_chinese() {
     let mut wrong = Vec::new();
     for place in PLACES.iter().filter(|place| !place.name.ends_with("-zh")) {
         demo.sign_in(&mut browser, "page", place.role);
-        let address = demo.address_of(place);
-        let and = if address.contains('?') { '&' } else { '?' };
-        browser.go("page", &format!("{address}{and}lang=zh"));
+        let and = if place.path.contains('?') { '&' } else { '?' };
+        browser.go("page", &format!("{}{}{and}lang=zh", demo.address, place.path));
         for click in place.clicks {
             let there = "return document.querySelector(argument) !== null";
             browser.wait_for("page", SOON, there, &Value::from(*click));

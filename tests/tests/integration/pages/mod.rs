@@ -162,9 +162,9 @@ pub(super) const PLACES: [Place; 21] = [
     Place {
         name: "task-verified",
         role: "admin",
-        path: "/task/{sealed}",
-        clicks: &["#part-evidence .button"],
-        ready: "return document.querySelector('#verified .verdict.pass') !== null",
+        path: "/moderation",
+        clicks: &["#part-queue-rows td:last-child a", "#part-evidence .button"],
+        ready: "return document.querySelector('#verified') !== null",
     },
 ];
 
@@ -221,35 +221,6 @@ impl Demo {
         let data = self.folder.path().to_str().expect("paths in tests are text");
         let mint = ["token", "mint", "--data", data, "--role", role, "--subject", subject];
         Tally::spawn(&mint, &[]).expect_success(SOON).stdout.trim().to_owned()
-    }
-
-    /// The address of a place; where it names `{sealed}`, of a finished task all of whose records are sealed and as they were.
-    pub(super) fn address_of(&self, place: &Place) -> String {
-        let path = if place.path.contains("{sealed}") {
-            place.path.replace("{sealed}", &self.sealed_task())
-        } else {
-            place.path.to_owned()
-        };
-        format!("{}{path}", self.address)
-    }
-
-    fn sealed_task(&self) -> String {
-        let token = self.token("admin", "looker");
-        let json = |path: &str| -> Value {
-            let (status, body) = self.get(path, &token);
-            assert_eq!(status, 200, "{path}: {body}");
-            serde_json::from_str(&body).expect("an answer")
-        };
-        eventually(SOON, "a task that is sealed", || {
-            let tasks = json("/api/v1/tasks?limit=1000")["items"].take();
-            // the newest come first
-            let tasks = tasks.as_array().expect("tasks").iter().rev();
-            tasks.filter(|task| task["state"] == "SUCCEEDED").take(5).find_map(|task| {
-                let id = task["task_id"].as_str().expect("an id");
-                let evidence = json(&format!("/api/v1/tasks/{id}/evidence"));
-                (evidence["verdict"] == "verified").then(|| id.to_owned())
-            })
-        })
     }
 
     /// Asks the API.

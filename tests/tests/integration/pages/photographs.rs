@@ -86,7 +86,8 @@ fn every_page_is_fit_to_be_seen() {
     browser.close("page");
     for place in &PLACES {
         demo.sign_in(&mut browser, "page", place.role);
-        browser.go("page", &demo.address_of(place));
+        let address = format!("{}{}", demo.address, place.path);
+        browser.go("page", &address);
         for click in place.clicks {
             let there = "return document.querySelector(argument) !== null";
             browser.wait_for("page", SOON, there, &Value::from(*click));
