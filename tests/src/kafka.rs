@@ -62,8 +62,7 @@ impl Kafka {
             let in_process = InProcess::start();
             return Kafka { bootstrap: in_process.bootstrap().to_owned(), kind: Kind::InProcess(in_process) };
         }
-        let broker = Broker::start();
-        Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) }
+        Kafka::of(Broker::start())
     }
 
     /// The in-process broker, for tests that want its error injection or none of Java's weight.
@@ -159,6 +158,10 @@ impl Kafka {
     /// The end of the broker's log, for the message of a failure.
     pub fn log_tail(&self) -> String {
         self.broker().log_tail()
+    }
+
+    fn of(broker: Broker) -> Kafka {
+        Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) }
     }
 
     fn broker(&self) -> MutexGuard<'_, Broker> {

@@ -245,24 +245,22 @@ impl Shared {
 
     fn mishap(&self, permille: u64, is_beginning: bool) -> Mishap {
         if permille == 0 {
-            return Mishap::None;
+            return Mishap::None; // and nothing is drawn
         }
         let mut mixed = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        if mixed % 1000 < permille {
-            self.mishaps.fetch_add(1, Ordering::Relaxed);
+        if mixed % 1000 >= permille {
+            return Mishap::None;
         }
-        match (mixed % 1000 < permille, (mixed >> 32) % 5) {
-            (false, _) => Mishap::None,
-            (true, 0) => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),
-            (true, 1) => Mishap::Half,
-            (true, 2) if is_beginning => {
-                Mishap::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()])
-            }
-            (true, 3) => Mishap::Swallow,
-            (true, _) => Mishap::Cut,
+        self.mishaps.fetch_add(1, Ordering::Relaxed);
+        match (mixed >> 32) % 5 {
+            0 => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),
+            1 => Mishap::Half,
+            2 if is_beginning => Mishap::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()]),
+            3 => Mishap::Swallow,
+            _ => Mishap::Cut,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One test's own stretch of the world: four topics, a group, a database, and `tally` pointed at them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use tally_schemas::Topic;
 
 use crate::clickhouse::{ClickHouse, Database};
 use crate::kafka::Kafka;
-use crate::place::unique;
+use crate::place::{TempFolder, unique};
 use crate::tally::Tally;
 use crate::wait::eventually;
 
@@ -212,6 +212,23 @@ pub fn pages(ingest: &mut Tally) -> String {
         let (_, address) = line.split_once("address=")?;
         Some(format!("http://{}", address.split_whitespace().next()?))
     })
+}
+
+/// Seals a database into a log of its own, and verifies all of it against that; how long each took. `store`: where it is.
+///
+/// # Panics
+/// When either ends in another way than well.
+pub fn seal_and_verify(store: &[&str], timeout: Duration) -> [Duration; 2] {
+    let folder = TempFolder::new("proof");
+    let path = |name: &str| folder.path().join(name).to_str().expect("paths in tests are text").to_owned();
+    let (log, key, public) = (path("log"), path("key"), path("key.pub"));
+    Tally::spawn(&["seal", "keygen", "--out", &key], &[]).expect_success(timeout);
+    let took = |command: &[&str]| {
+        let begun = Instant::now();
+        Tally::spawn(&[command, store].concat(), &[]).expect_success(timeout);
+        begun.elapsed()
+    };
+    [took(&["seal", "--seals", &log, "--key", &key]), took(&["verify", "--seals", &log, "--keys", &public])]
 }
 
 /// Status and body of a page, whatever the status.

@@ -1,10 +1,9 @@
 //! A broker with more listeners, each of which is reached over a network of its own that fails.
 
 use std::fmt::Write as _;
-use std::sync::Mutex;
 
+use crate::kafka::Kafka;
 use crate::kafka::broker::{Broker, Door};
-use crate::kafka::{Kafka, Kind};
 use crate::place::free_port;
 use crate::proxy::Proxy;
 
@@ -31,8 +30,7 @@ impl Distant {
             ports.iter().map(|port| Proxy::before(&format!("127.0.0.1:{port}"))).collect();
         let addresses = networks.iter().map(|network| network.address().to_string());
         let broker = Broker::with_door(Some(&Behind(ports.into_iter().zip(addresses).collect())));
-        let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) };
-        Distant { kafka, networks }
+        Distant { kafka: Kafka::of(broker), networks }
     }
 }
 

@@ -1,10 +1,8 @@
 //! A broker with a second listener, which takes users with passwords over TLS only.
 
-use std::sync::Mutex;
-
 use crate::certificates::Certificates;
+use crate::kafka::Kafka;
 use crate::kafka::broker::{Broker, Door};
-use crate::kafka::{Kafka, Kind};
 use crate::place::free_port;
 
 /// What the second listener asks for.
@@ -36,8 +34,7 @@ impl Secured {
             OverTls { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
         let broker = Broker::with_door(Some(&door));
         let bootstrap = format!("127.0.0.1:{}", door.port);
-        let kafka = Kafka { bootstrap: broker.bootstrap(), kind: Kind::Broker(Box::new(Mutex::new(broker))) };
-        Secured { kafka, bootstrap }
+        Secured { kafka: Kafka::of(broker), bootstrap }
     }
 }
 

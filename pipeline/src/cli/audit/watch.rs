@@ -117,8 +117,8 @@ async fn round(
     let look_back = (looked_back_to != Some(closed.end)).then_some(back);
     let shown_from = closed.end.saturating_sub(back);
     let mut whole = true;
+    show_verification(client, verdicts).await;
     for job in all_jobs() {
-        show_verification(client, verdicts).await;
         let judged = windows_judged(client, job.name(), closed.length).await?;
         let windows = closed.to_judge(&judged, look_back, job.windowed());
         for (from, to) in windows {

@@ -122,7 +122,6 @@ fn listen(feed: &mut Ws, published: &AtomicBool) -> Vec<(Uuid, Instant)> {
                 heard.push((Event::of(&frame).id.parse().expect("an event's id"), now));
             }
             Heard::Frame(_) => {} // of the connection itself
-            Heard::Silence if published.load(Ordering::Relaxed) => return heard,
             Heard::Silence => {}
             ended => panic!("the feed let its reader go: {ended:?}"),
         }

@@ -11,6 +11,7 @@ use tally_schemas::Topic;
 use tally_sinks::fault::Point;
 use tally_tests::account::{Published, compare, read};
 use tally_tests::python::{self, Produce};
+use tally_tests::stage::seal_and_verify;
 use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually, examples};
 
 use super::super::kill::Moments;
@@ -255,7 +256,7 @@ impl Course<'_> {
         self.store.trouble(0, 0);
         self.clock.set(0);
         if let Some(network) = &self.network {
-            network.trouble(0, 0);
+            network.proxy.trouble(0, 0);
         }
         if let Some(registry) = &self.registry {
             registry.trouble(0, 0);
@@ -333,20 +334,13 @@ impl Course<'_> {
             let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
             compare(self.stage, contract, &of)
         });
-        let path = |name: &str| self.folder.path().join(name).to_str().expect("paths are text").to_owned();
-        let tally = |arguments: &[&str]| {
-            let arguments = [arguments, &self.stage.at_clickhouse()].concat();
-            Tally::spawn(&arguments, &[]).expect_success(ENDED);
-        };
         let orphans = self.orphans();
         if orphans > 0 {
             self.forget_gone();
         }
-        Tally::spawn(&["seal", "keygen", "--out", &path("key")], &[]).expect_success(ENDED);
-        tally(&["seal", "--seals", &path("log"), "--key", &path("key")]);
-        tally(&["verify", "--seals", &path("log"), "--keys", &path("key.pub")]);
+        seal_and_verify(&self.stage.at_clickhouse(), ENDED);
         self.forget_gone(); // else the audit rightly names what was not taken of it
-        tally(&["audit", "offsets", "--no-record"]);
+        self.stage.tally_at_clickhouse(&["audit", "offsets", "--no-record"]).expect_success(ENDED);
         match orphans {
             0 => said.join("; "),
             _ => format!("{}; {orphans} facts of a topic that is gone", said.join("; ")),

@@ -8,16 +8,18 @@ use tally_tests::{Distant, Kafka, Proxy, Registry, skip_without};
 pub(super) struct Harbour {
     kafka: Option<Kafka>,
     registry: Option<Registry>,
-    /// Networks before Kafka that no run has now.
-    networks: Mutex<Vec<Proxy>>,
+    /// Networks before Kafka, and the places of those that no run has now.
+    networks: Vec<Proxy>,
+    free: Mutex<Vec<usize>>,
     /// Held for reading by who must not be disturbed, for writing by who takes a server down.
     quiet: RwLock<()>,
 }
 
 /// A network before Kafka that one run alone has, and may harm. Dropped, it is whole again and the next run's.
 pub(super) struct Network<'a> {
-    proxy: Option<Proxy>,
-    home: &'a Mutex<Vec<Proxy>>,
+    pub(super) proxy: &'a Proxy,
+    place: usize,
+    free: &'a Mutex<Vec<usize>>,
     met_before: u64,
     came_before: usize,
 }
@@ -25,43 +27,38 @@ pub(super) struct Network<'a> {
 impl Network<'_> {
     /// What met a mishap since the run has it.
     pub(super) fn met(&self) -> u64 {
-        self.mishaps() - self.met_before
+        self.proxy.mishaps() - self.met_before
     }
 
     /// Connections that came since.
     pub(super) fn came(&self) -> usize {
-        self.accepted() - self.came_before
-    }
-}
-
-impl std::ops::Deref for Network<'_> {
-    type Target = Proxy;
-
-    fn deref(&self) -> &Proxy {
-        self.proxy.as_ref().expect("it is here until it is dropped")
+        self.proxy.accepted() - self.came_before
     }
 }
 
 impl Drop for Network<'_> {
     fn drop(&mut self) {
-        if let Some(proxy) = self.proxy.take() {
-            proxy.trouble(0, 0);
-            self.home.lock().unwrap_or_else(PoisonError::into_inner).push(proxy);
-        }
+        self.proxy.trouble(0, 0);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
     }
 }
 
 impl Harbour {
     /// The servers of all tests: nobody may harm them.
     pub(super) fn shared() -> Harbour {
-        Harbour { kafka: None, registry: None, networks: Mutex::default(), quiet: RwLock::new(()) }
+        Harbour::with(None, None, Vec::new())
     }
 
     /// A Kafka of its own with a network for each of so many runs at once, and a registry where one can be started.
     pub(super) fn of_its_own(runs: usize) -> Harbour {
         let registry = (!skip_without(Registry::installed())).then(Registry::start);
         let Distant { kafka, networks } = Distant::start(runs);
-        Harbour { kafka: Some(kafka), registry, networks: Mutex::new(networks), quiet: RwLock::new(()) }
+        Harbour::with(Some(kafka), registry, networks)
+    }
+
+    fn with(kafka: Option<Kafka>, registry: Option<Registry>, networks: Vec<Proxy>) -> Harbour {
+        let free = Mutex::new((0..networks.len()).collect());
+        Harbour { kafka, registry, networks, free, quiet: RwLock::new(()) }
     }
 
     pub(super) fn kafka(&self) -> &Kafka {
@@ -70,9 +67,10 @@ impl Harbour {
 
     /// A network before Kafka for one run, where there is one.
     pub(super) fn network(&self) -> Option<Network<'_>> {
-        let proxy = self.networks.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let place = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let proxy = &self.networks[place];
         let (met_before, came_before) = (proxy.mishaps(), proxy.accepted());
-        Some(Network { proxy: Some(proxy), home: &self.networks, met_before, came_before })
+        Some(Network { proxy, place, free: &self.free, met_before, came_before })
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {

@@ -65,12 +65,12 @@ impl Course<'_> {
                 let permille = [0, 0, 10, 40][self.moments.below(4) as usize];
                 let seed = self.moments.below(u64::MAX);
                 if let Some(network) = &self.network {
-                    network.trouble(permille, seed);
+                    network.proxy.trouble(permille, seed);
                 }
             }
             94..96 => {
                 if let Some(network) = &self.network {
-                    network.cut();
+                    network.proxy.cut();
                 }
             }
             _ => {
@@ -128,7 +128,7 @@ impl Course<'_> {
             format!("{}/{path}", proxy.url())
         });
         let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
-        let distant = self.network.as_ref().map(|network| network.address().to_string());
+        let distant = self.network.as_ref().map(|network| network.proxy.address().to_string());
         match &distant {
             Some(distant) => arguments.extend(["--brokers", distant, "--topic-prefix", self.stage.prefix()]),
             None => arguments.extend(self.stage.at_kafka()),
