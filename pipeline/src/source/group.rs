@@ -110,7 +110,7 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("queued.min.messages", "50000"),
     ("fetch.queue.backoff.ms", "10"), // a full queue is empty again soon; by default it is looked at after a second
     ("max.poll.interval.ms", "300000"),
-    ("session.timeout.ms", "30000"),
+    ("session.timeout.ms", "10000"), // for so long nobody reads what a killed instance held; waits for the broker do not count
     ("socket.keepalive.enable", "true"),
 ];
 

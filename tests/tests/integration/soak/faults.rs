@@ -3,8 +3,7 @@
 use super::super::kill::Moments;
 use super::watch::peak_mib;
 use super::{END, Place};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_tests::Tally;
 
 /// Between the end of a fault and the next.
@@ -12,8 +11,8 @@ const PAUSE_SECONDS: u64 = 12;
 /// How long something stands still or is away.
 const ABSENCE: Duration = Duration::from_secs(4);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
     /// All connections to ClickHouse end, inserts under way with them.
     Cut,
     /// All connections to ClickHouse stay open, and nothing passes.
@@ -37,18 +36,26 @@ const ALL: [Fault; 7] = [
     Fault::KillKafka,
 ];
 
+/// A fault that was, from when to when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Happened {
+    pub(super) fault: Fault,
+    pub(super) begun: Instant,
+    pub(super) ended: Instant,
+}
+
 /// What happens, and the instance to which it happens.
 pub(super) struct Faults {
     moments: Moments,
     second: Tally,
-    happened: BTreeMap<Fault, u32>,
+    happened: Vec<Happened>,
     /// The most memory that any second instance held, MiB.
     peak_mib: f64,
 }
 
 impl Faults {
     pub(super) fn new(seed: f64, second: Tally) -> Faults {
-        Faults { moments: Moments(seed.to_bits()), second, happened: BTreeMap::new(), peak_mib: 0.0 }
+        Faults { moments: Moments(seed.to_bits()), second, happened: Vec::new(), peak_mib: 0.0 }
     }
 
     pub(super) fn pause(&self) -> Duration {
@@ -59,6 +66,7 @@ impl Faults {
     pub(super) fn next(&mut self, place: &mut Place) {
         let fault = ALL[usize::try_from(self.moments.below(ALL.len() as u64)).expect("few")];
         self.peak_mib = self.peak_mib.max(peak_mib(self.second.id())); // before it may end
+        let begun = Instant::now();
         match fault {
             Fault::Cut => place.proxy.cut(),
             Fault::Swallow => {
@@ -91,16 +99,14 @@ impl Faults {
                 place.kafka.restart();
             }
         }
-        *self.happened.entry(fault).or_default() += 1;
+        self.happened.push(Happened { fault, begun, ended: Instant::now() });
     }
 
-    /// The second instance leaves; what has happened, for people, and the most memory, MiB, that it held.
-    pub(super) fn end(mut self) -> (String, f64) {
+    /// The second instance leaves; what has happened, and the most memory, MiB, that it held.
+    pub(super) fn end(mut self) -> (Vec<Happened>, f64) {
         let peak_mib = self.peak_mib.max(peak_mib(self.second.id()));
         self.second.sigterm();
         self.second.expect_success(END);
-        let told: Vec<String> =
-            self.happened.iter().map(|(fault, number)| format!("{number} {fault:?}")).collect();
-        (format!("faults: {}", told.join(", ")), peak_mib)
+        (self.happened, peak_mib)
     }
 }

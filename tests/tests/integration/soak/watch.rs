@@ -1,5 +1,6 @@
 //! Samples of a process and of the group's lag, taken beside everything else.
 
+use super::faults::Happened;
 use super::{PARTITIONS, Place};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -143,17 +144,22 @@ pub(super) fn slope(samples: &[Memory]) -> f64 {
     if below > 0.0 { above / below } else { 0.0 }
 }
 
-/// What each minute had: the most records behind, and memory at its end.
-pub(super) fn course(samples: &[Sample], memory: &[Memory]) -> String {
-    let Some(begun) = memory.first().map(|one| one.at) else { return String::new() };
-    let minute = |at: Instant| at.duration_since(begun).as_secs() / 60;
-    let minutes = 0..=memory.last().map_or(0, |one| minute(one.at));
-    let line = |number| {
-        let lags = samples.iter().filter(|one| minute(one.at) == number).map(|one| one.lag);
-        let held = memory.iter().rfind(|one| minute(one.at) == number).map_or(0.0, |one| one.mib);
-        format!("{number:>4}{:>12.0}{held:>6.0}\n", lags.fold(0.0, f64::max))
+/// What followed each fault, until the next: how long it lasted, the most records behind, how long after its end no more than a second of
+/// the rate were, and the memory then.
+pub(super) fn aftermath(happened: &[Happened], samples: &[Sample], memory: &[Memory], rate: f64) -> String {
+    let Some(start) = memory.first().map(|one| one.at) else { return String::new() };
+    let ends = happened.iter().skip(1).map(|next| Some(next.begun)).chain([None]);
+    let line = |(&Happened { fault, begun, ended }, end): (&Happened, Option<Instant>)| {
+        let within = |at: Instant| at >= begun && end.is_none_or(|end| at < end);
+        let seen: Vec<&Sample> = samples.iter().filter(|one| within(one.at)).collect();
+        let most = seen.iter().map(|one| one.lag).fold(0.0, f64::max);
+        let over = seen.iter().find(|one| one.at > ended && one.lag <= rate);
+        let over = over.map_or("-".to_owned(), |one| format!("{:.1}", (one.at - ended).as_secs_f64()));
+        let held = memory.iter().rfind(|one| within(one.at)).map_or(0.0, |one| one.mib);
+        let (at, took) = ((begun - start).as_secs(), (ended - begun).as_secs_f64());
+        format!("{at:>5}  {:<15}{took:>6.1}{most:>10.0}{over:>8}{held:>6.0}\n", format!("{fault:?}"))
     };
-    minutes.map(line).collect()
+    happened.iter().zip(ends).map(line).collect()
 }
 
 /// The longest time, seconds, for which the lag stayed above a bound; a gap between two looks counts to it.
