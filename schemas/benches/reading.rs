@@ -1,5 +1,6 @@
 //! Nanoseconds of each step of reading, over batches of 10,000 events of each topic:
-//! `cargo bench -p tally-schemas`. A time divided by 10,000 is the time of one event.
+//! `cargo bench -p tally-schemas`. A time divided by 10,000 is the time of one event; divided by `a_yardstick`'s of the same
+//! topic and run, a figure to hold against another day's: ARCHITECTURE, "Where the time goes".
 //!
 //! The steps are private to the crate, so its modules are compiled in here; nothing is made public for a clock.
 #![expect(
@@ -65,6 +66,13 @@ fn decoded(topic: Topic, writer: &Writer, values: &[Vec<u8>]) -> RecordBatch {
         decoder.decode(value).expect("an event");
     }
     columns::shape(topic, &decoder.flush().expect("a batch").expect("rows")).expect("the topic's shape")
+}
+
+/// What the other times are compared by.
+#[divan::bench(args = Topic::ALL)]
+fn a_yardstick(bencher: Bencher<'_, '_>, topic: Topic) {
+    let values = messages(topic);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| messages::yardstick(&values));
 }
 
 #[divan::bench(args = Topic::ALL)]

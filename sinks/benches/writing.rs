@@ -1,5 +1,6 @@
 //! Nanoseconds of what is done with judged rows before they are sent, over blocks of 10,000 events of each topic:
-//! `cargo bench -p tally-sinks`. A time divided by 10,000 is the time of one event.
+//! `cargo bench -p tally-sinks`. A time divided by 10,000 is the time of one event; divided by `a_yardstick`'s of the same
+//! topic and run, a figure to hold against another day's: ARCHITECTURE, "Where the time goes".
 //!
 //! The body is private to the crate, so its module is compiled in here; nothing is made public for a clock.
 
@@ -54,6 +55,13 @@ fn judged(contract: Topic) -> Judged {
         schemas: vec!["avro:0000000000000000".to_owned()],
     };
     Judged { origin, read, at }
+}
+
+/// What the other times are compared by.
+#[divan::bench(args = Topic::ALL)]
+fn a_yardstick(bencher: Bencher<'_, '_>, contract: Topic) {
+    let values = messages(contract, EVENTS);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| messages::yardstick(&values));
 }
 
 #[divan::bench(args = Topic::ALL)]
