@@ -25,6 +25,24 @@ pub struct Published {
     pub expect: String,
 }
 
+impl Published {
+    /// Whether it becomes, or repeats, a fact.
+    pub fn is_valid(&self) -> bool {
+        self.expect == "accept" || self.expect == "duplicate"
+    }
+
+    /// Holds it against its receipt.
+    fn agrees(&self, receipt: &Receipt) {
+        let said = (receipt.disposition.as_str(), receipt.reason.as_str());
+        assert_eq!(receipt.accounts, 1, "receipts of one offset differ: {receipt:?}");
+        if self.is_valid() {
+            assert_eq!((said.0, &receipt.event_id), ("ACCEPTED", &self.event_id), "{self:?}");
+        } else {
+            assert_eq!(said, ("DEAD", self.expect.as_str()), "{self:?}");
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Receipt {
     partition: i64,
@@ -52,45 +70,25 @@ pub fn read(record: &Path) -> Vec<Published> {
 /// At the first difference.
 pub fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) -> String {
     let topic_id = stage.topic_id(contract);
-    // Not deduplicated by the engine: repeats of a receipt must agree in everything.
-    let receipts: Vec<Receipt> = stage.database.rows(&format!(
-        "SELECT partition, offset, any(toString(a.disposition)) AS disposition, any(a.reason) AS reason, \
-         any(toString(a.event_id)) AS event_id, \
-         uniqExact(a.disposition, a.reason, a.event_id, a.digest, a.raw_sha256) AS accounts \
-         FROM audit_log AS a WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
-    ));
-    let by_place: HashMap<_, _> = receipts.iter().map(|one| ((one.partition, one.offset), one)).collect();
-    assert_eq!(by_place.len(), published.len(), "{contract}: receipts and published events");
-    let letters: BTreeMap<(i64, i64), String> = triples(
-        stage,
-        &format!("SELECT partition, offset, reason FROM dead_letters_final WHERE topic_id = '{topic_id}'"),
-    );
-    let mut facts: HashMap<String, u64> = HashMap::new();
-    for id in stage
-        .database
-        .query(&format!("SELECT event_id FROM {} FINAL WHERE topic_id = '{topic_id}'", contract.table()))
-        .lines()
-    {
-        *facts.entry(id.to_owned()).or_default() += 1;
-    }
+    let stored = Stored::of(stage, contract, &topic_id);
+    assert_eq!(stored.receipts.len(), published.len(), "{contract}: receipts and published events");
     let (mut valid, mut dead) = (BTreeSet::new(), BTreeSet::new());
     for one in published {
         let place = (one.partition, one.offset);
-        let receipt = by_place.get(&place).unwrap_or_else(|| panic!("{contract}: no receipt for {one:?}"));
-        assert_eq!(receipt.accounts, 1, "{contract}: receipts of one offset differ: {receipt:?}");
-        if one.expect == "accept" || one.expect == "duplicate" {
-            assert_eq!((receipt.disposition.as_str(), &receipt.event_id), ("ACCEPTED", &one.event_id));
-            assert_eq!(facts.get(&one.event_id), Some(&1), "{contract}: facts of {one:?}");
-            assert!(!letters.contains_key(&place), "{contract}: row and dead letter: {one:?}");
+        let receipt =
+            stored.receipts.get(&place).unwrap_or_else(|| panic!("{contract}: no receipt for {one:?}"));
+        one.agrees(receipt);
+        if one.is_valid() {
+            assert_eq!(stored.facts.get(&one.event_id), Some(&1), "{contract}: facts of {one:?}");
+            assert!(!stored.letters.contains_key(&place), "{contract}: row and dead letter: {one:?}");
             valid.insert(one.event_id.as_str());
         } else {
-            assert_eq!((receipt.disposition.as_str(), &receipt.reason), ("DEAD", &one.expect));
-            assert_eq!(letters.get(&place), Some(&one.expect), "{contract}: {one:?}");
+            assert_eq!(stored.letters.get(&place), Some(&one.expect), "{contract}: {one:?}");
             dead.insert(format!("{topic_id}/{}/{}", one.partition, one.offset));
         }
     }
-    assert_eq!(facts.len(), valid.len(), "{contract}: facts of events that nobody published");
-    assert_eq!(letters.len(), dead.len(), "{contract}: dead letters of nothing");
+    assert_eq!(stored.facts.len(), valid.len(), "{contract}: facts of events that nobody published");
+    assert_eq!(stored.letters.len(), dead.len(), "{contract}: dead letters of nothing");
     let sent = kcat::consume(stage.kafka.bootstrap(), &format!("{}.dead", stage.topic(contract)));
     let sent: BTreeSet<String> = sent
         .into_iter()
@@ -99,7 +97,73 @@ pub fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) -> 
         .filter(|key| key.starts_with(&topic_id)) // the name may have been another topic's before
         .collect();
     assert_eq!(sent, dead, "{contract}: the dead-letter topic");
-    format!("{contract}: {} offsets, {} facts, {} dead letters", published.len(), facts.len(), dead.len())
+    format!(
+        "{contract}: {} offsets, {} facts, {} dead letters",
+        published.len(),
+        stored.facts.len(),
+        dead.len()
+    )
+}
+
+/// Holds what was taken of a topic that is gone against what was published to it: it may be any part, but each receipt, fact and dead
+/// letter is that of a record, and none of them is there twice. Returns the number of receipts in words.
+///
+/// # Panics
+/// At the first difference.
+pub fn compare_gone(stage: &Stage<'_>, contract: Topic, topic_id: &str, published: &[Published]) -> String {
+    let stored = Stored::of(stage, contract, topic_id);
+    let by_place: HashMap<_, _> = published.iter().map(|one| ((one.partition, one.offset), one)).collect();
+    let of = |place: &(i64, i64)| {
+        *by_place.get(place).unwrap_or_else(|| panic!("{contract}: nothing was at {place:?}"))
+    };
+    for (place, receipt) in &stored.receipts {
+        of(place).agrees(receipt);
+    }
+    for (place, reason) in &stored.letters {
+        assert_eq!(reason, &of(place).expect, "{contract}: dead letter at {place:?}");
+    }
+    let valid: BTreeSet<&str> =
+        published.iter().filter(|one| one.is_valid()).map(|one| one.event_id.as_str()).collect();
+    for (id, facts) in &stored.facts {
+        assert!(valid.contains(id.as_str()) && *facts == 1, "{contract}: {facts} facts of {id}");
+    }
+    format!("{contract}, gone: {} of {} offsets", stored.receipts.len(), published.len())
+}
+
+/// What is stored of one topic.
+struct Stored {
+    receipts: HashMap<(i64, i64), Receipt>,
+    letters: BTreeMap<(i64, i64), String>,
+    /// How often each event is there, by its id.
+    facts: HashMap<String, u64>,
+}
+
+impl Stored {
+    fn of(stage: &Stage<'_>, contract: Topic, topic_id: &str) -> Stored {
+        // Not deduplicated by the engine: repeats of a receipt must agree in everything.
+        let receipts: Vec<Receipt> = stage.database.rows(&format!(
+            "SELECT partition, offset, any(toString(a.disposition)) AS disposition, any(a.reason) AS reason, \
+             any(toString(a.event_id)) AS event_id, \
+             uniqExact(a.disposition, a.reason, a.event_id, a.digest, a.raw_sha256) AS accounts \
+             FROM audit_log AS a WHERE topic_id = '{topic_id}' GROUP BY partition, offset"
+        ));
+        let letters = triples(
+            stage,
+            &format!(
+                "SELECT partition, offset, reason FROM dead_letters_final WHERE topic_id = '{topic_id}'"
+            ),
+        );
+        let mut facts: HashMap<String, u64> = HashMap::new();
+        for id in stage
+            .database
+            .query(&format!("SELECT event_id FROM {} FINAL WHERE topic_id = '{topic_id}'", contract.table()))
+            .lines()
+        {
+            *facts.entry(id.to_owned()).or_default() += 1;
+        }
+        let receipts = receipts.into_iter().map(|one| ((one.partition, one.offset), one)).collect();
+        Stored { receipts, letters, facts }
+    }
 }
 
 fn triples(stage: &Stage<'_>, sql: &str) -> BTreeMap<(i64, i64), String> {

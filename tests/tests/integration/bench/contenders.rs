@@ -24,6 +24,8 @@ const PROCESSORS: usize = 2;
 pub(super) struct Turn {
     /// Records.
     pub(super) events: u64,
+    /// Whether it was stopped before it had drained the backlog.
+    pub(super) stopped: bool,
     /// From the start of the process to the last commit.
     pub(super) seconds: f64,
     /// CPU seconds of the contender itself, ClickHouse apart; `None` where ClickHouse is all there is.
@@ -90,7 +92,8 @@ impl Arena<'_> {
             }
             turn.store_cpu = Some(cpu_seconds(self.clickhouse_id) - store_cpu);
             turn.store_peak_bytes = Some(peak_bytes(self.clickhouse_id));
-            if turn.events >= self.backlog.layout.events || began.elapsed().as_secs() >= seconds_max {
+            turn.stopped = turn.events < self.backlog.layout.events;
+            if !turn.stopped || began.elapsed().as_secs() >= seconds_max {
                 return turn;
             }
             for process in processes.iter_mut() {

@@ -59,11 +59,17 @@ impl Figures {
         self.of(|turn| Some(f64::from(u32::try_from(turn.parts).unwrap_or(u32::MAX)))).unwrap_or(0.0)
     }
 
+    /// The fewest events that it had drained when it was stopped, where it was.
+    fn stopped_at(&self) -> Option<u64> {
+        self.turns.iter().filter(|turn| turn.stopped).map(|turn| turn.events).min()
+    }
+
     fn json(&self, first: f64) -> Value {
         json!({
             "name": self.name, "events_per_second": self.rate(), "ratio": self.rate() / first,
             "cpu_seconds_per_million": self.cpu(), "clickhouse_cpu_seconds_per_million": self.store_cpu(),
             "peak_mib": self.peak_mib(), "clickhouse_peak_mib": self.store_peak_mib(), "parts": self.parts(),
+            "stopped_at_events": self.stopped_at(),
             "rounds": self.turns.iter().map(|turn| events(turn) / turn.seconds.max(0.001)).collect::<Vec<_>>(),
         })
     }
@@ -89,9 +95,10 @@ pub(super) fn table(title: &str, all: &[Figures]) -> String {
     for one in all {
         let number =
             |value: Option<f64>, places: usize| value.map_or("–".to_owned(), |v| format!("{v:.places$}"));
+        let stopped = one.stopped_at().map(|events| format!("  stopped after {events} events"));
         let _ = writeln!(
             text,
-            "  {:<36}{:>10.0}{:>8.2}{:>9}{:>12}{:>10}{:>12}{:>7.0}",
+            "  {:<36}{:>10.0}{:>8.2}{:>9}{:>12}{:>10}{:>12}{:>7.0}{}",
             one.name,
             one.rate(),
             one.rate() / first,
@@ -100,6 +107,7 @@ pub(super) fn table(title: &str, all: &[Figures]) -> String {
             number(one.peak_mib(), 0),
             number(one.store_peak_mib(), 0),
             one.parts(),
+            stopped.unwrap_or_default(),
         );
     }
     text

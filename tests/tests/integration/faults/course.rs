@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tally_schemas::Topic;
 use tally_sinks::fault::Point;
-use tally_tests::account::{Published, compare, read};
+use tally_tests::account::{Published, compare, compare_gone, read};
 use tally_tests::python::{self, Produce};
 use tally_tests::stage::seal_and_verify;
 use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually, examples};
@@ -75,8 +75,8 @@ struct Course<'a> {
     publishers: Vec<(Tally, PathBuf)>,
     /// What Python published: other contracts' versions, other framings.
     written: Vec<Published>,
-    /// Identity of the tasks' topic before it was created anew.
-    gone: Option<String>,
+    /// Identity of the tasks' topic before it was created anew, and what was published to it.
+    gone: Option<(String, Vec<Published>)>,
     counts: Counts,
 }
 
@@ -186,12 +186,15 @@ impl Course<'_> {
     /// The tasks' topic is deleted and created again: what was published to it so far is nobody's any more.
     fn create_anew(&mut self) {
         let _quiet = self.harbour.quiet();
+        let mut gone = Vec::new();
         for (mut publisher, path) in std::mem::take(&mut self.publishers) {
             publisher.expect_success(ENDED);
-            self.written.extend(read(&path).into_iter().filter(|one| one.topic != Topic::Task.name()));
+            let (of_tasks, others) = read(&path).into_iter().partition(|one| one.topic == Topic::Task.name());
+            self.written.extend::<Vec<Published>>(others);
+            gone.extend::<Vec<Published>>(of_tasks);
         }
         let topic = self.stage.topic(Topic::Task);
-        self.gone = Some(self.stage.topic_id(Topic::Task));
+        self.gone = Some((self.stage.topic_id(Topic::Task), gone));
         self.stage.kafka.delete_topic(&topic);
         self.stage.kafka.create_topic(&topic, tally_tests::stage::PARTITIONS, &[]);
         self.counts.topics += 1;
@@ -233,7 +236,7 @@ impl Course<'_> {
     /// Facts of a topic that is gone, whose receipts a death kept from being written: nobody can read their records again, so
     /// they stay without, and neither the audit nor `verify` can pass over them.
     fn orphans(&self) -> i64 {
-        let Some(gone) = &self.gone else { return 0 };
+        let Some((gone, _)) = &self.gone else { return 0 };
         self.stage.number(&format!(
             "SELECT count() FROM task_events FINAL WHERE topic_id = '{gone}' \
              AND (source, event_id, digest) NOT IN (SELECT source, event_id, digest FROM audit_log)"
@@ -242,7 +245,7 @@ impl Course<'_> {
 
     /// Takes what is stored of a topic that is gone out of every table: the rest must stand by itself.
     fn forget_gone(&self) {
-        let Some(gone) = &self.gone else { return };
+        let Some((gone, _)) = &self.gone else { return };
         let tables = "SELECT table FROM system.columns AS c JOIN system.tables AS t ON c.database = t.database \
                       AND c.table = t.name WHERE c.database = currentDatabase() AND c.name = 'topic_id' \
                       AND t.engine LIKE '%MergeTree'";
@@ -267,9 +270,13 @@ impl Course<'_> {
             publisher.expect_success(ENDED);
             published.extend(read(&path));
         }
-        for one in &mut published {
-            let valid = one.expect == "accept" || one.expect == "duplicate";
-            if has_poison && valid && one.topic == Topic::Task.name() && one.event_id.ends_with(POISON) {
+        let gone = self.gone.iter_mut().flat_map(|(_, gone)| gone);
+        for one in published.iter_mut().chain(gone) {
+            if has_poison
+                && one.is_valid()
+                && one.topic == Topic::Task.name()
+                && one.event_id.ends_with(POISON)
+            {
                 "rejected_by_store".clone_into(&mut one.expect);
             }
         }
@@ -330,10 +337,11 @@ impl Course<'_> {
         if has_poison {
             self.stage.database.query("ALTER TABLE task_events DROP CONSTRAINT no_poison"); // verify holds definitions
         }
-        let said = Topic::ALL.map(|contract| {
+        let mut said = Vec::from(Topic::ALL.map(|contract| {
             let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
             compare(self.stage, contract, &of)
-        });
+        }));
+        said.extend(self.gone.iter().map(|(id, gone)| compare_gone(self.stage, Topic::Task, id, gone)));
         let orphans = self.orphans();
         if orphans > 0 {
             self.forget_gone();
