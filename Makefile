@@ -50,11 +50,12 @@ soak: engine assets ## an hour at 20,000 events/s with faults, then three times 
 	@sh tests/setup/install.sh
 	TALLY_SOAK_SECONDS=$(or $(SECONDS),3600) $(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture soak
 
-lint: assets ## formatting, clippy with warnings as errors, and licences and sources of all crates
+lint: assets ## formatting, clippy with warnings as errors, and licences, sources and (where their database can be fetched) advisories of all crates
 	@sh sinks/engine/system.sh
 	$(CARGO) fmt --all --check
 	$(CLIPPY) $(CARGO) build --workspace --all-targets
 	@bin=$$(sh tests/setup/tool.sh cargo-deny) && "$$bin/cargo-deny" check licenses sources bans
+	@sh tests/setup/advisories.sh
 
 engine: ## fetches the embedded ClickHouse engine through npm, once
 	@sh sinks/engine/system.sh
