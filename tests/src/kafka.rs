@@ -3,7 +3,7 @@
 mod admin;
 mod broker;
 mod in_process;
-mod network;
+mod proxied;
 mod secured;
 
 use std::env;
@@ -13,7 +13,7 @@ use crate::need::{self, Missing};
 use crate::python;
 use broker::Broker;
 use in_process::InProcess;
-pub use network::Distant;
+pub use proxied::ProxiedKafka;
 pub use secured::Secured;
 
 /// A Kafka that the tests may use. Dropped, a broker that was started for it is killed.

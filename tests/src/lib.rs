@@ -12,7 +12,7 @@
 //! | [`python`], [`kcat`] | clients that share no code with Tally |
 //! | [`Prometheus`] | Prometheus over the rules that operators get |
 //! | [`Browser`] | headless Chromium, for pages |
-//! | [`Proxy`], [`Distant`] | a network that fails on request; a Kafka behind one |
+//! | [`Proxy`], [`ProxiedKafka`] | a network that fails on request; a Kafka behind one |
 //! | [`Clock`] | a clock that a process goes by, and that jumps |
 //! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
 //!
@@ -55,7 +55,7 @@ pub use browser::Browser;
 pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use clock::Clock;
-pub use kafka::{Distant, Kafka, Secured};
+pub use kafka::{Kafka, ProxiedKafka, Secured};
 pub use mock_platform::MockPlatform;
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;

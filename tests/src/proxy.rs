@@ -7,24 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often a thread looks whether the weather has changed.
+/// How often a thread looks whether the faults have changed.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What happens to the bytes of every connection.
 #[derive(Debug, Clone, Default)]
-struct Weather {
+struct Faults {
     /// Of connections older than this nothing passes, and nobody is told.
     swallowed: usize,
     /// Requests that begin so are taken and never answered.
     blocked: Vec<String>,
     /// On the way to the client the first text is replaced by the second, which is as long.
     replaced: Option<(Vec<u8>, Vec<u8>)>,
-    /// Of the pieces that pass so many out of a thousand meet a mishap.
-    mishaps_permille: u64,
+    /// Of the pieces that pass so many out of a thousand meet a fault.
+    permille: u64,
 }
 
 /// What may become of a piece on its way.
-enum Mishap {
+enum Fault {
     None,
     /// It comes later.
     Delay(Duration),
@@ -55,11 +55,11 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: SocketAddr,
-    weather: Mutex<Weather>,
+    faults: Mutex<Faults>,
     open: Mutex<Vec<TcpStream>>,
     accepted: AtomicUsize,
     replacements: AtomicUsize,
-    mishaps: AtomicU64,
+    injected: AtomicU64,
     ended: AtomicBool,
     chance: AtomicU64,
 }
@@ -75,11 +75,11 @@ impl Proxy {
         let target = target.parse().expect("an address and its port");
         let shared = Arc::new(Shared {
             target,
-            weather: Mutex::default(),
+            faults: Mutex::default(),
             open: Mutex::default(),
             accepted: AtomicUsize::new(0),
             replacements: AtomicUsize::new(0),
-            mishaps: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             chance: AtomicU64::new(0),
         });
@@ -110,14 +110,14 @@ impl Proxy {
     pub fn cut(&self) {
         for stream in lock(&self.shared.open).drain(..) {
             if stream.shutdown(Shutdown::Both).is_ok() {
-                self.shared.mishaps.fetch_add(1, Ordering::Relaxed);
+                self.shared.injected.fetch_add(1, Ordering::Relaxed);
             } // else it had ended by itself
         }
     }
 
-    /// How much met a mishap so far: pieces, and ends of connections that were cut.
-    pub fn mishaps(&self) -> u64 {
-        self.shared.mishaps.load(Ordering::Relaxed)
+    /// What met a fault so far: pieces, and ends of connections that were cut.
+    pub fn injected(&self) -> u64 {
+        self.shared.injected.load(Ordering::Relaxed)
     }
 
     /// How many connections came so far.
@@ -127,19 +127,19 @@ impl Proxy {
 
     /// Swallows every connection that is open now: nothing passes any more, nothing is closed. Later ones pass.
     pub fn swallow(&self) {
-        lock(&self.shared.weather).swallowed = self.shared.accepted.load(Ordering::Relaxed);
+        lock(&self.shared.faults).swallowed = self.shared.accepted.load(Ordering::Relaxed);
     }
 
     /// Requests that begin with one of these texts are taken and never answered.
     pub fn block(&self, beginnings: &[&str]) {
-        lock(&self.shared.weather).blocked = beginnings.iter().map(|&text| text.to_owned()).collect();
+        lock(&self.shared.faults).blocked = beginnings.iter().map(|&text| text.to_owned()).collect();
     }
 
     /// From now on so many out of a thousand pieces, either way, are delayed, cut in half, lost with their connection, lost
     /// without a word, or answered in the server's place: not available, read-only, full. `seed` says which. Zero ends it.
     pub fn trouble(&self, permille: u64, seed: u64) {
         self.shared.chance.store(seed, Ordering::Relaxed);
-        lock(&self.shared.weather).mishaps_permille = permille;
+        lock(&self.shared.faults).permille = permille;
     }
 
     /// Replaces a text by another of the same length on the way to the client, wherever it lies in one read; `None` ends it.
@@ -151,7 +151,7 @@ impl Proxy {
             assert_eq!(from.len(), to.len(), "a replacement is as long as what it replaces");
             (from.as_bytes().to_vec(), to.as_bytes().to_vec())
         });
-        lock(&self.shared.weather).replaced = bytes;
+        lock(&self.shared.faults).replaced = bytes;
     }
 
     /// How many texts were replaced so far.
@@ -198,27 +198,27 @@ impl Shared {
                 }
                 Err(_) => break,
             };
-            let weather = lock(&self.weather).clone();
+            let faults = lock(&self.faults).clone();
             let starts = |text: &String| buffer[..read].starts_with(text.as_bytes());
-            let blocked = is_request && weather.blocked.iter().any(starts); // connections are used again
-            if number < weather.swallowed || blocked {
+            let blocked = is_request && faults.blocked.iter().any(starts); // connections are used again
+            if number < faults.swallowed || blocked {
                 self.hold(from, &mut buffer);
                 break;
             }
             let begins = [&b"POST "[..], b"GET "].iter().any(|method| buffer[..read].starts_with(method));
-            match self.mishap(weather.mishaps_permille, is_request && begins) {
-                Mishap::None => {}
-                Mishap::Delay(time) => thread::sleep(time),
-                Mishap::Half => {
+            match self.fault(faults.permille, is_request && begins) {
+                Fault::None => {}
+                Fault::Delay(time) => thread::sleep(time),
+                Fault::Half => {
                     _ = to.write_all(&buffer[..read / 2]); // it is cut in any case
                     break;
                 }
-                Mishap::Cut => break,
-                Mishap::Swallow => {
+                Fault::Cut => break,
+                Fault::Swallow => {
                     self.hold(from, &mut buffer);
                     break;
                 }
-                Mishap::Unavailable(said) => {
+                Fault::Unavailable(said) => {
                     _ = from.write_all(said.as_bytes());
                     // what is not read when a connection closes has it reset, and the answer with it
                     _ = from.shutdown(Shutdown::Write);
@@ -226,7 +226,7 @@ impl Shared {
                     break;
                 }
             }
-            if let Some((what, by)) = weather.replaced.filter(|_| !is_request) {
+            if let Some((what, by)) = faults.replaced.filter(|_| !is_request) {
                 self.replace_in(&mut buffer[..read], &what, &by);
             }
             if to.write_all(&buffer[..read]).is_err() {
@@ -243,24 +243,24 @@ impl Shared {
         }
     }
 
-    fn mishap(&self, permille: u64, is_beginning: bool) -> Mishap {
+    fn fault(&self, permille: u64, is_beginning: bool) -> Fault {
         if permille == 0 {
-            return Mishap::None; // and nothing is drawn
+            return Fault::None; // and nothing is drawn
         }
         let mut mixed = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
         if mixed % 1000 >= permille {
-            return Mishap::None;
+            return Fault::None;
         }
-        self.mishaps.fetch_add(1, Ordering::Relaxed);
+        self.injected.fetch_add(1, Ordering::Relaxed);
         match (mixed >> 32) % 5 {
-            0 => Mishap::Delay(Duration::from_millis((mixed >> 40) % 400)),
-            1 => Mishap::Half,
-            2 if is_beginning => Mishap::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()]),
-            3 => Mishap::Swallow,
-            _ => Mishap::Cut,
+            0 => Fault::Delay(Duration::from_millis((mixed >> 40) % 400)),
+            1 => Fault::Half,
+            2 if is_beginning => Fault::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()]),
+            3 => Fault::Swallow,
+            _ => Fault::Cut,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Pages;
 use super::controls::when;
-use super::door::Visitor;
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::{facts, list, moment, or_dash, section, table, task_link, text};
 use super::shell;

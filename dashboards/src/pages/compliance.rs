@@ -1,8 +1,8 @@
 //! What the audit says now and over time, what it rests on, and what was refused.
 
 use super::Pages;
-use super::door::Visitor;
 use super::figure::{figure, framed};
+use super::guard::Visitor;
 use super::jobs::{self, Said, at};
 use super::live::Ground;
 use super::piece::{letter_path, list, moment, record_words, rows_of, section, table, text};

@@ -1,8 +1,8 @@
 //! What a creator granted, what is left of it, what grantees run, and which licences misbehave.
 
 use super::Pages;
-use super::door::Visitor;
 use super::figure::figure;
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::section;
 use super::sheet::Sheet;

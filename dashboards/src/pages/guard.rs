@@ -40,7 +40,7 @@ impl Visitor {
 impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Problem;
 
-    /// A page that the door does not stand before has no visitor, and answers nobody.
+    /// A page that the guard does not stand before has no visitor, and answers nobody.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Visitor, Problem> {
         parts.extensions.get::<Visitor>().cloned().ok_or_else(|| Problem::new(Code::TokenMissing))
     }
@@ -55,7 +55,7 @@ pub(super) async fn principal(pages: &Pages, request_headers: &HeaderMap) -> Res
 }
 
 /// Lets somebody in, or shows why not: the form to sign in with, which leads back here.
-pub(super) async fn door(
+pub(super) async fn guard(
     State(pages): State<Pages>,
     path: Option<MatchedPath>,
     mut request: Request,

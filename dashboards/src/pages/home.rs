@@ -1,7 +1,7 @@
 //! The first address: it leads to where the role begins.
 
 use super::view::View;
-use super::{Pages, door, session, shell};
+use super::{Pages, guard, session, shell};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ pub(super) async fn page(State(pages): State<Pages>, uri: Uri, headers: HeaderMa
         Err(problem) => return shell::problem(&View::plain(&headers), None, &problem),
     };
     let wanted = uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    match door::principal(&pages, &headers).await {
+    match guard::principal(&pages, &headers).await {
         Ok(principal) => {
             let to = HeaderValue::from_str(&session::home(principal.role, wanted));
             let to = to.unwrap_or(HeaderValue::from_static("/"));

@@ -4,9 +4,9 @@
 
 use super::Pages;
 use super::controls::when;
-use super::door::Visitor;
 use super::figure::trouble;
 use super::form;
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::{
     digest, facts, letter_path, list, moment, or_dash, record_words, section, table, text, trouble_words,

@@ -2,8 +2,8 @@
 
 use super::Pages;
 use super::compliance::table_of_letters;
-use super::door::Visitor;
 use super::figure::{figure, trouble};
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::{list, onward, section};
 use super::sheet::Sheet;

@@ -1,6 +1,6 @@
 //! What has an open page ask again: events of the feed that concern it, and time. `assets/live.js` does it.
 
-use super::door::Visitor;
+use super::guard::Visitor;
 use crate::identity::Role;
 use crate::panel::Window;
 use crate::rights::{Access, Page, Route, access};
@@ -109,7 +109,7 @@ pub(super) fn lamp() -> Markup {
 mod tests {
     use super::{Ground, Live};
     use crate::identity::{Principal, Role};
-    use crate::pages::door::Visitor;
+    use crate::pages::guard::Visitor;
     use crate::pages::view::View;
     use crate::panel::Window;
     use crate::rights::Page;

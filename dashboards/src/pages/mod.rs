@@ -1,7 +1,7 @@
 //! Pages, rendered here: markup from the same answers that the API gives, in the reader's language, zone and colours.
 //!
 //! ```text
-//! request ─▶ door (cookie or header ▶ principal ▶ whose page) ─▶ page ─▶ panels, side by side ─▶ shell ─▶ HTML
+//! request ─▶ guard (cookie or header ▶ principal ▶ whose page) ─▶ page ─▶ panels, side by side ─▶ shell ─▶ HTML
 //! ```
 //! A page gets a [`Visitor`]; it cannot be reached without one. What a script adds (pictures of tables, what happens live) stands
 //! in `assets/`; without it every number is there all the same.
@@ -11,9 +11,9 @@ mod case;
 mod compliance;
 mod controls;
 mod creator;
-mod door;
 mod figure;
 mod form;
+mod guard;
 mod hint;
 mod home;
 mod jobs;
@@ -74,7 +74,7 @@ pub(crate) fn router(api: Api, tokens: Option<PageTokens>, has_feed: bool) -> Ro
         .route("/creator", get(creator::page))
         .route("/my", get(my::page))
         .route("/task/{task_id}", get(task::page))
-        .route_layer(from_fn_with_state(pages.clone(), door::door));
+        .route_layer(from_fn_with_state(pages.clone(), guard::guard));
     let open = Router::new()
         .route("/", get(home::page))
         .route("/session", post(session::begin))

@@ -2,8 +2,8 @@
 
 use super::Pages;
 use super::case::{clock, risk};
-use super::door::Visitor;
 use super::figure::{figure, trouble};
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::{list, moment, onward, or_dash, section, table, task_link, text};
 use super::sheet::Sheet;

@@ -2,8 +2,8 @@
 
 use super::Pages;
 use super::asset::address;
-use super::door::Visitor;
 use super::figure::figure;
+use super::guard::Visitor;
 use super::live::Ground;
 use super::piece::section;
 use super::sheet::Sheet;

@@ -1,8 +1,8 @@
 //! How the platform does: money, tasks, queues, interfaces, the ledger.
 
 use super::Pages;
-use super::door::Visitor;
 use super::figure::figure;
+use super::guard::Visitor;
 use super::hint::hints;
 use super::jobs::at;
 use super::live::Ground;

@@ -2,8 +2,8 @@
 //! Compliance shows, the figures are of its results; nothing is computed a second time.
 
 use super::Pages;
-use super::door::Visitor;
 use super::figure::verdict;
+use super::guard::Visitor;
 use super::jobs::{Said, at};
 use super::live::Ground;
 use super::number::grouped;

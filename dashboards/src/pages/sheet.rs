@@ -1,6 +1,6 @@
 //! The panels of a page, and what they said.
 
-use super::door::{Visitor, unanswered};
+use super::guard::{Visitor, unanswered};
 use super::shell::Notice;
 use super::view::View;
 use crate::api::{Api, scope};

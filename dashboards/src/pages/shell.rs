@@ -2,7 +2,7 @@
 
 use super::asset::address;
 use super::controls::{controls, zone_name};
-use super::door::Visitor;
+use super::guard::Visitor;
 use super::live::{Ground, Live, lamp};
 use super::view::{Lang, Theme, View, Zone};
 use crate::identity::{Principal, Role};

@@ -3,7 +3,7 @@
 use super::Pages;
 use super::compliance::table_of_letters;
 use super::controls::when;
-use super::door::Visitor;
+use super::guard::Visitor;
 use super::live::Ground;
 use super::number::shown;
 use super::piece::{

@@ -1,7 +1,7 @@
 //! The tasks of whoever looks, as a creator and a buyer are shown them.
 
-use super::door::Visitor;
 use super::figure::trouble;
+use super::guard::Visitor;
 use super::piece::{list, moment, onward, or_dash, table, task_link, text};
 use crate::api::{Api, Moment, answers};
 use crate::problem::Problem;

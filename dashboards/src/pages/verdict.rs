@@ -2,8 +2,8 @@
 
 use super::Pages;
 use super::controls::zone_name;
-use super::door::Visitor;
 use super::figure::verdict;
+use super::guard::Visitor;
 use super::jobs::job_title;
 use super::live::Ground;
 use super::number::grouped;

@@ -1,7 +1,7 @@
 //! The gateway's four calls, over HTTP.
 
-use super::course::{Course, Next, Patience, Trouble};
 use super::key::IdempotencyKey;
+use super::retries::{Next, Patience, Retries, Trouble};
 use super::tokens::{BoxError, Tokens, Want};
 use crate::gateway::code::{Code, Problem, Retry};
 use crate::gateway::contract::{
@@ -183,7 +183,7 @@ impl GatewayClient {
         let ask = Ask::read(endpoint, &body)
             .map_err(|error| CallError::Refused(Problem::because(error.code, error.detail)))?;
         let body = Bytes::from(ask.canonical());
-        let mut course = Course::begin(endpoint.moves_money(), patience);
+        let mut retries = Retries::begin(endpoint.moves_money(), patience);
         let mut want = Want::Current;
         loop {
             let (trouble, asked) = match self.attempt((endpoint, key), body.clone(), want, rest()).await {
@@ -194,7 +194,7 @@ impl GatewayClient {
                 Err(ended) => ended,
             };
             want = Want::Current;
-            match (course.next(&trouble, asked, rest(), draw()), trouble) {
+            match (retries.next(&trouble, asked, rest(), draw()), trouble) {
                 (Next::Again(pause), trouble) => {
                     tracing::debug!(path = endpoint.path(), %trouble, ?pause, "the gateway is asked again");
                     tokio::time::sleep(pause).await;

@@ -59,11 +59,11 @@
 //! service publishes no event of a call that went through it. `pipeline/docs/api.md` is the guide, with examples for Python
 //! and `curl`.
 
-mod course;
 pub mod events;
 mod gateway;
 mod key;
 mod publisher;
+mod retries;
 mod symbols;
 mod tokens;
 
@@ -73,9 +73,9 @@ pub use crate::gateway::contract::{
     About, Audience, Charge, ChargePurpose, ChargeRequest, Estimate, EstimateRequest, LicenseCheck,
     LicenseCheckRequest, Queue, Refund, RefundOf, RefundReason, RefundRequest,
 };
-pub use course::{Patience, Trouble};
 pub use gateway::{CallError, ClientError, GatewayClient};
 pub use key::{IdempotencyKey, NotAKey};
 pub use publisher::{Placed, PublishError, Publisher, PublisherConfig, PublisherError};
+pub use retries::{Patience, Trouble};
 pub use secrecy::SecretString;
 pub use tokens::{BoxError, Tokens, Want};

@@ -98,7 +98,7 @@ pub(super) enum Next {
 
 /// A call on its way.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct Retries {
     patience: Patience,
     moves_money: bool,
     attempts: u32,
@@ -106,9 +106,9 @@ pub(super) struct Course {
     token_is_new: bool,
 }
 
-impl Course {
-    pub(super) fn begin(moves_money: bool, patience: Patience) -> Course {
-        Course { patience, moves_money, attempts: 0, maybe_done: false, token_is_new: false }
+impl Retries {
+    pub(super) fn begin(moves_money: bool, patience: Patience) -> Retries {
+        Retries { patience, moves_money, attempts: 0, maybe_done: false, token_is_new: false }
     }
 
     /// After an attempt: `asked` is what `Retry-After` says, `rest` what is left of the call's time, `draw` a fresh random number.
@@ -152,7 +152,7 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
-    use super::{Course, Next, Patience, Trouble};
+    use super::{Next, Patience, Retries, Trouble};
     use crate::gateway::code::{Code, Problem, Retry};
     use std::time::Duration;
 
@@ -163,10 +163,10 @@ mod tests {
     }
 
     fn after(moves_money: bool, troubles: &[Trouble]) -> Next {
-        let mut course = Course::begin(moves_money, Patience::default());
+        let mut retries = Retries::begin(moves_money, Patience::default());
         let mut next = Next::NotDone;
         for trouble in troubles {
-            next = course.next(trouble, None, REST, 0);
+            next = retries.next(trouble, None, REST, 0);
         }
         next
     }
@@ -177,9 +177,10 @@ mod tests {
     #[test]
     fn retries_are_those_of_the_code() {
         for code in Code::ALL.iter().copied() {
-            let mut course = Course::begin(true, Patience::default());
-            let next = course.next(&problem(code), None, REST, 0);
-            let late = Course::begin(true, Patience::default()).next(&problem(code), None, Duration::ZERO, 0);
+            let mut retries = Retries::begin(true, Patience::default());
+            let next = retries.next(&problem(code), None, REST, 0);
+            let late =
+                Retries::begin(true, Patience::default()).next(&problem(code), None, Duration::ZERO, 0);
             let (now, end) = match code.retry() {
                 _ if code == Code::TokenInvalid => (Next::Renewed, Next::Renewed),
                 Retry::Never => (Next::Refused, Next::Refused),
@@ -204,12 +205,12 @@ mod tests {
             Next::Unknown
         );
         assert_eq!(after(true, &[problem(Code::TokenInvalid), problem(Code::TokenInvalid)]), Next::Refused);
-        let mut course = Course::begin(true, Patience::default());
-        course.next(&Trouble::Late, None, REST, 0);
-        assert_eq!(course.next(&problem(Code::CircuitOpen), None, Duration::ZERO, 0), Next::Unknown);
-        let mut course = Course::begin(false, Patience::default());
-        course.next(&Trouble::Late, None, REST, 0);
-        assert_eq!(course.next(&Trouble::Late, None, Duration::ZERO, 0), Next::NotDone);
+        let mut retries = Retries::begin(true, Patience::default());
+        retries.next(&Trouble::Late, None, REST, 0);
+        assert_eq!(retries.next(&problem(Code::CircuitOpen), None, Duration::ZERO, 0), Next::Unknown);
+        let mut retries = Retries::begin(false, Patience::default());
+        retries.next(&Trouble::Late, None, REST, 0);
+        assert_eq!(retries.next(&Trouble::Late, None, Duration::ZERO, 0), Next::NotDone);
     }
 
     /// Scenario: a proxy between answers with a page of its own.
@@ -227,15 +228,15 @@ mod tests {
     fn pauses_grow_and_end() {
         let patience =
             Patience { backoff: Duration::from_millis(100), attempts_max: 9, ..Patience::default() };
-        let mut course = Course::begin(true, patience);
+        let mut retries = Retries::begin(true, patience);
         let mut pauses = Vec::new();
-        while let Next::Again(pause) = course.next(&Trouble::Late, None, REST, u32::MAX) {
+        while let Next::Again(pause) = retries.next(&Trouble::Late, None, REST, u32::MAX) {
             pauses.push(pause.as_millis());
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
         let asked = Some(Duration::from_secs(2));
         let first =
-            |rest, draw| Course::begin(true, patience).next(&problem(Code::CircuitOpen), asked, rest, draw);
+            |rest, draw| Retries::begin(true, patience).next(&problem(Code::CircuitOpen), asked, rest, draw);
         assert_eq!(first(REST, 0), Next::Again(Duration::from_secs(2)));
         assert_eq!(first(REST, u32::MAX), Next::Again(Duration::from_millis(2_100)));
         assert_eq!(first(Duration::from_secs(2), 0), Next::NotDone);

@@ -48,13 +48,13 @@ pub trait Callers: Send + Sync + 'static {
 
 /// What handlers share.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct Server {
     pub(super) gateway: Gateway,
     pub(super) flows: Flows,
     callers: Arc<dyn Callers>,
 }
 
-impl Door {
+impl Server {
     /// Who calls, whatever the token's scopes.
     pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Code> {
         let value = headers.get(header::AUTHORIZATION).ok_or(Code::TokenMissing)?;
@@ -85,23 +85,23 @@ pub(super) fn router(flows: Flows, gateway: Gateway, callers: Arc<dyn Callers>) 
         .merge(flow::routes())
         .method_not_allowed_fallback(async || problem(Code::MethodNotAllowed))
         .fallback(async || problem(Code::NotFound))
-        .with_state(Door { gateway, flows, callers })
+        .with_state(Server { gateway, flows, callers })
 }
 
-async fn estimate(State(door): State<Door>, request: Request) -> Response {
-    call(door, Endpoint::CreditsEstimate, request).await
+async fn estimate(State(server): State<Server>, request: Request) -> Response {
+    call(server, Endpoint::CreditsEstimate, request).await
 }
 
-async fn charge(State(door): State<Door>, request: Request) -> Response {
-    call(door, Endpoint::CreditsCharge, request).await
+async fn charge(State(server): State<Server>, request: Request) -> Response {
+    call(server, Endpoint::CreditsCharge, request).await
 }
 
-async fn refund(State(door): State<Door>, request: Request) -> Response {
-    call(door, Endpoint::CreditsRefund, request).await
+async fn refund(State(server): State<Server>, request: Request) -> Response {
+    call(server, Endpoint::CreditsRefund, request).await
 }
 
-async fn check(State(door): State<Door>, request: Request) -> Response {
-    call(door, Endpoint::LicensesCheck, request).await
+async fn check(State(server): State<Server>, request: Request) -> Response {
+    call(server, Endpoint::LicensesCheck, request).await
 }
 
 async fn document() -> Response {
@@ -111,30 +111,30 @@ async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
-async fn call(door: Door, endpoint: Endpoint, request: Request) -> Response {
+async fn call(server: Server, endpoint: Endpoint, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    match understood(&door, endpoint, &headers, body).await {
+    match understood(&server, endpoint, &headers, body).await {
         Ok((caller, key, ask)) => {
-            answer(door.gateway.ask(&caller, key.as_deref(), ask, trace_id(&headers)).await)
+            answer(server.gateway.ask(&caller, key.as_deref(), ask, trace_id(&headers)).await)
         }
         Err(refused) => {
             let told = Told::problem(&refused);
-            door.gateway.inner.metrics.told(endpoint, &told, Duration::ZERO);
+            server.gateway.inner.metrics.told(endpoint, &told, Duration::ZERO);
             answer(told)
         }
     }
 }
 
 async fn understood(
-    door: &Door,
+    server: &Server,
     endpoint: Endpoint,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Caller, Option<String>, Ask), Problem> {
     let scope = endpoint.scope().ok_or_else(|| Problem::new(Code::NotFound))?; // no route leads to what has none
-    let caller = door.admit(headers, scope).await.map_err(Problem::new)?;
-    let body = json(headers, body, door.gateway.inner.settings.body_bytes_max).await?;
+    let caller = server.admit(headers, scope).await.map_err(Problem::new)?;
+    let body = json(headers, body, server.gateway.inner.settings.body_bytes_max).await?;
     let key = key(headers)?;
     if endpoint.moves_money() && key.is_none() {
         return Err(Problem::new(Code::IdempotencyKeyMissing));

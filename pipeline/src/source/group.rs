@@ -1,7 +1,7 @@
 //! The consumer itself: its fixed properties, and what happens when the group gives or takes partitions.
 
-use super::door::Door;
 use super::fetch::FetchQueue;
+use super::refusals::Refusals;
 use super::{Lanes, Partition, SourceError};
 use crate::config::set_defaults;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) lanes: OnceLock<Arc<dyn Lanes>>,
-    pub(super) door: Door,
+    pub(super) refusals: Refusals,
     queue: Mutex<Option<Arc<FetchQueue>>>,
 }
 
@@ -42,12 +42,12 @@ impl Group {
 
 impl ClientContext for Group {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.door.reads(message);
+        self.refusals.reads(message);
         tracing::debug!(target: "librdkafka", facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if !self.door.hears(&error, reason) {
+        if !self.refusals.hears(&error, reason) {
             tracing::debug!(%error, reason, "kafka");
         }
     }
@@ -109,7 +109,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "50000"),
     ("fetch.queue.backoff.ms", "10"), // a full queue is empty again soon; by default it is looked at after a second
-    ("max.poll.interval.ms", "300000"),
+    // for so long a rebalance waits for a member that does not come back to it; more than lanes are given to finish (stop_seconds_max)
+    ("max.poll.interval.ms", "30000"),
     ("session.timeout.ms", "10000"), // for so long nobody reads what a killed instance held; waits for the broker do not count
     ("socket.keepalive.enable", "true"),
 ];

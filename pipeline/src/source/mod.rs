@@ -2,11 +2,11 @@
 
 mod answer;
 mod digests;
-mod door;
 mod fetch;
 mod group;
 mod identity;
 mod range;
+mod refusals;
 mod run;
 mod tail;
 

@@ -47,17 +47,17 @@ impl Refusal {
 
 /// What brokers said last against letting us in.
 #[derive(Debug, Default)]
-pub(super) struct Door {
+pub(super) struct Refusals {
     told: Mutex<Option<(Refusal, String)>>,
     hinted: AtomicBool,
 }
 
-/// Whether an error is a refusal, which the door has told with its reason.
+/// Whether an error is a refusal, which was told with its reason.
 pub(super) fn is_told(error: &KafkaError) -> bool {
     Refusal::of(error).is_some()
 }
 
-impl Door {
+impl Refusals {
     /// Takes an error of the client. True where it is a refusal; the first of a kind is logged, with its remedy.
     pub(super) fn hears(&self, error: &KafkaError, reason: &str) -> bool {
         let Some(refusal) = Refusal::of(error) else { return false };
@@ -112,21 +112,21 @@ impl Source {
 
     fn knock(&self) -> Result<(), SourceError> {
         let (consumer, begun) = (self.client.consumer(), Instant::now());
-        let door = &consumer.context().door;
+        let refusals = &consumer.context().refusals;
         while begun.elapsed() < KNOCK {
             if consumer.client().fetch_metadata(None, LOOK).is_ok() {
-                door.opened();
+                refusals.opened();
                 return Ok(());
             }
-            drop(consumer.poll(Duration::ZERO)); // its errors reach the door
+            drop(consumer.poll(Duration::ZERO)); // its errors reach the refusals
         }
-        door.refusal().map_or(Ok(()), Err)
+        refusals.refusal().map_or(Ok(()), Err)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Door, bare};
+    use super::{Refusals, bare};
     use rdkafka::error::{KafkaError, RDKafkaErrorCode};
     use std::sync::atomic::Ordering;
 
@@ -135,12 +135,12 @@ mod tests {
     /// last is a hint, but from a broker that was named by another.
     #[test]
     fn refusals_are_known() {
-        let told = |tell: &dyn Fn(&Door)| {
-            let door = Door::default();
-            tell(&door);
-            door.refusal().map(|refused| refused.to_string()).unwrap_or_default()
+        let told = |tell: &dyn Fn(&Refusals)| {
+            let refusals = Refusals::default();
+            tell(&refusals);
+            refusals.refusal().map(|refused| refused.to_string()).unwrap_or_default()
         };
-        let heard = |code, reason| told(&|door| _ = door.hears(&KafkaError::Global(code), reason));
+        let heard = |code, reason| told(&|refusals| _ = refusals.hears(&KafkaError::Global(code), reason));
         let wrong =
             "sasl_ssl://a:1/bootstrap: SASL authentication error: invalid (after 312ms in state AUTH_REQ)";
         let said = heard(RDKafkaErrorCode::Authentication, wrong);
@@ -149,12 +149,12 @@ mod tests {
         assert!(said.contains("kafka.ca") && said.contains("a version that both sides know"), "{said}");
         assert_eq!(heard(RDKafkaErrorCode::BrokerTransportFailure, "Connect failed"), "");
         let hinted = |broker: &str| {
-            let door = Door::default();
-            door.reads(&format!(
+            let refusals = Refusals::default();
+            refusals.reads(&format!(
                 "[thrd:a:1/{broker}]: a:1/{broker}: Disconnected (after 0ms in state APIVERSION_QUERY)"
             ));
-            assert!(door.refusal().is_none());
-            door.hinted.load(Ordering::Relaxed)
+            assert!(refusals.refusal().is_none());
+            refusals.hinted.load(Ordering::Relaxed)
         };
         assert!(hinted("bootstrap") && !hinted("1"));
         assert_eq!(bare(&"é".repeat(400)).chars().count(), 300);

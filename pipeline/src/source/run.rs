@@ -1,8 +1,8 @@
 //! Joining the group, fetching, and leaving it; once more with a fresh consumer where a topic was created anew.
 
-use super::door::is_told;
 use super::fetch::{Delivery, FetchQueue};
 use super::group::{Consuming, named};
+use super::refusals::is_told;
 use super::{Lanes, Source, SourceError, Turn};
 use crate::inbox::Put;
 use crate::slab::Budget;

@@ -15,8 +15,8 @@ const STOP: Duration = Duration::from_secs(30);
 /// Another program may take a port between its choice and its use.
 const ATTEMPTS: usize = 3;
 
-/// A second listener.
-pub(super) trait Door {
+/// More listeners than the plain one.
+pub(super) trait Listeners {
     /// The settings of a broker that has it too.
     fn properties(&self, client_port: u16, controller_port: u16) -> String;
 
@@ -36,15 +36,15 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn start() -> Broker {
-        Broker::with_door(None)
+        Broker::with_listeners(None)
     }
 
-    pub(super) fn with_door(door: Option<&dyn Door>) -> Broker {
+    pub(super) fn with_listeners(listeners: Option<&dyn Listeners>) -> Broker {
         let mut refusal = String::new();
         for _ in 0..ATTEMPTS {
             let folder = TempFolder::new("kafka");
             let port = free_port();
-            format_storage(folder.path(), (port, free_port()), door);
+            format_storage(folder.path(), (port, free_port()), listeners);
             let process = spawn(folder.path());
             let mut broker = Broker { port, process, folder };
             match broker.wait_until_ready() {
@@ -103,9 +103,14 @@ impl Broker {
 }
 
 /// Writes the settings and the first records of the metadata log, by Kafka's own tool.
-fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), door: Option<&dyn Door>) {
+fn format_storage(
+    folder: &Path,
+    (client_port, controller_port): (u16, u16),
+    listeners: Option<&dyn Listeners>,
+) {
     let settings = folder.join("server.properties");
-    let more = door.map(|door| door.properties(client_port, controller_port)).unwrap_or_default();
+    let more =
+        listeners.map(|listeners| listeners.properties(client_port, controller_port)).unwrap_or_default();
     // of a property that stands twice the last one counts
     let text = server_properties(folder, client_port, controller_port) + &more;
     fs::write(&settings, text).expect("the settings can be written");
@@ -113,7 +118,7 @@ fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), doo
     // An id of its own for each cluster: 16 bytes in the URL-safe base64 that Kafka prints.
     let cluster = format!("tallytest{client_port:05}{controller_port:05}xxA");
     format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&settings);
-    format.args(door.map(|door| door.scram()).unwrap_or_default());
+    format.args(listeners.map(|listeners| listeners.scram()).unwrap_or_default());
     Process::spawn("format", format, folder).expect_success(START);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::certificates::Certificates;
 use crate::kafka::Kafka;
-use crate::kafka::broker::{Broker, Door};
+use crate::kafka::broker::{Broker, Listeners};
 use crate::place::free_port;
 
 /// What the second listener asks for.
@@ -30,15 +30,15 @@ impl Secured {
     /// When it does not start; with the end of its log.
     pub fn start(certificates: &Certificates, user: &str, password: &str) -> Secured {
         let keystore = certificates.keystore().display().to_string();
-        let door =
+        let listeners =
             OverTls { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
-        let broker = Broker::with_door(Some(&door));
-        let bootstrap = format!("127.0.0.1:{}", door.port);
+        let broker = Broker::with_listeners(Some(&listeners));
+        let bootstrap = format!("127.0.0.1:{}", listeners.port);
         Secured { kafka: Kafka::of(broker), bootstrap }
     }
 }
 
-impl Door for OverTls {
+impl Listeners for OverTls {
     fn properties(&self, client_port: u16, controller_port: u16) -> String {
         let OverTls { port, keystore, user, password } = self;
         let plain = format!("listeners=PLAINTEXT://127.0.0.1:{client_port},SASL_SSL://127.0.0.1:{port}");

@@ -8,7 +8,7 @@ use super::{record, view};
 use crate::gateway::ask::{Caller, Told, store_failed};
 use crate::gateway::code::{Code, Problem};
 use crate::gateway::moment::now_us;
-use crate::gateway::server::{Door, answer, json, key, trace_id};
+use crate::gateway::server::{Server, answer, json, key, trace_id};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const OVERTAKEN_MAX: u32 = 20;
 
 /// The routes of flows.
-pub(in crate::gateway) fn routes() -> Router<Door> {
+pub(in crate::gateway) fn routes() -> Router<Server> {
     let starts = Kind::ALL.into_iter().fold(Router::new(), |router, kind| {
-        let start = move |State(door): State<Door>, request: Request| async move {
-            respond(begin(&door, kind, request).await)
+        let start = move |State(server): State<Server>, request: Request| async move {
+            respond(begin(&server, kind, request).await)
         };
         router.route(&format!("/flows/{}", kind.name()), post(start))
     });
@@ -56,18 +56,18 @@ impl From<Problem> for Stop {
 /// A path that is no text is no path of ours.
 type Read<T> = Result<Path<T>, PathRejection>;
 
-async fn show(State(door): State<Door>, path: Read<String>, headers: HeaderMap) -> Response {
+async fn show(State(server): State<Server>, path: Read<String>, headers: HeaderMap) -> Response {
     let found = async {
-        let caller = door.caller(&headers).await?;
+        let caller = server.caller(&headers).await?;
         let Path(id) = path.map_err(|_| Code::NotFound)?;
-        Ok((own(&door, &caller, &id).await?, false))
+        Ok((own(&server, &caller, &id).await?, false))
     };
     respond(found.await)
 }
 
-async fn command(State(door): State<Door>, path: Read<(String, String)>, request: Request) -> Response {
+async fn command(State(server): State<Server>, path: Read<(String, String)>, request: Request) -> Response {
     match path {
-        Ok(Path((id, name))) => respond(obey(&door, &id, &name, request).await),
+        Ok(Path((id, name))) => respond(obey(&server, &id, &name, request).await),
         Err(_) => respond(Err(Code::NotFound.into())),
     }
 }
@@ -83,13 +83,13 @@ fn respond(result: Result<(Flow, bool), Stop>) -> Response {
     answer(Told { status: status.as_u16(), body: body.into(), replayed, retry_after_s: None })
 }
 
-async fn begin(door: &Door, kind: Kind, request: Request) -> Result<(Flow, bool), Stop> {
+async fn begin(server: &Server, kind: Kind, request: Request) -> Result<(Flow, bool), Stop> {
     let (parts, body) = request.into_parts();
-    let caller = door.admit(&parts.headers, kind.scope()).await?;
-    let body = json(&parts.headers, body, door.gateway.inner.settings.body_bytes_max).await?;
+    let caller = server.admit(&parts.headers, kind.scope()).await?;
+    let body = json(&parts.headers, body, server.gateway.inner.settings.body_bytes_max).await?;
     let key = key(&parts.headers)?.ok_or(Code::IdempotencyKeyMissing)?;
     let start = Start::read(kind, &body).map_err(|error| Problem::because(error.code, error.detail))?;
-    if door.gateway.inner.store.is_full() {
+    if server.gateway.inner.store.is_full() {
         return Err(Code::OutboxFull.into()); // no move without its events
     }
     let (id, now_us) = (id_of(&caller.subject, &key), now_us());
@@ -105,32 +105,32 @@ async fn begin(door: &Door, kind: Kind, request: Request) -> Result<(Flow, bool)
         about,
         of,
     };
-    let fresh = door.flows.put(&Flow::begin(begun, now_us), &tells, now_us).await;
+    let fresh = server.flows.put(&Flow::begin(begun, now_us), &tells, now_us).await;
     let fresh = fresh.map_err(|error| Stop::Told(store_failed(&error)))?;
-    let found = own(door, &caller, &id).await?;
+    let found = own(server, &caller, &id).await?;
     if found.digest != digest {
         return Err(Code::IdempotencyConflict.into());
     }
-    Ok((rested(door, &caller, found).await?, !fresh))
+    Ok((rested(server, &caller, found).await?, !fresh))
 }
 
-async fn obey(door: &Door, id: &str, name: &str, request: Request) -> Result<(Flow, bool), Stop> {
+async fn obey(server: &Server, id: &str, name: &str, request: Request) -> Result<(Flow, bool), Stop> {
     let (parts, body) = request.into_parts();
-    let caller = door.caller(&parts.headers).await?;
-    let mut flow = own(door, &caller, id).await?;
+    let caller = server.caller(&parts.headers).await?;
+    let mut flow = own(server, &caller, id).await?;
     if !flow.kind().commands().contains(&name) {
         return Err(Problem::because(Code::NotFound, "flows of this kind take no such command").into());
     }
-    let body = json(&parts.headers, body, door.gateway.inner.settings.body_bytes_max).await?;
+    let body = json(&parts.headers, body, server.gateway.inner.settings.body_bytes_max).await?;
     let command = Command::read(name, &body).map_err(|error| Problem::because(error.code, error.detail))?;
     let command = command.ok_or(Code::NotFound)?;
-    if door.gateway.inner.store.is_full() {
+    if server.gateway.inner.store.is_full() {
         return Err(Code::OutboxFull.into());
     }
     for _ in 0..OVERTAKEN_MAX {
         let now_us = now_us();
         let tells = match flow.command(command.clone(), now_us) {
-            Obeyed::Before => return Ok((rested(door, &caller, flow).await?, true)),
+            Obeyed::Before => return Ok((rested(server, &caller, flow).await?, true)),
             Obeyed::Refused(Code::FlowConflict) => return Err(conflict(&flow, &flow.takes())),
             Obeyed::Refused(code) => return Err(code.into()),
             Obeyed::Conflict(takes) => return Err(conflict(&flow, &takes)),
@@ -142,11 +142,11 @@ async fn obey(door: &Door, id: &str, name: &str, request: Request) -> Result<(Fl
             }
             Obeyed::Now(tells) => tells,
         };
-        let put = door.flows.put(&flow, &tells, now_us).await;
+        let put = server.flows.put(&flow, &tells, now_us).await;
         if put.map_err(|error| Stop::Told(store_failed(&error)))? {
-            return Ok((rested(door, &caller, flow).await?, false));
+            return Ok((rested(server, &caller, flow).await?, false));
         }
-        flow = own(door, &caller, id).await?; // an act has ended meanwhile, or another command came
+        flow = own(server, &caller, id).await?; // an act has ended meanwhile, or another command came
     }
     Err(Code::Overloaded.into())
 }
@@ -157,21 +157,21 @@ fn conflict(flow: &Flow, takes: &[&str]) -> Stop {
 }
 
 /// The flow once it rests, or as far as it has come by the time that a call waits.
-async fn rested(door: &Door, caller: &Caller, flow: Flow) -> Result<Flow, Stop> {
+async fn rested(server: &Server, caller: &Caller, flow: Flow) -> Result<Flow, Stop> {
     if flow.rests() {
         return Ok(flow);
     }
-    door.flows.wait_for(&flow.id, PATIENCE).await;
-    own(door, caller, &flow.id).await
+    server.flows.wait_for(&flow.id, PATIENCE).await;
+    own(server, caller, &flow.id).await
 }
 
 /// The caller's own flow: that of another is none.
-async fn own(door: &Door, caller: &Caller, id: &str) -> Result<Flow, Stop> {
+async fn own(server: &Server, caller: &Caller, id: &str) -> Result<Flow, Stop> {
     let may = |kind: Kind| caller.scopes.iter().any(|scope| scope == kind.scope());
     if !Kind::ALL.into_iter().any(may) {
         return Err(Code::ScopeMissing.into());
     }
-    let row = door.flows.get(id).await.map_err(|error| Stop::Told(store_failed(&error)))?;
+    let row = server.flows.get(id).await.map_err(|error| Stop::Told(store_failed(&error)))?;
     let row = row.filter(|row| row.caller == caller.subject).ok_or(Code::NotFound)?;
     let flow = record::read(&row).ok_or(Code::Internal)?;
     if may(flow.kind()) { Ok(flow) } else { Err(Code::ScopeMissing.into()) }

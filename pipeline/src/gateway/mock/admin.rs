@@ -94,7 +94,7 @@ async fn script(State(platform): State<Arc<Platform>>, body: Bytes) -> Response 
 }
 
 async fn credentials(State(platform): State<Arc<Platform>>, body: Bytes) -> Response {
-    done(read(&body).map(|given: Credentials| platform.door.accept(&given.tokens)))
+    done(read(&body).map(|given: Credentials| platform.authentication.accept(&given.tokens)))
 }
 
 async fn ledger(State(platform): State<Arc<Platform>>) -> Json<Statement> {

@@ -8,12 +8,12 @@ use std::sync::{PoisonError, RwLock};
 
 /// The tokens that are taken now.
 #[derive(Debug, Default)]
-pub(super) struct Door {
+pub(super) struct Authentication {
     /// `None`: every token.
     tokens: RwLock<Option<HashSet<[u8; 32]>>>,
 }
 
-impl Door {
+impl Authentication {
     /// From now on these tokens are taken and no others.
     pub(super) fn accept(&self, tokens: &[String]) {
         let hashes = tokens.iter().map(|token| Sha256::digest(token).into()).collect();

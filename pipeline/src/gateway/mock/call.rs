@@ -268,7 +268,7 @@ impl Platform {
     }
 
     fn admitted(&self, arrived: &Arrived) -> Result<Answer, Problem> {
-        self.door.admit(&arrived.headers)?;
+        self.authentication.admit(&arrived.headers)?;
         let kind = text(&arrived.headers, header::CONTENT_TYPE.as_str());
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {

@@ -1,14 +1,14 @@
 //! The mock platform: the whole contract of the credit and licence services, kept in memory, with a script of what goes wrong.
 //!
 //! ```text
-//! request ─▶ receipt ─▶ draw ─▶ latency ─▶ fault before ─▶ door ─▶ key ─▶ ledger ─▶ fault after ─▶ answer
+//! request ─▶ receipt ─▶ draw ─▶ latency ─▶ fault before ─▶ authentication ─▶ key ─▶ ledger ─▶ fault after ─▶ answer
 //! ```
 //! It is no stub: money moves exactly, once for each key, and every refusal is one of the contract's. The calls under `/_mock/`
 //! are for tests, need no token, and stand in no document: so it listens on loopback alone.
 
 mod admin;
+mod authentication;
 mod call;
-mod door;
 mod faults;
 mod ledger;
 mod receipts;
@@ -21,11 +21,11 @@ pub use receipts::Receipt;
 pub use tasks::{License, NewLicense, Task};
 
 use super::code::{Code, Problem};
+use authentication::Authentication;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use call::{Answer, Call, Reset};
-use door::Door;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -107,7 +107,7 @@ struct Platform {
     books: Mutex<Books>,
     receipts: Mutex<Receipts>,
     script: Mutex<Arc<Script>>,
-    door: Door,
+    authentication: Authentication,
     estimate_us: i64,
     now_us: fn() -> i64,
 }
@@ -125,9 +125,9 @@ impl Platform {
             let granted = books.ledger.grant(wallet, (config.now_us)());
             granted.map_err(|_| MockError::Wallet(wallet.wallet_id.clone()))?;
         }
-        let door = Door::default();
+        let authentication = Authentication::default();
         if let Some(tokens) = &config.tokens {
-            door.accept(tokens);
+            authentication.accept(tokens);
         }
         let (estimate_us, now_us) = (config.estimate_us, config.now_us);
         let script = Mutex::new(Arc::new(config.script));
@@ -135,7 +135,7 @@ impl Platform {
             books: Mutex::new(books),
             receipts: Mutex::default(),
             script,
-            door,
+            authentication,
             estimate_us,
             now_us,
         })

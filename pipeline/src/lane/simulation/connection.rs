@@ -50,7 +50,7 @@ pub(super) struct State {
 }
 
 /// What becomes of a request to the store.
-enum Course {
+enum Fate {
     /// It does not arrive.
     Lost,
     /// The server refuses it for a while.
@@ -101,19 +101,19 @@ impl Connection {
         Ok(())
     }
 
-    fn course(&self) -> Course {
+    fn fate(&self) -> Fate {
         let mut world = self.world();
         if world.store.down {
-            return Course::Lost;
+            return Fate::Lost;
         }
         let failures = world.failures_permille;
         if !world.troubled || !world.chance.permille(failures) {
-            return if world.chance.permille(500) { Course::Sent } else { Course::Served { answered: true } };
+            return if world.chance.permille(500) { Fate::Sent } else { Fate::Served { answered: true } };
         }
         match world.chance.below(4) {
-            0 => Course::Lost,
-            1 => Course::Refused([252, 202, 242][world.chance.place(3)]),
-            _ => Course::Served { answered: false },
+            0 => Fate::Lost,
+            1 => Fate::Refused([252, 202, 242][world.chance.place(3)]),
+            _ => Fate::Served { answered: false },
         }
     }
 
@@ -140,18 +140,18 @@ impl Insert for Connection {
         self.point("before an insert").await;
         let (table, rows) = (known(table), Rows::read(table, batches));
         let unanswered = || StoreError::Unanswered("no answer".to_owned());
-        let (course, time) = (self.course(), self.world().chance.millis(0, 25));
-        let done = match course {
-            Course::Lost => {
+        let (fate, time) = (self.fate(), self.world().chance.millis(0, 25));
+        let done = match fate {
+            Fate::Lost => {
                 clock::sleep(time).await;
                 Err(unanswered())
             }
-            Course::Refused(code) => {
+            Fate::Refused(code) => {
                 clock::sleep(time).await;
                 Err(StoreError::Exception { code, message: "not now".to_owned() })
             }
-            Course::Sent => self.apply(table, token, &rows, time).await,
-            Course::Served { answered } => {
+            Fate::Sent => self.apply(table, token, &rows, time).await,
+            Fate::Served { answered } => {
                 // what nobody waits for any more may be done much later: a server that is slow, a zombie's last words
                 let late = if answered { 0 } else { self.world().chance.below(4) * 1500 };
                 let time = time + Duration::from_millis(late);

@@ -6,9 +6,9 @@
 //! `TALLY_SIM_SEEDS=n` runs so many.
 
 mod connection;
-mod course;
 mod messages;
 mod process;
+mod schedule;
 mod scheduler;
 mod store;
 mod world;
@@ -16,7 +16,7 @@ mod world;
 pub(crate) use scheduler::simulated_clock;
 
 use crate::fault::{Bug, plant};
-use course::{Outcome, follow, lose_a_commit};
+use schedule::{Outcome, follow, lose_a_commit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of a plain test run.

@@ -1,4 +1,4 @@
-//! The course of one run: what is published and what goes wrong, from its seed; then quiet, and the balance.
+//! The schedule of one run: what is published and what goes wrong, from its seed; then quiet, and the balance.
 
 use super::messages::{STRICT_BYTES_MAX, messages};
 use super::process;

@@ -186,6 +186,7 @@ pub(super) fn insert(arena: &Arena<'_>, with_receipts: bool) -> Turn {
         }
     });
     let turn = Turn {
+        stopped: false,
         seconds: began.elapsed().as_secs_f64(),
         events: arena.backlog.layout.events - arena.backlog.invalid,
         cpu: Some(cpu_seconds(std::process::id()) - own),

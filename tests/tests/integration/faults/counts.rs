@@ -11,7 +11,7 @@ pub(super) struct Counts {
     pub(super) brokers: u32,
     /// Jumps of a clock that somebody went by.
     pub(super) clocks: u32,
-    /// Pieces and connections to ClickHouse, the registry and Kafka that met a mishap.
+    /// Pieces and connections to ClickHouse, the registry and Kafka that met a fault.
     pub(super) stores_met: u64,
     pub(super) registries_met: u64,
     pub(super) kafka_met: u64,

@@ -2,19 +2,19 @@
 //!
 //! A seed draws what is published, where processes die or stand still, who joins and leaves, and what network and servers
 //! do meanwhile. Afterwards everything is held against what Kafka acknowledged. A seed that fails prints itself.
-#![expect(clippy::print_stdout, reason = "seeds and their courses are what a failed run shows")]
+#![expect(clippy::print_stdout, reason = "seeds and their schedules are what a failed run shows")]
 
 mod counts;
-mod course;
-mod scene;
+mod schedule;
+mod servers;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use course::{Planted, run};
-use scene::Harbour;
+use schedule::{Planted, run};
+use servers::Servers;
 use tally_sinks::fault::Point;
 use tally_tests::{ClickHouse, Kafka, Stage, Tally, skip_without};
 
@@ -40,11 +40,11 @@ fn two_seeds_balance() {
     if skip_without(Kafka::real()) {
         return;
     }
-    let harbour = Harbour::shared();
-    let harbour = &harbour;
+    let servers = Servers::shared();
+    let servers = &servers;
     std::thread::scope(|scope| {
         for seed in SEEDS {
-            scope.spawn(move || println!("seed {seed}: {}", run(seed, harbour, Planted::Nothing)));
+            scope.spawn(move || println!("seed {seed}: {}", run(seed, servers, Planted::Nothing)));
         }
     });
 }
@@ -59,7 +59,7 @@ fn seeds_balance() {
         None => (number("TALLY_FAULTS_FROM").unwrap_or(1), number("TALLY_FAULTS_SEEDS").unwrap_or(20)),
     };
     let runs = self::number("TALLY_FAULTS_AT_ONCE").unwrap_or(RUNS_AT_ONCE);
-    let harbour = Harbour::of_its_own(usize::try_from(runs).expect("few runs"));
+    let servers = Servers::of_its_own(usize::try_from(runs).expect("few runs"));
     let (next, failed, began) = (AtomicU64::new(first), AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..runs {
@@ -69,7 +69,7 @@ fn seeds_balance() {
                     if seed >= first + number {
                         return;
                     }
-                    match catch_unwind(AssertUnwindSafe(|| run(seed, &harbour, Planted::Nothing))) {
+                    match catch_unwind(AssertUnwindSafe(|| run(seed, &servers, Planted::Nothing))) {
                         Ok(said) => println!("{:>6.0} s  seed {seed}: {said}", began.elapsed().as_secs_f64()),
                         Err(_) => {
                             failed.fetch_add(1, Ordering::Relaxed);
@@ -91,10 +91,10 @@ fn seeds_balance() {
 #[test]
 #[ignore = "make faults"]
 fn planted_bugs_are_found_on_real_servers() {
-    let harbour = Harbour::of_its_own(1);
+    let servers = Servers::of_its_own(1);
     for planted in [Planted::CommitFirst, Planted::SkipOffset] {
         let breaks_the_rule = |seed: &u64| {
-            let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(*seed, &harbour, planted))) else {
+            let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(*seed, &servers, planted))) else {
                 return false;
             };
             let said = panic.downcast_ref::<String>().map_or("", String::as_str);
@@ -107,7 +107,7 @@ fn planted_bugs_are_found_on_real_servers() {
         let found = (1..=SEEDS_OF_A_BUG_MAX).find(breaks_the_rule);
         let seed = found.unwrap_or_else(|| panic!("{planted:?} is not found"));
         println!("{planted:?} is found by seed {seed}");
-        println!("without it: {}", run(seed, &harbour, Planted::Nothing));
+        println!("without it: {}", run(seed, &servers, Planted::Nothing));
     }
 }
 
@@ -149,7 +149,7 @@ fn every_crash_point_has_its_place() {
             for point in some {
                 let stage = &stage;
                 scope.spawn(move || {
-                    let dies = course::dies_at(*point, stage, ClickHouse::shared());
+                    let dies = schedule::dies_at(*point, stage, ClickHouse::shared());
                     assert!(dies, "nothing ended at {}", point.name());
                 });
             }

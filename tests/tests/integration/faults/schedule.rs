@@ -1,6 +1,6 @@
-//! The course of one run, from its seed. What goes wrong meanwhile is in `mishaps`.
+//! The schedule of one run, from its seed. What goes wrong meanwhile is in `injection`.
 
-mod mishaps;
+mod injection;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually
 
 use super::super::kill::Moments;
 use super::counts::Counts;
-use super::scene::{Harbour, Network};
+use super::servers::{Network, Servers};
 
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(6);
@@ -54,10 +54,10 @@ pub(super) enum Planted {
     SkipOffset,
 }
 
-struct Course<'a> {
+struct Schedule<'a> {
     seed: u64,
     moments: Moments,
-    harbour: &'a Harbour,
+    servers: &'a Servers,
     clickhouse: &'a ClickHouse,
     stage: &'a Stage<'a>,
     store: Proxy,
@@ -84,14 +84,14 @@ struct Course<'a> {
 ///
 /// # Panics
 /// Where the balance does not hold.
-pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
+pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> String {
     Tally::binary_with_faults(); // built first: that may take far longer than everything that goes wrong
     let began = Instant::now();
     let mut moments = draws(seed, Of::Run, 0);
     let (data, folder) = (TempFolder::new("faults-data"), TempFolder::new("faults"));
     let clickhouse = ClickHouse::start(data.path());
-    let quiet = harbour.quiet();
-    let stage = Stage::on(harbour.kafka(), &clickhouse, "faults");
+    let quiet = servers.quiet();
+    let stage = Stage::on(servers.kafka(), &clickhouse, "faults");
     Tally::spawn(&[&["migrate"][..], &stage.at_clickhouse()].concat(), &[]).expect_success(ENDED);
     drop(quiet);
     let has_poison = moments.below(2) == 0;
@@ -100,19 +100,19 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
         stage.database.query(&format!("ALTER TABLE task_events ADD CONSTRAINT no_poison {check}"));
     }
     let address = |url: &str| url.split("://").nth(1).unwrap_or(url).trim_end_matches('/').to_owned();
-    let registry = harbour.registry().map(|registry| {
+    let registry = servers.registry().map(|registry| {
         let address = address(&registry.url());
         Proxy::before(address.split('/').next().expect("a host"))
     });
-    let mut course = Course {
+    let mut schedule = Schedule {
         seed,
         moments,
-        harbour,
+        servers,
         clickhouse: &clickhouse,
         stage: &stage,
         store: Proxy::before(&address(clickhouse.url())),
         registry,
-        network: harbour.network(),
+        network: servers.network(),
         clock: Clock::new(folder.path()),
         timed: Vec::new(),
         planted,
@@ -124,21 +124,21 @@ pub(super) fn run(seed: u64, harbour: &Harbour, planted: Planted) -> String {
         gone: None,
         counts: Counts::default(),
     };
-    course.trouble();
-    let published = course.settle(has_poison);
-    course.count();
-    assert!(!published.is_empty(), "nothing was published: {:?}", course.counts);
-    assert!(course.counts.wrong() > 0, "nothing went wrong: {:?}", course.counts);
-    let said = course.hold(&published, has_poison);
-    course.clear();
-    format!("{said} ({:?}, {:.1} s)", course.counts, began.elapsed().as_secs_f64())
+    schedule.trouble();
+    let published = schedule.settle(has_poison);
+    schedule.count();
+    assert!(!published.is_empty(), "nothing was published: {:?}", schedule.counts);
+    assert!(schedule.counts.wrong() > 0, "nothing went wrong: {:?}", schedule.counts);
+    let said = schedule.hold(&published, has_poison);
+    schedule.clear();
+    format!("{said} ({:?}, {:.1} s)", schedule.counts, began.elapsed().as_secs_f64())
 }
 
-impl Course<'_> {
+impl Schedule<'_> {
     /// What the networks did, as far as it met anything.
     fn count(&mut self) {
-        self.counts.stores_met = self.store.mishaps();
-        self.counts.registries_met = self.registry.as_ref().map_or(0, Proxy::mishaps);
+        self.counts.stores_met = self.store.injected();
+        self.counts.registries_met = self.registry.as_ref().map_or(0, Proxy::injected);
         let Some(network) = &self.network else { return };
         self.counts.kafka_met = network.met();
         assert!(network.came() > 0, "nobody came to Kafka over the network");
@@ -168,8 +168,8 @@ impl Course<'_> {
             self.moments = draws(self.seed, Of::Step, step);
             step += 1;
             thread::sleep(Duration::from_millis(30 + self.moments.below(350)));
-            self.mishap();
-            self.bury();
+            self.inject();
+            self.reap();
         }
     }
 
@@ -185,7 +185,7 @@ impl Course<'_> {
 
     /// The tasks' topic is deleted and created again: what was published to it so far is nobody's any more.
     fn create_anew(&mut self) {
-        let _quiet = self.harbour.quiet();
+        let _quiet = self.servers.quiet();
         let mut gone = Vec::new();
         for (mut publisher, path) in std::mem::take(&mut self.publishers) {
             publisher.expect_success(ENDED);
@@ -202,14 +202,14 @@ impl Course<'_> {
 
     /// A service goes from the first version of a contract to the second, and another one aborts a transaction.
     fn upgrade(&mut self) {
-        let _quiet = self.harbour.quiet();
+        let _quiet = self.servers.quiet();
         let bootstrap = self.stage.kafka.bootstrap();
         let events = examples::many(Topic::Credit, 2 * WRITTEN);
         let topic = self.stage.topic(Topic::Credit);
         for (version, events) in [(1, &events[..WRITTEN]), (2, &events[WRITTEN..])] {
             let schema = examples::schema(Topic::Credit, version);
             let text = std::fs::read_to_string(&schema).expect("a contract can be read");
-            let framing = match self.harbour.registry() {
+            let framing = match self.servers.registry() {
                 Some(registry) => {
                     format!("confluent:{}", registry.register(&format!("credit-{version}-value"), &text))
                 }
@@ -264,7 +264,7 @@ impl Course<'_> {
         if let Some(registry) = &self.registry {
             registry.trouble(0, 0);
         }
-        let quiet = self.harbour.quiet();
+        let quiet = self.servers.quiet();
         let mut published = std::mem::take(&mut self.written);
         for (mut publisher, path) in std::mem::take(&mut self.publishers) {
             publisher.expect_success(ENDED);
@@ -313,7 +313,7 @@ impl Course<'_> {
 
     /// An instance without a crash point and without a network between.
     fn plain(&self) -> Tally {
-        let url = self.harbour.registry().map(tally_tests::Registry::url);
+        let url = self.servers.registry().map(tally_tests::Registry::url);
         let mut more = vec!["--linger-ms", "20", "--kafka-property", "session.timeout.ms=1500"];
         more.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
         if let Some(url) = &url {
@@ -324,8 +324,8 @@ impl Course<'_> {
 
     /// Holds everything against what was published, and has Tally itself say the same.
     fn hold(&self, published: &[Published], has_poison: bool) -> String {
-        let _quiet = self.harbour.quiet();
-        let url = self.harbour.registry().map(tally_tests::Registry::url);
+        let _quiet = self.servers.quiet();
+        let url = self.servers.registry().map(tally_tests::Registry::url);
         let mut more = vec!["--linger-ms", "20"];
         if let Some(url) = &url {
             more.extend(["--registry", url.as_str()]);
@@ -357,7 +357,7 @@ impl Course<'_> {
 
     /// Deletes the run's topics: a Kafka that has those of hundreds of runs takes minutes to come back.
     fn clear(&self) {
-        let _quiet = self.harbour.quiet();
+        let _quiet = self.servers.quiet();
         for contract in Topic::ALL {
             self.stage.kafka.delete_topic(&self.stage.topic(contract));
         }

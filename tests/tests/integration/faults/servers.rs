@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
-use tally_tests::{Distant, Kafka, Proxy, Registry, skip_without};
+use tally_tests::{Kafka, ProxiedKafka, Proxy, Registry, skip_without};
 
 /// The servers that runs share. Each run has a ClickHouse of its own.
-pub(super) struct Harbour {
+pub(super) struct Servers {
     kafka: Option<Kafka>,
     registry: Option<Registry>,
     /// Networks before Kafka, and the places of those that no run has now.
@@ -25,9 +25,9 @@ pub(super) struct Network<'a> {
 }
 
 impl Network<'_> {
-    /// What met a mishap since the run has it.
+    /// What met a fault since the run has it.
     pub(super) fn met(&self) -> u64 {
-        self.proxy.mishaps() - self.met_before
+        self.proxy.injected() - self.met_before
     }
 
     /// Connections that came since.
@@ -43,22 +43,22 @@ impl Drop for Network<'_> {
     }
 }
 
-impl Harbour {
+impl Servers {
     /// The servers of all tests: nobody may harm them.
-    pub(super) fn shared() -> Harbour {
-        Harbour::with(None, None, Vec::new())
+    pub(super) fn shared() -> Servers {
+        Servers::with(None, None, Vec::new())
     }
 
     /// A Kafka of its own with a network for each of so many runs at once, and a registry where one can be started.
-    pub(super) fn of_its_own(runs: usize) -> Harbour {
+    pub(super) fn of_its_own(runs: usize) -> Servers {
         let registry = (!skip_without(Registry::installed())).then(Registry::start);
-        let Distant { kafka, networks } = Distant::start(runs);
-        Harbour::with(Some(kafka), registry, networks)
+        let ProxiedKafka { kafka, networks } = ProxiedKafka::start(runs);
+        Servers::with(Some(kafka), registry, networks)
     }
 
-    fn with(kafka: Option<Kafka>, registry: Option<Registry>, networks: Vec<Proxy>) -> Harbour {
+    fn with(kafka: Option<Kafka>, registry: Option<Registry>, networks: Vec<Proxy>) -> Servers {
         let free = Mutex::new((0..networks.len()).collect());
-        Harbour { kafka, registry, networks, free, quiet: RwLock::new(()) }
+        Servers { kafka, registry, networks, free, quiet: RwLock::new(()) }
     }
 
     pub(super) fn kafka(&self) -> &Kafka {
@@ -69,7 +69,7 @@ impl Harbour {
     pub(super) fn network(&self) -> Option<Network<'_>> {
         let place = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         let proxy = &self.networks[place];
-        let (met_before, came_before) = (proxy.mishaps(), proxy.accepted());
+        let (met_before, came_before) = (proxy.injected(), proxy.accepted());
         Some(Network { proxy, place, free: &self.free, met_before, came_before })
     }
 

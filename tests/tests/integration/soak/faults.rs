@@ -47,6 +47,8 @@ pub(super) struct Happened {
 /// What happens, and the instance to which it happens.
 pub(super) struct Faults {
     moments: Moments,
+    /// What may happen.
+    kinds: Vec<Fault>,
     second: Tally,
     happened: Vec<Happened>,
     /// The most memory that any second instance held, MiB.
@@ -54,8 +56,14 @@ pub(super) struct Faults {
 }
 
 impl Faults {
+    /// All kinds, or those that `TALLY_SOAK_FAULTS` names, as in `KillKafka,Cut`.
     pub(super) fn new(seed: f64, second: Tally) -> Faults {
-        Faults { moments: Moments(seed.to_bits()), second, happened: Vec::new(), peak_mib: 0.0 }
+        let names = std::env::var("TALLY_SOAK_FAULTS").unwrap_or_default();
+        let is_named =
+            |kind: &Fault| names.is_empty() || names.split(',').any(|name| name == format!("{kind:?}"));
+        let kinds: Vec<Fault> = ALL.into_iter().filter(is_named).collect();
+        assert!(!kinds.is_empty(), "TALLY_SOAK_FAULTS names none of {ALL:?}");
+        Faults { moments: Moments(seed.to_bits()), kinds, second, happened: Vec::new(), peak_mib: 0.0 }
     }
 
     pub(super) fn pause(&self) -> Duration {
@@ -64,7 +72,8 @@ impl Faults {
 
     /// Does the next one; returns when it is over.
     pub(super) fn next(&mut self, place: &mut Place) {
-        let fault = ALL[usize::try_from(self.moments.below(ALL.len() as u64)).expect("few")];
+        let kinds = &self.kinds;
+        let fault = kinds[usize::try_from(self.moments.below(kinds.len() as u64)).expect("few")];
         self.peak_mib = self.peak_mib.max(peak_mib(self.second.id())); // before it may end
         let begun = Instant::now();
         match fault {

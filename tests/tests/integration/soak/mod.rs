@@ -1,7 +1,7 @@
 //! Soak and overload: hours of events with faults, and more than can be taken. Not a test: `make soak` runs it.
 //!
 //! One instance of `tally ingest` lives through everything and is watched; another comes, goes and is killed beside it. Environment:
-//! `TALLY_SOAK_SECONDS` (3600), `TALLY_SOAK_RATE` (20000 events/s), `TALLY_SOAK_SEED`. A release build keeps that rate; a debug
+//! `TALLY_SOAK_SECONDS` (3600), `TALLY_SOAK_RATE` (20000 events/s), `TALLY_SOAK_SEED`, `TALLY_SOAK_FAULTS`. A release build keeps that rate; a debug
 //! build needs a lower one.
 
 mod faults;

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use tally_sinks::fault::Point;
 use tally_tests::Tally;
 
-use super::{Course, Of, Planted, draws};
+use super::{Of, Planted, Schedule, draws};
 
 const INSTANCES_MAX: usize = 4;
 /// What a clock that jumped is fast by, or slow.
 const CLOCK_SECONDS: [i64; 6] = [0, 2, -2, 3_700, -100_000, 100_000_000];
 
-impl Course<'_> {
+impl Schedule<'_> {
     /// Something goes wrong, or nothing.
-    pub(super) fn mishap(&mut self) {
+    pub(super) fn inject(&mut self) {
         match self.moments.below(100) {
             0..15 => {
                 if self.instances.len() < INSTANCES_MAX {
@@ -29,7 +29,7 @@ impl Course<'_> {
             }
             27..35 => {
                 if let Some(place) = self.one() {
-                    self.instances[place].sigterm(); // it is buried when it has ended
+                    self.instances[place].sigterm(); // it is reaped when it has ended
                 }
             }
             35..47 => {
@@ -53,7 +53,7 @@ impl Course<'_> {
                 self.clickhouse.restart();
                 self.counts.stores += 1;
             }
-            79..82 => self.counts.brokers += u32::from(self.harbour.restart_kafka()),
+            79..82 => self.counts.brokers += u32::from(self.servers.restart_kafka()),
             82..90 => {
                 let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
                 let seed = self.moments.below(u64::MAX);
@@ -88,7 +88,7 @@ impl Course<'_> {
     }
 
     /// Frozen ones wake in their time; who ended is forgotten, and somebody is always there.
-    pub(super) fn bury(&mut self) {
+    pub(super) fn reap(&mut self) {
         let now = Instant::now();
         for instance in &mut self.instances {
             if self.frozen.iter().any(|(id, until)| *id == instance.id() && *until <= now)
@@ -122,15 +122,15 @@ impl Course<'_> {
         let (rows, linger) = ((1 + draws.below(120)).to_string(), (5 + draws.below(60)).to_string());
         let (url, group) = (self.store.url(), self.stage.prefix());
         let registry = self.registry.as_ref().map(|proxy| {
-            let url = self.harbour.registry().expect("what the proxy stands before").url();
+            let url = self.servers.registry().expect("what the proxy stands before").url();
             let (_, rest) = url.split_once("://").unwrap_or(("", &url));
             let path = rest.split_once('/').map_or("", |(_, path)| path);
             format!("{}/{path}", proxy.url())
         });
         let mut arguments = vec!["ingest", "--clickhouse", &url, "--database", self.stage.database.name()];
-        let distant = self.network.as_ref().map(|network| network.proxy.address().to_string());
-        match &distant {
-            Some(distant) => arguments.extend(["--brokers", distant, "--topic-prefix", self.stage.prefix()]),
+        let proxied = self.network.as_ref().map(|network| network.proxy.address().to_string());
+        match &proxied {
+            Some(proxied) => arguments.extend(["--brokers", proxied, "--topic-prefix", self.stage.prefix()]),
             None => arguments.extend(self.stage.at_kafka()),
         }
         arguments.extend(["--group", group, "--listen", "127.0.0.1:0", "--stop-seconds-max", "3"]);
