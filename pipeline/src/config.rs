@@ -167,8 +167,9 @@ pub struct Bounds {
     /// The bound of one event.
     #[command(flatten)]
     pub event: EventBound,
-    /// How long a revoked or stopping lane may take to finish its block before it is abandoned. 0 to 120 s.
-    #[arg(id = "ingest.stop_seconds_max", long = "stop-seconds-max", env = "TALLY_INGEST_STOP_SECONDS_MAX", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=120), value_name = "SECONDS")]
+    /// How long a revoked or stopping lane may take to finish its block before it is abandoned. 0 to 20 s: the source, which waits for it,
+    /// must ask Kafka again within `max.poll.interval.ms` (30 s).
+    #[arg(id = "ingest.stop_seconds_max", long = "stop-seconds-max", env = "TALLY_INGEST_STOP_SECONDS_MAX", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=20), value_name = "SECONDS")]
     pub stop_seconds_max: u32,
 }
 

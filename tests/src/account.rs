@@ -118,6 +118,13 @@ pub fn compare_gone(stage: &Stage<'_>, contract: Topic, topic_id: &str, publishe
     };
     for (place, receipt) in &stored.receipts {
         of(place).agrees(receipt);
+        // a receipt is written last
+        match receipt.disposition.as_str() {
+            "ACCEPTED" => {
+                assert!(stored.facts.contains_key(&receipt.event_id), "{contract}: no fact of {receipt:?}")
+            }
+            _ => assert_eq!(stored.letters.get(place), Some(&receipt.reason), "{contract}: {receipt:?}"),
+        }
     }
     for (place, reason) in &stored.letters {
         assert_eq!(reason, &of(place).expect, "{contract}: dead letter at {place:?}");
@@ -174,5 +181,7 @@ fn triples(stage: &Stage<'_>, sql: &str) -> BTreeMap<(i64, i64), String> {
         let place = (number(), number());
         (place, fields.next().expect("a reason").to_owned())
     };
-    answer.lines().map(triple).collect()
+    let triples: BTreeMap<_, _> = answer.lines().map(triple).collect();
+    assert_eq!(triples.len(), answer.lines().count(), "two dead letters of one offset");
+    triples
 }

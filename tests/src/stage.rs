@@ -85,7 +85,7 @@ impl<'a> Stage<'a> {
         stage
     }
 
-    /// Points `tally` at other doors of the same servers: `host:port` of Kafka, and ClickHouse's address.
+    /// Points `tally` at other addresses of the same servers: `host:port` of Kafka, and ClickHouse's address.
     pub fn through(self, brokers: &str, store: &str) -> Stage<'a> {
         Stage { brokers: brokers.to_owned(), store: store.to_owned(), ..self }
     }

@@ -65,7 +65,7 @@ pub(super) async fn form(
         false => None,
     };
     let body = html! {
-        div class="door" {
+        div class="sign-in" {
             h1 { (lang.say("Sign in", "登录")) }
             @if let Some(roles) = &roles { (choice(view, wanted, roles)) }
             form method="post" action="/session" class="card token" {

@@ -143,6 +143,7 @@ impl Kafka {
     pub fn client(&self) -> Result<ClientConfig, String> {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers);
+        client.set("reconnect.backoff.max.ms", "1000"); // a broker that is back is found within a second, not ten
         self.secure(&mut client)?;
         for property in &self.properties {
             let Some((key, value)) = property.split_once('=') else {

@@ -85,6 +85,8 @@ impl ConsumerContext for Group {
 /// A consumer with these connection properties and ours.
 pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfig, Consuming), SourceError> {
     set_defaults(&mut config, &DEFAULTS);
+    let session = config.get("session.timeout.ms").and_then(|text| text.parse().ok()).unwrap_or(0);
+    set_defaults(&mut config, &[("max.poll.interval.ms", &POLL_INTERVAL_MS.max(session).to_string())]);
     for (key, value) in FIXED {
         config.set(key, value);
     }
@@ -100,8 +102,12 @@ pub(super) fn named(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|e| Partition { topic: e.topic().to_owned(), number: e.partition() }).collect()
 }
 
+/// For so long a rebalance waits for a member that does not come back to it; more than lanes are given to finish (`stop_seconds_max`).
+/// librdkafka wants it to be no less than the session.
+const POLL_INTERVAL_MS: u32 = 30_000;
+
 /// What an operator may override.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "tally"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.wait.max.ms", "100"),
@@ -109,9 +115,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "50000"),
     ("fetch.queue.backoff.ms", "10"), // a full queue is empty again soon; by default it is looked at after a second
-    // for so long a rebalance waits for a member that does not come back to it; more than lanes are given to finish (stop_seconds_max)
-    ("max.poll.interval.ms", "30000"),
-    ("session.timeout.ms", "10000"), // for so long nobody reads what a killed instance held; waits for the broker do not count
+    // for so long nobody reads what a killed instance held; shorter, a broker's restart would cost everybody their lanes
+    ("session.timeout.ms", "20000"),
     ("socket.keepalive.enable", "true"),
 ];
 
@@ -125,3 +130,24 @@ const FIXED: [(&str, &str); 7] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("check.crcs", "true"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::open;
+    use rdkafka::ClientConfig;
+
+    /// Scenario: a session as long as Kafka's own default, one of 20 s, and a poll interval that somebody set.
+    /// Guarantees: each is a consumer; the interval is never below the session, and what was set stands.
+    #[test]
+    fn the_poll_interval_is_no_less_than_the_session() {
+        let interval = |set: &[(&str, &str)]| {
+            let mut config = ClientConfig::new();
+            set.iter().for_each(|(key, value)| _ = config.set(*key, *value));
+            let (config, _consumer) = open(config, "group").expect("a consumer");
+            config.get("max.poll.interval.ms").map(str::to_owned)
+        };
+        assert_eq!(interval(&[("session.timeout.ms", "45000")]).as_deref(), Some("45000"));
+        assert_eq!(interval(&[]).as_deref(), Some("30000"));
+        assert_eq!(interval(&[("max.poll.interval.ms", "60000")]).as_deref(), Some("60000"));
+    }
+}

@@ -145,7 +145,7 @@ async fn live(world: Arc<Mutex<World>>, chance: Chance) {
         if lock(&fleet.world).broken.is_some() {
             return;
         }
-        fleet.bury();
+        fleet.reap();
         let happening = fleet.draw();
         fleet.let_happen(happening);
     }
@@ -165,7 +165,7 @@ impl Fleet {
     }
 
     /// A process that died at a point is replaced, soon or later.
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         let dead: Vec<Owner> = {
             let mut world = lock(&self.world);
             std::mem::take(&mut world.dead)
@@ -323,7 +323,7 @@ impl Fleet {
             world.kafka.down = false;
             lock(&world.orders).frozen.clear();
         }
-        self.bury();
+        self.reap();
         if self.has_operator {
             lock(&self.world).value_bytes_max = LENIENT_BYTES_MAX; // a lane that contradicts what is stored waits for that
             self.start_anew();

@@ -59,9 +59,9 @@ impl Figures {
         self.of(|turn| Some(f64::from(u32::try_from(turn.parts).unwrap_or(u32::MAX)))).unwrap_or(0.0)
     }
 
-    /// The fewest events that it had drained when it was stopped, where it was.
-    fn stopped_at(&self) -> Option<u64> {
-        self.turns.iter().filter(|turn| turn.stopped).map(|turn| turn.events).min()
+    /// In how many rounds it was stopped before it had drained the backlog.
+    fn stopped(&self) -> usize {
+        self.turns.iter().filter(|turn| turn.stopped).count()
     }
 
     fn json(&self, first: f64) -> Value {
@@ -69,7 +69,7 @@ impl Figures {
             "name": self.name, "events_per_second": self.rate(), "ratio": self.rate() / first,
             "cpu_seconds_per_million": self.cpu(), "clickhouse_cpu_seconds_per_million": self.store_cpu(),
             "peak_mib": self.peak_mib(), "clickhouse_peak_mib": self.store_peak_mib(), "parts": self.parts(),
-            "stopped_at_events": self.stopped_at(),
+            "stopped_rounds": self.stopped(),
             "rounds": self.turns.iter().map(|turn| events(turn) / turn.seconds.max(0.001)).collect::<Vec<_>>(),
         })
     }
@@ -95,7 +95,10 @@ pub(super) fn table(title: &str, all: &[Figures]) -> String {
     for one in all {
         let number =
             |value: Option<f64>, places: usize| value.map_or("–".to_owned(), |v| format!("{v:.places$}"));
-        let stopped = one.stopped_at().map(|events| format!("  stopped after {events} events"));
+        let stopped = match one.stopped() {
+            0 => String::new(),
+            rounds => format!("  stopped before the end in {rounds} of {} rounds", one.turns.len()),
+        };
         let _ = writeln!(
             text,
             "  {:<36}{:>10.0}{:>8.2}{:>9}{:>12}{:>10}{:>12}{:>7.0}{}",
@@ -107,7 +110,7 @@ pub(super) fn table(title: &str, all: &[Figures]) -> String {
             number(one.peak_mib(), 0),
             number(one.store_peak_mib(), 0),
             one.parts(),
-            stopped.unwrap_or_default(),
+            stopped,
         );
     }
     text

@@ -1,8 +1,8 @@
 //! The pages of a demo, in headless Chromium and over HTTP.
 
 mod chinese;
-mod door;
 mod figures;
+mod guard;
 mod keys;
 pub(super) mod photographs;
 mod states;
@@ -237,7 +237,8 @@ impl Demo {
     pub(super) fn sign_in(&self, browser: &mut Browser, window: &str, role: &str) {
         browser.open(window, &format!("{}/", self.address));
         browser.click(window, &format!("form:has(input[name=role][value={role}]) button"));
-        let inside = "return document.readyState === 'complete' && document.querySelector('.door') === null";
+        let inside =
+            "return document.readyState === 'complete' && document.querySelector('.sign-in') === null";
         browser.wait_for(window, SOON, inside, &Value::Null);
         browser.errors(); // the browser's own line about the 401 with which the form came
     }

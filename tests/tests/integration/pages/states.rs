@@ -167,7 +167,7 @@ fn every_state_is_fit_to_be_seen() {
                 "return document.getElementById('state').className === 'live' && document.querySelector('.task') !== null"
             }
             _ => {
-                "const lamp = document.getElementById('live'); return lamp !== null && !lamp.className.includes('stale') && document.readyState === 'complete' && document.querySelector('.unanswered, .trouble, .door') === null"
+                "const lamp = document.getElementById('live'); return lamp !== null && !lamp.className.includes('stale') && document.readyState === 'complete' && document.querySelector('.unanswered, .trouble, .sign-in') === null"
             }
         };
         reader.browser.wait_for("page", SOON, whole, &Value::Null);

@@ -59,10 +59,11 @@ impl Faults {
     /// All kinds, or those that `TALLY_SOAK_FAULTS` names, as in `KillKafka,Cut`.
     pub(super) fn new(seed: f64, second: Tally) -> Faults {
         let names = std::env::var("TALLY_SOAK_FAULTS").unwrap_or_default();
-        let is_named =
-            |kind: &Fault| names.is_empty() || names.split(',').any(|name| name == format!("{kind:?}"));
+        let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let is_known = |name: &&str| ALL.iter().any(|kind| **name == format!("{kind:?}"));
+        assert!(names.iter().all(is_known), "TALLY_SOAK_FAULTS has some of {ALL:?}, with commas between");
+        let is_named = |kind: &Fault| names.is_empty() || names.contains(&format!("{kind:?}").as_str());
         let kinds: Vec<Fault> = ALL.into_iter().filter(is_named).collect();
-        assert!(!kinds.is_empty(), "TALLY_SOAK_FAULTS names none of {ALL:?}");
         Faults { moments: Moments(seed.to_bits()), kinds, second, happened: Vec::new(), peak_mib: 0.0 }
     }
 

@@ -145,7 +145,7 @@ pub(super) fn slope(samples: &[Memory]) -> f64 {
 }
 
 /// What followed each fault, until the next: how long it lasted, the most records behind, how long after its end no more than a second of
-/// the rate were, and the memory then.
+/// the rate were left for good, and the memory then.
 pub(super) fn aftermath(happened: &[Happened], samples: &[Sample], memory: &[Memory], rate: f64) -> String {
     let Some(start) = memory.first().map(|one| one.at) else { return String::new() };
     let ends = happened.iter().skip(1).map(|next| Some(next.begun)).chain([None]);
@@ -153,13 +153,19 @@ pub(super) fn aftermath(happened: &[Happened], samples: &[Sample], memory: &[Mem
         let within = |at: Instant| at >= begun && end.is_none_or(|end| at < end);
         let seen: Vec<&Sample> = samples.iter().filter(|one| within(one.at)).collect();
         let most = seen.iter().map(|one| one.lag).fold(0.0, f64::max);
-        let over = seen.iter().find(|one| one.at > ended && one.lag <= rate);
-        let over = over.map_or("-".to_owned(), |one| format!("{:.1}", (one.at - ended).as_secs_f64()));
+        let over = recovered(&seen, ended, rate);
+        let over = over.map_or("-".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
         let held = memory.iter().rfind(|one| within(one.at)).map_or(0.0, |one| one.mib);
         let (at, took) = ((begun - start).as_secs(), (ended - begun).as_secs_f64());
         format!("{at:>5}  {:<15}{took:>6.1}{most:>10.0}{over:>8}{held:>6.0}\n", format!("{fault:?}"))
     };
     happened.iter().zip(ends).map(line).collect()
+}
+
+/// How long after `ended` the lag was within a bound for good, as far as these samples go.
+fn recovered(seen: &[&Sample], ended: Instant, bound: f64) -> Option<Duration> {
+    let within = seen.iter().rev().take_while(|one| one.lag <= bound).last()?;
+    Some(within.at.saturating_duration_since(ended))
 }
 
 /// The longest time, seconds, for which the lag stayed above a bound; a gap between two looks counts to it.
@@ -180,7 +186,7 @@ pub(super) fn longest_above(samples: &[Sample], bound: f64) -> f64 {
 }
 
 /// Scenario: samples on a line, with a lag that rises twice.
-/// Guarantees: the slope is that of the line, the stretch the longer one.
+/// Guarantees: the slope is that of the line, the stretch the longer one; it has recovered where it stays low.
 #[test]
 fn figures_of_samples() {
     let begun = Instant::now();
@@ -192,5 +198,8 @@ fn figures_of_samples() {
     let memory: Vec<Memory> = (0..9).map(held).collect();
     assert!((slope(&memory) - 0.5).abs() < 1e-9);
     assert!((longest_above(&samples, 5.0) - 3.0).abs() < 1e-9);
+    let seen: Vec<&Sample> = samples.iter().collect();
+    assert_eq!(recovered(&seen, at(2), 5.0), Some(Duration::from_secs(5))); // not at 3, where it was low in passing
+    assert_eq!(recovered(&seen[..7], at(2), 5.0), None);
     assert!(slope(&memory[..1]).abs() < 1e-9);
 }
