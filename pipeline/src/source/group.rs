@@ -86,7 +86,8 @@ impl ConsumerContext for Group {
 pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfig, Consuming), SourceError> {
     set_defaults(&mut config, &DEFAULTS);
     let session = config.get("session.timeout.ms").and_then(|text| text.parse().ok()).unwrap_or(0);
-    set_defaults(&mut config, &[("max.poll.interval.ms", &POLL_INTERVAL_MS.max(session).to_string())]);
+    let poll_interval = POLL_INTERVAL_MS.max(session).to_string();
+    set_defaults(&mut config, &[("max.poll.interval.ms", poll_interval.as_str())]);
     for (key, value) in FIXED {
         config.set(key, value);
     }
