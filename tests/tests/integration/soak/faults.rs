@@ -6,8 +6,9 @@ use super::{END, Place};
 use std::time::{Duration, Instant};
 use tally_tests::Tally;
 
-/// Between the end of a fault and the next.
-const PAUSE_SECONDS: u64 = 12;
+/// Between the end of a fault and the next: as long as a session lasts, so that most faults meet a group that is whole. What they do to
+/// each other is for `make faults`.
+const PAUSE_SECONDS: u64 = 20;
 /// How long something stands still or is away.
 const ABSENCE: Duration = Duration::from_secs(4);
 
