@@ -54,8 +54,8 @@ impl ProducerContext for Sent {
 /// When each event was handed to the producer, by its id: at first, where it was repeated.
 type Handed = Mutex<HashMap<Uuid, Instant>>;
 
-/// Publishes at each rate while `tally ingest` and `tally serve` run with their defaults; looks at the ledger, which comes after the
-/// facts, and listens to the feed.
+/// Publishes at each rate, first while `tally ingest` runs with its defaults, then while `tally serve` does: beside each other they, their
+/// listener and all servers would wait for two cores.
 #[test]
 #[ignore = "a measurement: run `make bench`"]
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
@@ -72,32 +72,61 @@ fn bench_latency() {
     );
     let mut documents = Vec::new();
     for rate in RATES {
-        let clickhouse = ClickHouse::start(data.path());
-        let stage = Stage::on(&kafka, &clickhouse, "latency");
-        let ingest = stage.ingest(&["--registry", &registry.url()]);
-        let desk = Desk::default();
-        let service = desk.serve(&stage, &["--registry", &registry.url()]);
-        let mut feed = service.ws(&desk.pass(Role::Admin, "bench"), "now");
-        feed.frame("hello");
-        let (sent, handed) = (Sent::default(), Handed::default());
-        let (done, expected) = (AtomicBool::new(false), u64::from(rate * (SECONDS + WARM_SECONDS)));
-        let (seen, heard) = std::thread::scope(|scope| {
-            let looking = scope.spawn(|| look(&stage, expected, &done));
-            let listening = scope.spawn(|| listen(&mut feed, &done));
-            publish(&stage, &ids, rate, (&sent, &handed));
-            done.store(true, Ordering::Relaxed);
-            let seen = looking.join().expect("everything was seen");
-            (seen, listening.join().expect("the feed was heard"))
-        });
-        for (to, waits) in
-            [("a row in ClickHouse", waits(&sent, &seen)), ("a frame of the feed", pushed(&handed, &heard))]
-        {
-            documents.push(told(rate, to, waits));
-        }
-        drop(ingest);
+        let run = Run { kafka: &kafka, registry: &registry, ids: &ids, rate };
+        documents.push(told(rate, "a row in ClickHouse", run.to_a_row(&data)));
+        documents.push(told(rate, "a frame of the feed", run.to_a_frame(&data)));
     }
     let kept = report::keep("latency.json", &format!("{:#}\n", json!(documents)));
     println!("figures are in {}", kept.display());
+}
+
+/// Events at one rate.
+struct Run<'a> {
+    kafka: &'a Kafka,
+    registry: &'a Registry,
+    ids: &'a HashMap<u64, u32>,
+    rate: u32,
+}
+
+impl Run<'_> {
+    /// Looks at the ledger, which comes after the facts.
+    fn to_a_row(&self, data: &TempFolder) -> Vec<Duration> {
+        let clickhouse = ClickHouse::start(data.path());
+        let stage = Stage::on(self.kafka, &clickhouse, "latency");
+        let _ingest = stage.ingest(&["--registry", &self.registry.url()]);
+        let (sent, seen) = self.publish_beside(&stage, |done, expected| look(&stage, expected, done));
+        waits(&sent.0, &seen)
+    }
+
+    /// Listens to the feed as an admin, who hears everything.
+    fn to_a_frame(&self, data: &TempFolder) -> Vec<Duration> {
+        let clickhouse = ClickHouse::start(data.path());
+        let stage = Stage::on(self.kafka, &clickhouse, "latency");
+        stage.tally_at_clickhouse(&["migrate"]).expect_success(DRAIN);
+        let desk = Desk::default();
+        let service = desk.serve(&stage, &["--registry", &self.registry.url()]);
+        let mut feed = service.ws(&desk.pass(Role::Admin, "bench"), "now");
+        feed.frame("hello");
+        let (sent, heard) = self.publish_beside(&stage, |done, _| listen(&mut feed, done));
+        pushed(&sent.1, &heard)
+    }
+
+    /// When each event was handed over, and what somebody saw of them meanwhile.
+    fn publish_beside<T: Send>(
+        &self,
+        stage: &Stage<'_>,
+        see: impl FnOnce(&AtomicBool, u64) -> T + Send,
+    ) -> ((Sent, Handed), T) {
+        let (sent, handed) = (Sent::default(), Handed::default());
+        let (done, expected) = (AtomicBool::new(false), u64::from(self.rate * (SECONDS + WARM_SECONDS)));
+        let seen = std::thread::scope(|scope| {
+            let seeing = scope.spawn(|| see(&done, expected));
+            publish(stage, self.ids, self.rate, (&sent, &handed));
+            done.store(true, Ordering::Relaxed);
+            seeing.join().expect("everything was seen")
+        });
+        ((sent, handed), seen)
+    }
 }
 
 /// Prints one line, and gives the same for machines.
