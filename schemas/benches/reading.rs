@@ -1,6 +1,6 @@
 //! Nanoseconds of each step of reading, over batches of 10,000 events of each topic:
 //! `cargo bench -p tally-schemas`. A time divided by 10,000 is the time of one event; divided by `a_yardstick`'s of the same
-//! topic and run, a figure to hold against another day's: ARCHITECTURE, "Where the time goes".
+//! topic and run, a figure to hold against another day's.
 //!
 //! The steps are private to the crate, so its modules are compiled in here; nothing is made public for a clock.
 #![expect(

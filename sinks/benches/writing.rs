@@ -1,6 +1,6 @@
 //! Nanoseconds of what is done with judged rows before they are sent, over blocks of 10,000 events of each topic:
 //! `cargo bench -p tally-sinks`. A time divided by 10,000 is the time of one event; divided by `a_yardstick`'s of the same
-//! topic and run, a figure to hold against another day's: ARCHITECTURE, "Where the time goes".
+//! topic and run, a figure to hold against another day's.
 //!
 //! The body is private to the crate, so its module is compiled in here; nothing is made public for a clock.
 
