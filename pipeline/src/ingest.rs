@@ -249,6 +249,14 @@ impl Lanes for Fleet {
         self.finish(lanes);
     }
 
+    fn held(&self) -> Vec<Partition> {
+        let running = self.lock();
+        let all = running.iter().flat_map(|(topic, lanes)| {
+            lanes.keys().map(move |number| Partition { topic: topic.clone(), number: *number })
+        });
+        all.collect()
+    }
+
     fn inbox(&self, topic: &str, partition: i32) -> Option<Arc<Inbox>> {
         self.lock().get(topic)?.get(&partition).map(|lane| lane.inbox.clone())
     }

@@ -99,7 +99,7 @@ pub(super) fn open(mut config: ClientConfig, group: &str) -> Result<(ClientConfi
 /// A consumer that several hold.
 pub(super) type Consuming = Arc<BaseConsumer<Group>>;
 
-pub(super) fn named(list: &TopicPartitionList) -> Vec<Partition> {
+fn named(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|e| Partition { topic: e.topic().to_owned(), number: e.partition() }).collect()
 }
 

@@ -57,6 +57,17 @@ pub enum SourceError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Another process joined the group under this one's `group.instance.id`, or librdkafka gave this client up.
+    #[error(
+        "Kafka gives this instance nothing more: {said}; if another runs with the same group.instance.id \
+         ({name:?} in kafka.properties), give each its own. Nothing is lost: what was in hand is taken again"
+    )]
+    Fenced {
+        /// The name, empty where it has none.
+        name: String,
+        /// What librdkafka said.
+        said: String,
+    },
     /// A thread of ours ended.
     #[error("a thread ended: {0}")]
     Thread(String),
@@ -77,6 +88,8 @@ pub(crate) trait Lanes: Send + Sync + 'static {
     fn assigned(&self, partitions: Vec<Partition>);
     /// These are ours no longer. Returns when their blocks are finished or abandoned; `lost`: commit nothing.
     fn revoked(&self, partitions: Vec<Partition>, lost: bool);
+    /// All that are ours.
+    fn held(&self) -> Vec<Partition>;
     /// Where a partition's records go.
     fn inbox(&self, topic: &str, partition: i32) -> Option<Arc<Inbox>>;
 }

@@ -1,7 +1,7 @@
 //! Joining the group, fetching, and leaving it; once more with a fresh consumer where a topic was created anew.
 
 use super::fetch::{Delivery, FetchQueue};
-use super::group::{Consuming, named};
+use super::group::Consuming;
 use super::refusals::is_told;
 use super::{Lanes, Source, SourceError, Turn};
 use crate::inbox::Put;
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the group may take to let us go.
 const LEAVE: Duration = Duration::from_secs(3);
+/// How long librdkafka may take to say so once it holds nothing; of an instance with a name it says nothing when it is closed.
+const LEFT: Duration = Duration::from_millis(100);
 /// A consumer lives at least this long, whatever its brokers say of its topics.
 const REOPEN_SECONDS_MIN: u64 = 5;
 
@@ -24,7 +26,7 @@ impl Source {
     /// be another than before, all lanes are revoked, the group is left, and a fresh consumer joins it.
     ///
     /// # Errors
-    /// Where the subscription is refused. Passing trouble with brokers is logged and outlived.
+    /// Where the subscription is refused, and where another instance came under this one's name. Passing trouble with brokers is logged and outlived.
     pub(crate) fn run(
         &self,
         topics: &[String],
@@ -41,16 +43,21 @@ impl Source {
             let (has_room, born) = (|| budget.held() <= budget_bytes_max, Instant::now());
             let ends =
                 || stop.is_cancelled() || (self.is_stale() && born.elapsed().as_secs() >= REOPEN_SECONDS_MIN);
-            while !ends() {
+            let fatal = || consumer.client().fatal_error();
+            while !ends() && fatal().is_none() {
                 self.fetch(&consumer, &queue, lanes.as_ref(), has_room);
             }
-            let all = consumer.assignment().map(|list| named(&list)).unwrap_or_default();
-            lanes.revoked(all, false);
+            // not what librdkafka holds: whose name was taken holds nothing any more, and no callback said so
+            lanes.revoked(lanes.held(), fatal().is_some());
             leave(&consumer);
             consumer.context().fetch_by(None);
             drop(queue); // before its client, which would wait for it
             if stop.is_cancelled() {
                 return Ok(());
+            }
+            if let Some((_, said)) = fatal() {
+                let name = self.client.config.get("group.instance.id").unwrap_or_default().to_owned();
+                return Err(SourceError::Fenced { name, said });
             }
             tracing::warn!("opening a fresh consumer");
             let old = self.client.reopen()?;
@@ -100,7 +107,10 @@ fn leave(consumer: &Consuming) {
     while Instant::now() < deadline && consumer.assignment().is_ok_and(|list| list.count() > 0) {
         drop(consumer.poll(Duration::from_millis(20)));
     }
-    drop(consumer.poll(Duration::from_millis(100))); // the request is on its way
+    let deadline = Instant::now() + LEFT; // the request is on its way
+    while Instant::now() < deadline {
+        drop(consumer.poll(Duration::from_millis(20)));
+    }
 }
 
 fn received(delivery: Delivery<'_>) -> Put<'_> {

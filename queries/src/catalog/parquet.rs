@@ -7,9 +7,10 @@ use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future, stream};
+use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use url::Url;
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Which columns the files have, and in which folders they lie; an export of another format is not read.
 pub(super) const FORMAT: u32 = 4;
+
+/// An export of an object store up to this is read into memory at once.
+const NEAR_BYTES_MAX: u64 = 32 << 20;
+const FETCHES_AT_ONCE: usize = 16;
 
 /// So many files that differ are named.
 const FILES_NAMED_MAX: usize = 5;
@@ -112,6 +117,29 @@ impl Place {
         if self.url.scheme() != "file" {
             context.register_object_store(&self.url, self.store.clone());
         }
+    }
+
+    /// The same with its files in memory, where it lies in an object store and is small. Each of its hundreds of files would otherwise be
+    /// asked for again by every query.
+    ///
+    /// # Errors
+    /// Where the store refuses.
+    pub async fn brought_near(self) -> Result<Place, ParquetError> {
+        if self.url.scheme() == "file" {
+            return Ok(self);
+        }
+        let files: Vec<ObjectMeta> = self.store.list(Some(&self.prefix)).try_collect().await?;
+        if files.iter().map(|file| file.size).sum::<u64>() > NEAR_BYTES_MAX {
+            return Ok(self);
+        }
+        let (far, near) = (&self.store, InMemory::new());
+        let fetch = |file: ObjectMeta| {
+            let near = &near;
+            async move { near.put(&file.location, far.get(&file.location).await?.bytes().await?.into()).await }
+        };
+        let fetched = stream::iter(files).map(fetch).buffer_unordered(FETCHES_AT_ONCE);
+        fetched.try_for_each(|_| future::ready(Ok(()))).await?;
+        Ok(Place { store: Arc::new(near), ..self })
     }
 
     pub(super) async fn must_be_empty(&self) -> Result<(), ParquetError> {

@@ -1,4 +1,4 @@
-//! Instances that come and go while there is nothing to read.
+//! Instances that come and go.
 
 use std::time::Duration;
 
@@ -51,4 +51,49 @@ fn partitions_at_their_ends_outlive_each_rebalance() {
     }
     publish("2");
     eventually(SOON, "what was published later", || (stage.receipts() == 2 * EVENTS).then_some(()));
+}
+
+/// Scenario: two instances with names that outlive their processes, and a session of a minute. One is killed and started again; then another
+/// process is started under its name; at last that one is stopped.
+/// Guarantees: within half a minute each time, everything published is taken: who is back has its partitions at once, without the group
+/// divided again, and who stops leaves them to the other. The one whose name was taken ends with 3 and says what to do.
+#[test]
+fn a_named_instance_is_missed_by_nobody() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("named");
+    let named = |name: &str| {
+        let name = format!("group.instance.id={name}");
+        stage.ingest(&["--kafka-property", &name, "--kafka-property", "session.timeout.ms=60000"])
+    };
+    let mut published = 0;
+    let mut publish_and_wait = |seed: &str| {
+        let what = ["--events", &EVENTS.to_string(), "--seed", seed];
+        Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+        published += EVENTS;
+        let within = Duration::from_secs(30);
+        eventually(within, "what was published", || (stage.receipts() == published).then_some(()));
+    };
+    let (mut one, mut other) = (named("one"), named("other"));
+    for instance in [&one, &other] {
+        eventually(SOON, "a share", || instance.stderr().contains("lane starts").then_some(()));
+    }
+    publish_and_wait("1");
+    let before = assignments(&other);
+    one.sigkill();
+    let mut one = named("one");
+    publish_and_wait("2");
+    assert_eq!(assignments(&other), before, "{}", other.stderr());
+
+    let mut twin = named("one");
+    let fenced = one.expect_code(3, SOON).stderr;
+    assert!(fenced.contains("group.instance.id") && fenced.contains("give each its own"), "{fenced}");
+    publish_and_wait("3");
+    assert_eq!(assignments(&other), before, "{}", other.stderr());
+
+    twin.sigterm();
+    twin.expect_success(SOON);
+    publish_and_wait("4");
+    assert!(other.is_running(), "{}", other.log_tail());
 }

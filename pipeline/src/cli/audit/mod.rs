@@ -126,6 +126,16 @@ impl InputArgs {
 }
 
 impl OpenedInput {
+    /// The same, with a small export of an object store in memory.
+    async fn brought_near(self) -> anyhow::Result<OpenedInput> {
+        Ok(match self.source {
+            Source::Parquet(place) => {
+                OpenedInput { source: Source::Parquet(place.brought_near().await?), ..self }
+            }
+            Source::ClickHouse(_) => self,
+        })
+    }
+
     fn auditor(&self, settings: Settings, limits: &Limits) -> anyhow::Result<Auditor> {
         let auditor = Auditor::new(self.source.clone(), self.snapshot.clone(), settings, limits)?;
         Ok(match &self.distrust {

@@ -8,7 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -163,7 +163,8 @@ fn listen(feed: &mut Ws, published: &AtomicBool) -> Vec<(Uuid, Instant)> {
     }
 }
 
-/// The wait of every event that was published after the warm-up and pushed.
+/// The wait of every event that was published after the warm-up and pushed; of one that was repeated, its first frame's, as a client
+/// takes it.
 fn pushed(handed: &Handed, heard: &[(Uuid, Instant)]) -> Vec<Duration> {
     let handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
     let first = handed.values().min().copied().expect("an event");
@@ -172,7 +173,8 @@ fn pushed(handed: &Handed, heard: &[(Uuid, Instant)]) -> Vec<Duration> {
         let from = handed.get(id).filter(|from| **from >= warm)?;
         Some(at.saturating_duration_since(*from))
     };
-    heard.iter().filter_map(wait).collect()
+    let mut known = HashSet::new();
+    heard.iter().filter(|(id, _)| known.insert(*id)).filter_map(wait).collect()
 }
 
 /// Keeps the rate for as long as it is to be kept, in steps of a millisecond.

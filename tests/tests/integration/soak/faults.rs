@@ -19,7 +19,7 @@ pub(super) enum Fault {
     Swallow,
     /// The second instance is killed, and started again.
     KillSecond,
-    /// It leaves in good order, and another joins.
+    /// It leaves in good order, and comes back: its partitions go to the first and return.
     StopSecond,
     KillClickHouse,
     FreezeKafka,
@@ -93,12 +93,12 @@ impl Faults {
             Fault::KillSecond => {
                 self.second.sigkill();
                 std::thread::sleep(ABSENCE);
-                self.second = place.ingest(&[]);
+                self.second = place.second();
             }
             Fault::StopSecond => {
                 self.second.sigterm();
                 self.second.expect_success(END);
-                self.second = place.ingest(&[]);
+                self.second = place.second();
             }
             Fault::KillClickHouse => {
                 place.clickhouse.kill();
