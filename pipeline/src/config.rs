@@ -162,7 +162,7 @@ pub struct Bounds {
     #[arg(id = "ingest.linger_ms", long = "linger-ms", env = "TALLY_INGEST_LINGER_MS", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=60_000), value_name = "MS")]
     pub linger_ms: u32,
     /// Bytes of records held in memory, all lanes together, before fetching pauses. 1 MiB to 4 GiB.
-    #[arg(id = "ingest.buffer_bytes_max", long = "buffer-bytes-max", env = "TALLY_INGEST_BUFFER_BYTES_MAX", default_value_t = 40 << 20, value_parser = clap::value_parser!(u32).range(1_048_576..), value_name = "BYTES")]
+    #[arg(id = "ingest.buffer_bytes_max", long = "buffer-bytes-max", env = "TALLY_INGEST_BUFFER_BYTES_MAX", default_value_t = 32 << 20, value_parser = clap::value_parser!(u32).range(1_048_576..), value_name = "BYTES")]
     pub buffer_bytes_max: u32,
     /// The bound of one event.
     #[command(flatten)]
