@@ -120,7 +120,7 @@ impl Place {
     }
 
     /// The same with its files in memory, where it lies in an object store and is small. Each of its hundreds of files would otherwise be
-    /// asked for again by every query.
+    /// asked for again by every query. What is opened then, and held against its manifest, is what was read.
     ///
     /// # Errors
     /// Where the store refuses.
@@ -234,4 +234,35 @@ fn listing(place: &Place, table: &Table, views: bool) -> Result<ListingTable, Pa
     }
     let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
     Ok(ListingTable::try_new(config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InMemory, NEAR_BYTES_MAX, ObjectStoreExt, Path, Place, Url};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    /// Scenario: a small export of an object store is brought near, and so is one that is a byte too large; then both are deleted there.
+    /// Guarantees: the small one is still there, by the same names and bytes; the large one was left where it lay.
+    #[tokio::test]
+    async fn a_small_export_is_read_once() {
+        for more in [0, 1] {
+            let far = Arc::new(InMemory::new());
+            let url = Url::parse("s3://bucket/export/").expect("an address");
+            let place = Place { store: far.clone(), url, prefix: Path::from("export") };
+            let size = usize::try_from(NEAR_BYTES_MAX).expect("small") - 3 + more;
+            let file = Path::from("export/task_events/task_bucket=7/a.parquet");
+            far.put(&file, vec![1; size].into()).await.expect("room");
+            place.put("manifest.json", b"{ }".to_vec()).await.expect("room");
+            let near = place.brought_near().await.expect("it answers");
+            for name in ["export/manifest.json", file.as_ref()] {
+                far.delete(&Path::from(name)).await.expect("it was there");
+            }
+            let whole = BTreeMap::from([("task_events/task_bucket=7/a.parquet".to_owned(), size as u64)]);
+            let expected = if more == 0 { whole } else { BTreeMap::new() };
+            assert_eq!(near.files().await.expect("it answers"), expected);
+            let manifest = near.get("manifest.json").await.expect("it answers");
+            assert_eq!(manifest, (more == 0).then(|| b"{ }".to_vec()));
+        }
+    }
 }

@@ -9,6 +9,11 @@ const SOON: Duration = Duration::from_secs(60);
 const VISITS: usize = 3;
 const EVENTS: u64 = 300;
 
+fn publish(stage: &Stage<'_>, seed: &str) {
+    let what = ["--events", &EVENTS.to_string(), "--seed", seed];
+    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+}
+
 fn assignments(tally: &Tally) -> usize {
     tally.stderr().matches("partitions assigned").count()
 }
@@ -22,11 +27,7 @@ fn partitions_at_their_ends_outlive_each_rebalance() {
         return;
     }
     let stage = Stage::shared("rebalance");
-    let publish = |seed: &str| {
-        let what = ["--events", &EVENTS.to_string(), "--seed", seed];
-        Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
-    };
-    publish("1");
+    publish(&stage, "1");
     stage.catch_up(&[]);
     let stays = [stage.ingest(&[]), stage.ingest(&[])];
     for one in &stays {
@@ -49,7 +50,7 @@ fn partitions_at_their_ends_outlive_each_rebalance() {
             assert!(!said.contains(sign), "{sign}\n{said}");
         }
     }
-    publish("2");
+    publish(&stage, "2");
     eventually(SOON, "what was published later", || (stage.receipts() == 2 * EVENTS).then_some(()));
 }
 
@@ -69,8 +70,7 @@ fn a_named_instance_is_missed_by_nobody() {
     };
     let mut published = 0;
     let mut publish_and_wait = |seed: &str| {
-        let what = ["--events", &EVENTS.to_string(), "--seed", seed];
-        Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+        publish(&stage, seed);
         published += EVENTS;
         let within = Duration::from_secs(120);
         eventually(within, "what was published", || (stage.receipts() == published).then_some(()));

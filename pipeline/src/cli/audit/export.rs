@@ -17,11 +17,12 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let input = args.input.open().await?;
+    let limits = Limits::default();
+    let input = args.input.open(&limits).await?;
     if let Some(why) = &input.distrust {
         anyhow::bail!("nothing was exported: {why}")
     }
-    let auditor = input.auditor(Settings::default(), &Limits::default())?;
+    let auditor = input.auditor(Settings::default(), &limits)?;
     let exported = export(auditor.context(), &Place::open(&args.out)?, auditor.snapshot()).await?;
     for (table, rows) in exported.rows {
         println!("{table:<20} {rows:>12} rows");

@@ -113,15 +113,12 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
     let offenders =
         args.offenders.as_ref().map(|path| Ok::<_, anyhow::Error>((path, OffendersFormat::of(path)?)));
     let offenders = offenders.transpose()?;
-    let mut input = args.input.open().await?;
     let limits = Limits {
         memory_bytes_max: args.memory_limit,
         partitions: args.partitions.map(usize::from),
         workers: args.workers.clone(),
     };
-    if limits.memory_bytes_max.is_none() && limits.workers.is_empty() {
-        input = input.brought_near().await?; // workers read for themselves
-    }
+    let input = args.input.open(&limits).await?;
     let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;
     let shown = progress::show(auditor.progress());
     let window = auditor.window(args.from, args.to);

@@ -96,9 +96,12 @@ pub(super) struct OpenedInput {
 
 impl InputArgs {
     /// Opens the input and fixes where it ends.
-    async fn open(&self) -> anyhow::Result<OpenedInput> {
+    async fn open(&self, limits: &Limits) -> anyhow::Result<OpenedInput> {
         if let Some(place) = &self.parquet {
-            let place = Place::open(place)?;
+            let mut place = Place::open(place)?;
+            if limits.memory_bytes_max.is_none() && limits.workers.is_empty() {
+                place = place.brought_near().await?; // workers read for themselves
+            }
             let snapshot = open_parquet(&place).await?;
             return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None, distrust: None });
         }
@@ -126,16 +129,6 @@ impl InputArgs {
 }
 
 impl OpenedInput {
-    /// The same, with a small export of an object store in memory.
-    async fn brought_near(self) -> anyhow::Result<OpenedInput> {
-        Ok(match self.source {
-            Source::Parquet(place) => {
-                OpenedInput { source: Source::Parquet(place.brought_near().await?), ..self }
-            }
-            Source::ClickHouse(_) => self,
-        })
-    }
-
     fn auditor(&self, settings: Settings, limits: &Limits) -> anyhow::Result<Auditor> {
         let auditor = Auditor::new(self.source.clone(), self.snapshot.clone(), settings, limits)?;
         Ok(match &self.distrust {
