@@ -116,7 +116,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::FeedBench(args) => Box::pin(feed_bench::run(args)).await,
-        Command::Ingest(args) => ingest::run(args).await,
+        Command::Ingest(args) => for_long(ingest::run(args)).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::MockPlatform(args) => mock_platform::run(args).await,
@@ -124,8 +124,8 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
-        Command::Serve(args) => Box::pin(serve::run(*args)).await,
-        Command::Gateway(args) => Box::pin(gateway::run(*args)).await,
+        Command::Serve(args) => for_long(Box::pin(serve::run(*args))).await,
+        Command::Gateway(args) => for_long(Box::pin(gateway::run(*args))).await,
         Command::Token(command) => token::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => Box::pin(verify::run(args)).await,
@@ -136,6 +136,12 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }
+}
+
+/// Runs a service, which gives back what its busiest moment needed.
+async fn for_long(service: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::spawn(allocator::give_back()); // until the runtime ends
+    service.await
 }
 
 fn log(logging: &Logging) -> anyhow::Result<()> {
