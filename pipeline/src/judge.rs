@@ -4,14 +4,11 @@
 use crate::slab::{Record, Slab};
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
-use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use tally_schemas::{
-    Fault, Messages, Read, Reader, Sha256Digest, WriterId, Writers, arrow_schema, sha256, split,
-};
-use tally_sinks::rows::{Coordinates, DeadLetter, Gap, Lineage, Origin};
+use tally_schemas::{Fault, Messages, Read, Reader, Rows, Sha256Digest, WriterId, Writers, sha256, split};
+use tally_sinks::rows::{self, Coordinates, DeadLetter, Gap, Lineage, Origin};
 use tally_sinks::{Inherited, Refused};
 use uuid::Uuid;
 
@@ -92,7 +89,7 @@ fn read(
     let appended_at_ms: Vec<i64> = slab.appended_at_ms().collect();
     let mut shown: Vec<Option<&[u8]>> = slab.values().collect();
     let mut raw = Vec::with_capacity(shown.len());
-    let mut batches = Vec::new();
+    let mut events = Rows::with_capacity(origin.contract, slab.rows());
     let (mut places, mut digests, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let chunks = shown.chunks_mut(READ_ROWS).zip(offsets.chunks(READ_ROWS));
     let mut first = 0;
@@ -103,7 +100,7 @@ fn read(
             dead.for_each(|(value, _)| *value = None); // what was found dead is not judged again
         }
         let read = reader.read(Messages { values, appended_at_ms }, known.writers)?;
-        batches.push(read.events);
+        events.append(&read.events)?;
         digests.extend(read.digests);
         places.extend(read.places.iter().map(|place| place + first));
         faults.extend(read.faults.into_iter().map(|(place, fault)| {
@@ -112,10 +109,7 @@ fn read(
         }));
         first += u32::try_from(values.len()).unwrap_or(u32::MAX);
     }
-    let events = match batches.len() {
-        1 => batches.swap_remove(0),
-        _ => concat_batches(arrow_schema(origin.contract), &batches)?,
-    };
+    let events = events.finish()?;
     Ok((Read { events, places, digests, faults }, raw))
 }
 
@@ -130,9 +124,11 @@ impl Block {
         self.slab.next()
     }
 
-    /// Lets go of the records, once no row can be refused any more: what follows needs only what was made of them.
-    pub(crate) fn forget_records(&mut self) {
+    /// Lets go of the records and of what stands in facts alone, once no row can be refused any more: what follows needs only
+    /// what goes into receipts.
+    pub(crate) fn forget_facts(&mut self) {
         self.slab.forget_records();
+        self.accepted.events = rows::attested(&self.accepted.events);
     }
 
     /// Names a record that an earlier run stored as a fact, without coming to its receipt, and that is refused today: to

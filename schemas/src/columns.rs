@@ -5,6 +5,10 @@
 
 use crate::contract::{self, Topic};
 use apache_avro::Schema;
+use arrow_array::builder::{
+    BooleanBuilder, FixedSizeBinaryBuilder, Int8Builder, Int32Builder, Int64Builder, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, Int8Array, RecordBatch};
@@ -131,6 +135,94 @@ fn schema_of(topic: Topic) -> SchemaRef {
         Field::new(&column.name, data_type, nullable)
     };
     Arc::new(arrow_schema::Schema::new(columns(topic).iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Rows of one topic that grow batch by batch, so that of many batches only one is held beside what was made of them.
+#[derive(Debug)]
+pub struct Rows {
+    topic: Topic,
+    columns: Vec<Growing>,
+}
+
+#[derive(Debug)]
+enum Growing {
+    Text(StringBuilder),
+    Long(Int64Builder),
+    Int(Int32Builder),
+    Boolean(BooleanBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Uuid(FixedSizeBinaryBuilder),
+    Enum(Int8Builder),
+}
+
+impl Rows {
+    /// None yet, with room for so many.
+    pub fn with_capacity(topic: Topic, rows: usize) -> Rows {
+        let columns =
+            columns(topic).iter().map(|column| Growing::with_capacity(&column.kind, rows)).collect();
+        Rows { topic, columns }
+    }
+
+    /// Appends a batch in the topic's shape.
+    ///
+    /// # Errors
+    /// Where it has another shape, or a column of texts would have 2 GiB.
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        if batch.schema_ref() != arrow_schema(self.topic) {
+            return Err(ArrowError::SchemaError(format!("a batch that is none of {}", self.topic)));
+        }
+        self.columns.iter_mut().zip(batch.columns()).try_for_each(|(column, array)| column.append(array))
+    }
+
+    /// All rows, in the order in which they were appended.
+    ///
+    /// # Errors
+    /// Where a value is absent that must not be.
+    pub fn finish(self) -> Result<RecordBatch, ArrowError> {
+        let arrays = self.columns.into_iter().map(Growing::finish).collect();
+        RecordBatch::try_new(arrow_schema(self.topic).clone(), arrays)
+    }
+}
+
+impl Growing {
+    fn with_capacity(kind: &Kind, rows: usize) -> Growing {
+        match kind {
+            Kind::Text => Growing::Text(StringBuilder::with_capacity(rows, 0)),
+            Kind::Long => Growing::Long(Int64Builder::with_capacity(rows)),
+            Kind::Int => Growing::Int(Int32Builder::with_capacity(rows)),
+            Kind::Boolean => Growing::Boolean(BooleanBuilder::with_capacity(rows)),
+            Kind::Timestamp => {
+                Growing::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"))
+            }
+            Kind::Uuid => Growing::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
+            Kind::Enum(_) => Growing::Enum(Int8Builder::with_capacity(rows)),
+        }
+    }
+
+    fn append(&mut self, array: &ArrayRef) -> Result<(), ArrowError> {
+        match self {
+            Growing::Text(column) => column.append_array(array.as_string())?,
+            Growing::Long(column) => column.append_array(array.as_primitive()),
+            Growing::Int(column) => column.append_array(array.as_primitive()),
+            Growing::Boolean(column) => column.append_array(array.as_boolean()),
+            Growing::Timestamp(column) => column.append_array(array.as_primitive()),
+            Growing::Uuid(column) => column.append_array(array.as_fixed_size_binary())?,
+            Growing::Enum(column) => column.append_array(array.as_primitive()),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Growing::Text(mut column) => Arc::new(column.finish()),
+            Growing::Long(mut column) => Arc::new(column.finish()),
+            Growing::Int(mut column) => Arc::new(column.finish()),
+            Growing::Boolean(mut column) => Arc::new(column.finish()),
+            Growing::Timestamp(mut column) => Arc::new(column.finish()),
+            Growing::Uuid(mut column) => Arc::new(column.finish()),
+            Growing::Enum(mut column) => Arc::new(column.finish()),
+        }
+    }
 }
 
 /// Gives a decoded batch the topic's shape.

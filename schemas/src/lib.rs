@@ -26,7 +26,7 @@ mod walk;
 mod writer;
 
 pub use check_event::{Checker, check_event};
-pub use columns::{Column, Kind, arrow_schema, columns};
+pub use columns::{Column, Kind, Rows, arrow_schema, columns};
 pub use compat::{Comparison, Direction, Incompatibility, Notice, check, check_alone};
 pub use contract::{
     Contract, NotAvro, Topic, contracts, fingerprint, latest, parse_schema, record_name, versions,

@@ -110,7 +110,7 @@ impl<O: Outside> Lane<O> {
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
             if step == Step::Facts {
-                block.forget_records();
+                block.forget_facts();
             }
         }
     }

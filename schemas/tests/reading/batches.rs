@@ -5,9 +5,11 @@ use crate::world::{
     registry_id, row, single, valid, with_defaults, writers,
 };
 use apache_avro::Schema;
+use arrow_array::Array;
+use arrow_select::concat::concat_batches;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use tally_schemas::{Messages, Reader, Reason, Topic, latest, versions};
+use tally_schemas::{Messages, Reader, Reason, Rows, Topic, arrow_schema, latest, versions};
 
 const TURNED: u32 = 77;
 
@@ -92,6 +94,28 @@ fn one_truncated_message_among_ten_thousand() {
         }
         let again = read_with(&mut reader, &known, &alone);
         assert_eq!((again.events, again.digests), (expected.events, expected.digests));
+    }
+}
+
+/// Scenario: a topic's events one by one, none, and all of them again; a batch of another topic between each two.
+/// Guarantees: together they are what Arrow itself makes of them; the foreign one is refused and changes nothing.
+#[test]
+fn rows_grow_batch_by_batch() {
+    let all = Topic::ALL.map(|topic| {
+        let messages: Vec<Vec<u8>> = valid(topic).iter().map(|(_, event)| message(topic, event)).collect();
+        read(topic, &messages).events
+    });
+    for (at, (topic, events)) in Topic::ALL.into_iter().zip(&all).enumerate() {
+        let mut batches: Vec<_> = (0..events.num_rows()).map(|row| events.slice(row, 1)).collect();
+        batches.extend([events.slice(0, 0), events.clone()]);
+        let mut rows = Rows::with_capacity(topic, 1);
+        for batch in &batches {
+            rows.append(batch).expect("the topic's shape");
+            rows.append(&all[(at + 1) % all.len()]).expect_err("another topic's shape");
+        }
+        let whole = concat_batches(arrow_schema(topic), &batches).expect("one shape");
+        assert!(whole.columns().iter().any(|column| column.null_count() > 0), "{topic}: nothing is absent");
+        assert_eq!(rows.finish().expect("nothing is missing"), whole, "{topic}");
     }
 }
 
