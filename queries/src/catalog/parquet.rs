@@ -22,8 +22,9 @@ pub(super) const MANIFEST: &str = "manifest.json";
 /// Which columns the files have, and in which folders they lie; an export of another format is not read.
 pub(super) const FORMAT: u32 = 4;
 
-/// An export of an object store up to this is read into memory at once.
+/// An export of an object store up to this is read into memory at once; one of few tasks has some 320 files.
 const NEAR_BYTES_MAX: u64 = 32 << 20;
+const NEAR_FILES_MAX: usize = 2_000;
 const FETCHES_AT_ONCE: usize = 16;
 
 /// So many files that differ are named.
@@ -125,13 +126,20 @@ impl Place {
     /// # Errors
     /// Where the store refuses.
     pub async fn brought_near(self) -> Result<Place, ParquetError> {
-        if self.url.scheme() == "file" {
-            return Ok(self);
+        if self.url.scheme() == "file" || self.get(MANIFEST).await?.is_none() {
+            return Ok(self); // what holds no export may be a whole bucket
         }
-        let files: Vec<ObjectMeta> = self.store.list(Some(&self.prefix)).try_collect().await?;
-        if files.iter().map(|file| file.size).sum::<u64>() > NEAR_BYTES_MAX {
-            return Ok(self);
+        let (mut files, mut bytes) = (Vec::new(), 0);
+        let mut listed = self.store.list(Some(&self.prefix));
+        while let Some(file) = listed.try_next().await? {
+            bytes += file.size;
+            files.push(file);
+            if bytes > NEAR_BYTES_MAX || files.len() > NEAR_FILES_MAX {
+                drop(listed);
+                return Ok(self);
+            }
         }
+        drop(listed);
         let (far, near) = (&self.store, InMemory::new());
         let fetch = |file: ObjectMeta| {
             let near = &near;

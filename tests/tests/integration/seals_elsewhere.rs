@@ -122,7 +122,8 @@ fn sealers_in_an_object_store_do_not_overwrite_each_other() {
     remote.verify("log", 0, &[]);
 }
 
-/// Scenario: the tables are exported into an object store, and into a folder; every job is run over both.
+/// Scenario: the tables are exported into an object store, and into a folder; every job is run over both, and one over the object store
+/// in a limit of memory, which has its files read where they lie and not brought near.
 /// Guarantees: the same verdicts, counters and offenders; a second export into the same place is refused.
 #[test]
 fn an_export_in_an_object_store_says_what_one_in_a_folder_says() {
@@ -135,8 +136,8 @@ fn an_export_in_an_object_store_says_what_one_in_a_folder_says() {
     for place in [&there, &here] {
         remote.spawn(&["audit", "export", "--out", place], &[]).expect_success(SOON);
     }
-    let judged = |place: &str| {
-        let all = ["audit", "all", "--parquet", place, "--format", "json"];
+    let judged = |what: &[&str], place: &str| {
+        let all = [&["audit"], what, &["--parquet", place, "--format", "json"]].concat();
         let task_topic = remote.sealed.stage.at_kafka();
         let ended =
             Tally::spawn(&[&all[..], &task_topic[2..]].concat(), &remote.store.variables()).end_within(SOON);
@@ -146,10 +147,12 @@ fn an_export_in_an_object_store_says_what_one_in_a_folder_says() {
         let parts = ["job", "verdict", "counters", "offenders"];
         results.map(|result| parts.map(|part| result[part].clone())).collect::<Vec<_>>()
     };
-    let (one, other) = (judged(&there), judged(&here));
+    let (one, other) = (judged(&["all"], &there), judged(&["all"], &here));
     assert_eq!(one.len(), 8);
     assert_eq!(one, other);
     assert!(one.iter().all(|result| result[1] != "ERROR"), "{one:#?}");
+    let far = judged(&["offsets", "--memory-limit", "512MB"], &there);
+    assert_eq!(Some(&far[0]), one.iter().find(|result| result[0] == far[0][0]));
     let again = remote.spawn(&["audit", "export", "--out", &there], &[]).expect_code(3, SOON);
     assert!(again.stderr.contains("is not empty"), "{}", again.stderr);
 }

@@ -1,7 +1,7 @@
 //! `tally audit export`: every table as Parquet, for audits elsewhere and later.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
-use super::InputArgs;
+use super::{InputArgs, Reading};
 use std::process::ExitCode;
 use tally_queries::audit::{Limits, Settings};
 use tally_queries::catalog::{Place, export};
@@ -18,7 +18,7 @@ pub(crate) struct ExportArgs {
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits::default();
-    let input = args.input.open(&limits).await?;
+    let input = args.input.open(Reading::Once).await?;
     if let Some(why) = &input.distrust {
         anyhow::bail!("nothing was exported: {why}")
     }

@@ -2,8 +2,8 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use super::super::progress;
-use super::InputArgs;
 use super::moment::moment;
+use super::{InputArgs, Reading};
 use anyhow::Context;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ pub(super) async fn run(jobs: &[JobName], args: JudgeArgs) -> anyhow::Result<Exi
         partitions: args.partitions.map(usize::from),
         workers: args.workers.clone(),
     };
-    let input = args.input.open(&limits).await?;
+    let input = args.input.open(Reading::Often(&limits)).await?;
     let auditor = input.auditor(args.targets.settings(args.input.task_topic()), &limits)?;
     let shown = progress::show(auditor.progress());
     let window = auditor.window(args.from, args.to);

@@ -85,6 +85,15 @@ pub(super) struct InputArgs {
     ask_kafka: bool,
 }
 
+/// How an input is read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading<'a> {
+    /// Each table once.
+    Once,
+    /// By every query anew, within these limits.
+    Often(&'a Limits),
+}
+
 /// An input, and the store behind it if there is one.
 pub(super) struct OpenedInput {
     source: Source,
@@ -96,11 +105,13 @@ pub(super) struct OpenedInput {
 
 impl InputArgs {
     /// Opens the input and fixes where it ends.
-    async fn open(&self, limits: &Limits) -> anyhow::Result<OpenedInput> {
+    async fn open(&self, reading: Reading<'_>) -> anyhow::Result<OpenedInput> {
         if let Some(place) = &self.parquet {
             let mut place = Place::open(place)?;
-            if limits.memory_bytes_max.is_none() && limits.workers.is_empty() {
-                place = place.brought_near().await?; // workers read for themselves
+            if let Reading::Often(Limits { memory_bytes_max: None, workers, .. }) = reading
+                && workers.is_empty()
+            {
+                place = place.brought_near().await?; // what is near is beyond a limit's count, and workers read for themselves
             }
             let snapshot = open_parquet(&place).await?;
             return Ok(OpenedInput { source: Source::Parquet(place), snapshot, store: None, distrust: None });
