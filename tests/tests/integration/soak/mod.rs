@@ -80,7 +80,7 @@ impl Place {
 
     /// An instance whose name outlives its process, as the README advises: killed and started again, it goes on at once.
     fn named(&self, name: &str) -> Tally {
-        self.ingest(&["--kafka-property", &format!("group.instance.id={name}")])
+        self.ingest(&["--kafka-instance", name])
     }
 
     /// The instance that comes and goes.
@@ -170,8 +170,9 @@ fn soak() {
     let memory = watch.memory();
     let acknowledged = load.end();
     drop(watch);
+    let overload = Overload::of(&memory, begun, published, behind); // which tells its figures at once
     balance(&place, first, acknowledged); // whatever memory was held
-    judge_overload(&memory, begun, published, behind);
+    overload.judge();
 }
 
 /// What the one instance takes with more than enough before it, events a second.
@@ -222,20 +223,36 @@ fn most(memory: &[Memory], when: impl RangeBounds<Instant>) -> f64 {
     memory.iter().filter(|one| when.contains(&one.at)).map(|one| one.mib).fold(0.0, f64::max)
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are the result")]
-fn judge_overload(memory: &[Memory], begun: Instant, published: Duration, behind: f64) {
-    let within: Vec<Memory> = memory.iter().copied().filter(|one| one.at >= begun).collect();
-    let (half, end) = (begun + published / 2, begun + published);
-    let (first, second, after) = (most(memory, begun..half), most(memory, half..end), most(memory, end..));
-    println!(
-        "overload: {behind:.0} events behind at its end; memory {first:.0} MiB at most in its first half, {second:.0} in its second, \
-         {after:.0} while it caught up, {:.0} s after the last was published",
-        within.last().map_or(0.0, |one| (one.at - begun - published).as_secs_f64()),
-    );
-    let peak = within.last().map_or(0.0, |one| one.peak_mib);
-    assert!(behind > 0.0, "it was no overload");
-    assert!(second.max(after) <= first + GROWTH_MIB_NOISE, "what waits is held in memory");
-    assert!(peak <= MEMORY_MIB_MAX, "{peak:.0} MiB at most");
+/// What an overload left behind, and the most memory, MiB, held meanwhile.
+struct Overload {
+    behind: f64,
+    first_half: f64,
+    second_half: f64,
+    after: f64,
+    peak: f64,
+}
+
+impl Overload {
+    #[expect(clippy::print_stdout, reason = "the figures are the result")]
+    fn of(memory: &[Memory], begun: Instant, published: Duration, behind: f64) -> Overload {
+        let within: Vec<Memory> = memory.iter().copied().filter(|one| one.at >= begun).collect();
+        let (half, end) = (begun + published / 2, begun + published);
+        let (first_half, second_half) = (most(memory, begun..half), most(memory, half..end));
+        let (after, peak) = (most(memory, end..), within.last().map_or(0.0, |one| one.peak_mib));
+        println!(
+            "overload: {behind:.0} events behind at its end; memory {first_half:.0} MiB at most in its first half, {second_half:.0} in its \
+             second, {after:.0} while it caught up, {:.0} s after the last was published",
+            within.last().map_or(0.0, |one| (one.at - begun - published).as_secs_f64()),
+        );
+        Overload { behind, first_half, second_half, after, peak }
+    }
+
+    fn judge(&self) {
+        let Overload { behind, first_half, second_half, after, peak } = *self;
+        assert!(behind > 0.0, "it was no overload");
+        assert!(second_half.max(after) <= first_half + GROWTH_MIB_NOISE, "what waits is held in memory");
+        assert!(peak <= MEMORY_MIB_MAX, "{peak:.0} MiB at most");
+    }
 }
 
 /// Everything that Kafka acknowledged has one receipt, byte for byte; what is invalid is a dead letter, what is valid a fact, what
