@@ -1,6 +1,6 @@
 //! How much of freed memory the C library's allocator keeps, and for how long.
 
-/// How often a service gives back what it has freed. One time costs some milliseconds of a core with a hundred MiB in use.
+/// How often a process gives back what it has freed. One time costs some milliseconds of a core with a hundred MiB in use.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GIVEN_BACK_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -38,7 +38,7 @@ pub(super) fn bound_memory() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn bound_memory() {}
 
-/// Gives back what lies free between what is in use, for as long as a service runs. The allocator itself gives back only the end of
+/// Gives back what lies free between what is in use, for as long as the process runs. The allocator itself gives back only the end of
 /// its heap and large pieces, so a service would hold for good what its busiest moment needed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "malloc_trim is a function of the C library")]

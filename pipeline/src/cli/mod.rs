@@ -107,6 +107,7 @@ fn start() -> anyhow::Result<ExitCode> {
     let cli = Cli::from_arg_matches(&matches)?;
     log(&cli.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(allocator::give_back()); // until the runtime ends
     let code = runtime.block_on(run(cli.command, &matches));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2)); // a blocked call to a broker must not hold us
     code
@@ -116,7 +117,7 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::FeedBench(args) => Box::pin(feed_bench::run(args)).await,
-        Command::Ingest(args) => for_long(ingest::run(args)).await,
+        Command::Ingest(args) => ingest::run(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::MockPlatform(args) => mock_platform::run(args).await,
@@ -124,8 +125,8 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Replay(args) => replay::run(args).await,
         Command::Dead(command) => dead::run(command).await,
         Command::Schema(command) => schema::run(command).await,
-        Command::Serve(args) => for_long(Box::pin(serve::run(*args))).await,
-        Command::Gateway(args) => for_long(Box::pin(gateway::run(*args))).await,
+        Command::Serve(args) => Box::pin(serve::run(*args)).await,
+        Command::Gateway(args) => Box::pin(gateway::run(*args)).await,
         Command::Token(command) => token::run(command).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => Box::pin(verify::run(args)).await,
@@ -136,12 +137,6 @@ async fn run(command: Command, matches: &ArgMatches) -> anyhow::Result<ExitCode>
         Command::Clickhouse(args) => clickhouse::run(args).await,
         Command::Config(_) => config::run(matches),
     }
-}
-
-/// Runs a service, which gives back what its busiest moment needed.
-async fn for_long(service: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    tokio::spawn(allocator::give_back()); // until the runtime ends
-    service.await
 }
 
 fn log(logging: &Logging) -> anyhow::Result<()> {
