@@ -95,7 +95,8 @@ struct Fleet {
 /// Runs until `shutdown`, or until caught up. The store's tables must be there already.
 ///
 /// # Errors
-/// Where nothing could be started. Trouble on the way is waited out and told in the log.
+/// Where nothing could be started, or Kafka gives this instance nothing more because another has its name. Other trouble on the way is
+/// waited out and told in the log.
 pub async fn run(
     config: Config,
     store: Store,
@@ -104,7 +105,11 @@ pub async fn run(
 ) -> Result<Summary, IngestError> {
     let Sections { kafka, registry, bounds, .. } = &config.sections;
     let client = kafka.client().map_err(IngestError::Config)?;
-    let source = Source::open(client.clone(), &kafka.group)?;
+    let mut member = client.clone();
+    if !kafka.instance.is_empty() {
+        member.set("group.instance.id", &kafka.instance);
+    }
+    let source = Source::open(member, &kafka.group)?;
     source.admitted().await?;
     let mut topics: Vec<String> = Topic::ALL.iter().map(|contract| kafka.topic(*contract)).collect();
     topics.sort_unstable();

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 /// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
 ///
-/// Exit code 0: stopped in good order, and the balance, where one was made, holds. 1: it does not. 3: could not run.
+/// Exit code 0: stopped in good order, and the balance, where one was made, holds. 1: it does not. 3: could not run, or another
+/// process took this one's name (`--kafka-instance`).
 #[derive(clap::Args, Debug)]
 pub(crate) struct IngestArgs {
     #[command(flatten)]
@@ -48,7 +49,13 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
         listen: Some(args.listen),
         until_caught_up: args.until_caught_up,
     };
-    let done = ingest(config, opened.store.clone(), Metrics::default(), shutdown.clone()).await?;
+    let done = match ingest(config, opened.store.clone(), Metrics::default(), shutdown.clone()).await {
+        Ok(done) => done,
+        Err(error) => {
+            opened.close().await?; // whoever shares an engine of ours shall not lose it
+            return Err(error.into());
+        }
+    };
     let mut holds = true;
     if args.until_caught_up && !shutdown.is_cancelled() {
         let cpu = cpu_seconds() - before;

@@ -37,6 +37,16 @@ pub struct Kafka {
         value_name = "NAME"
     )]
     pub group: String,
+    /// This instance's own name, which outlives its process, such as the pod's in a StatefulSet (group.instance.id); empty for none. One that is
+    /// killed and back within the session goes on at once, and no partition of another moves. Of two with one name the older ends.
+    #[arg(
+        id = "kafka.instance",
+        long = "kafka-instance",
+        env = "TALLY_KAFKA_INSTANCE",
+        default_value = "",
+        value_name = "NAME"
+    )]
+    pub instance: String,
     /// Prefix of the Kafka topics' names: with `eu.`, the contract task-events is read from eu.task-events.
     #[arg(
         id = "kafka.topic_prefix",
@@ -84,7 +94,8 @@ pub struct Kafka {
     #[arg(id = "kafka.mechanism", long = "kafka-mechanism", env = "TALLY_KAFKA_MECHANISM", default_value = "SCRAM-SHA-512", value_parser = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"], value_name = "NAME")]
     pub mechanism: String,
     /// Any property of librdkafka, such as ssl.certificate.location=FILE; may be given more than once, and stands above the
-    /// settings before it. In the file: the table [kafka.properties]; in the environment with semicolons between, in its place.
+    /// settings before it. In the file: the table [kafka.properties]; in the environment with semicolons between. Flags stand in the place of
+    /// the environment and the file, and the environment in the place of the file: what they name is all there is.
     #[arg(
         id = "kafka.properties",
         long = "kafka-property",
@@ -120,6 +131,7 @@ impl Kafka {
         Kafka {
             brokers: brokers.into(),
             group: "tally".to_owned(),
+            instance: String::new(),
             topic_prefix: String::new(),
             tls: false,
             ca: None,
@@ -254,10 +266,20 @@ mod tests {
     fn brokers_alone_are_the_defaults() {
         let (ours, flags) = (Kafka::at("b:1"), kafka(&["--brokers", "b:1"]));
         let fields = |kafka: &Kafka| {
-            let Kafka { brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties } =
-                kafka.clone();
+            let Kafka {
+                brokers,
+                group,
+                instance,
+                topic_prefix,
+                tls,
+                ca,
+                user,
+                password,
+                mechanism,
+                properties,
+            } = kafka.clone();
             let password = password.expose_secret().to_owned();
-            (brokers, group, topic_prefix, tls, ca, user, password, mechanism, properties)
+            ((brokers, group, instance, topic_prefix), tls, ca, user, password, mechanism, properties)
         };
         assert_eq!(fields(&ours), fields(&flags));
     }

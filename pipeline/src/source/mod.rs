@@ -59,8 +59,8 @@ pub enum SourceError {
     },
     /// Another process joined the group under this one's `group.instance.id`, or librdkafka gave this client up.
     #[error(
-        "Kafka gives this instance nothing more: {said}; if another runs with the same group.instance.id \
-         ({name:?} in kafka.properties), give each its own. Nothing is lost: what was in hand is taken again"
+        "Kafka gives this instance nothing more: {said}; if another runs under the same name (kafka.instance, {name:?} here), \
+         give each its own. Nothing is lost: what was in hand is taken again"
     )]
     Fenced {
         /// The name, empty where it has none.

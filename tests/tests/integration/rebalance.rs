@@ -65,8 +65,7 @@ fn a_named_instance_is_missed_by_nobody() {
     }
     let stage = Stage::shared("named");
     let named = |name: &str| {
-        let name = format!("group.instance.id={name}");
-        stage.ingest(&["--kafka-property", &name, "--kafka-property", "session.timeout.ms=300000"])
+        stage.ingest(&["--kafka-instance", name, "--kafka-property", "session.timeout.ms=300000"])
     };
     let mut published = 0;
     let mut publish_and_wait = |seed: &str| {
