@@ -28,9 +28,9 @@ ifndef SEED
 	TALLY_SIM_SEEDS=100000 $(CARGO) test --release -p tally-pipeline -p tally-tests --lib -- lane::simulation
 endif
 	TALLY_FAULTS_SEED=$(SEED) TALLY_FAULTS_SEEDS=$(or $(SEEDS),20) TALLY_FAULTS_FROM=$(or $(FROM),1) TALLY_FAULTS_AT_ONCE=$(AT_ONCE) \
-		$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::seeds_balance
+		$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::seeds_balance
 ifndef SEED
-	$(CARGO) test -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::planted
+	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture faults::planted
 	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture gateway::killed
 endif
 endif
