@@ -24,7 +24,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -130,6 +130,8 @@ impl std::fmt::Debug for Source {
 
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long until a broker that does not lead a partition is asked again.
+const LEADER_AGAIN: Duration = Duration::from_millis(200);
 
 impl Client {
     fn consumer(&self) -> Consuming {
@@ -250,7 +252,19 @@ impl Source {
     /// # Errors
     /// Where Kafka does not answer.
     pub fn watermarks(&self, partition: &Partition) -> Result<(i64, i64), SourceError> {
-        Ok(self.client.consumer().fetch_watermarks(&partition.topic, partition.number, ANSWER)?)
+        use rdkafka::types::RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+        let asked = Instant::now();
+        loop {
+            match self.client.consumer().fetch_watermarks(&partition.topic, partition.number, ANSWER) {
+                // a broker that has just come back leads nothing for a moment
+                Err(KafkaError::MetadataFetch(NotLeaderForPartition | LeaderNotAvailable))
+                    if asked.elapsed() < ANSWER =>
+                {
+                    std::thread::sleep(LEADER_AGAIN);
+                }
+                answered => return Ok(answered?),
+            }
+        }
     }
 
     /// Every partition of a topic. Blocks.
