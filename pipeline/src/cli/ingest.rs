@@ -51,9 +51,12 @@ pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     };
     let done = match ingest(config, opened.store.clone(), Metrics::default(), shutdown.clone()).await {
         Ok(done) => done,
-        Err(error) => {
-            opened.close().await?; // whoever shares an engine of ours shall not lose it
-            return Err(error.into());
+        Err(ended) => {
+            // whoever shares an engine of ours shall not lose it; and why the store did not close is not why we end
+            if let Err(error) = opened.close().await {
+                tracing::warn!(%error, "the store was not closed in good order");
+            }
+            return Err(ended.into());
         }
     };
     let mut holds = true;

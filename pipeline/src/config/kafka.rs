@@ -279,7 +279,7 @@ mod tests {
                 properties,
             } = kafka.clone();
             let password = password.expose_secret().to_owned();
-            ((brokers, group, instance, topic_prefix), tls, ca, user, password, mechanism, properties)
+            (brokers, group, instance, topic_prefix, tls, ca, user, password, mechanism, properties)
         };
         assert_eq!(fields(&ours), fields(&flags));
     }

@@ -129,17 +129,7 @@ impl Place {
         if self.url.scheme() == "file" || self.get(MANIFEST).await?.is_none() {
             return Ok(self); // what holds no export may be a whole bucket
         }
-        let (mut files, mut bytes) = (Vec::new(), 0);
-        let mut listed = self.store.list(Some(&self.prefix));
-        while let Some(file) = listed.try_next().await? {
-            bytes += file.size;
-            files.push(file);
-            if bytes > NEAR_BYTES_MAX || files.len() > NEAR_FILES_MAX {
-                drop(listed);
-                return Ok(self);
-            }
-        }
-        drop(listed);
+        let Some(files) = self.small().await? else { return Ok(self) };
         let (far, near) = (&self.store, InMemory::new());
         let fetch = |file: ObjectMeta| {
             let near = &near;
@@ -148,6 +138,20 @@ impl Place {
         let fetched = stream::iter(files).map(fetch).buffer_unordered(FETCHES_AT_ONCE);
         fetched.try_for_each(|_| future::ready(Ok(()))).await?;
         Ok(Place { store: Arc::new(near), ..self })
+    }
+
+    /// Everything below, unless that is much: then it is not listed to its end.
+    async fn small(&self) -> Result<Option<Vec<ObjectMeta>>, ParquetError> {
+        let (mut files, mut bytes) = (Vec::new(), 0);
+        let mut listed = self.store.list(Some(&self.prefix));
+        while let Some(file) = listed.try_next().await? {
+            bytes += file.size;
+            files.push(file);
+            if bytes > NEAR_BYTES_MAX || files.len() > NEAR_FILES_MAX {
+                return Ok(None);
+            }
+        }
+        Ok(Some(files))
     }
 
     pub(super) async fn must_be_empty(&self) -> Result<(), ParquetError> {

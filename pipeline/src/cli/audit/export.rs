@@ -17,12 +17,11 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let limits = Limits::default();
     let input = args.input.open(Reading::Once).await?;
     if let Some(why) = &input.distrust {
         anyhow::bail!("nothing was exported: {why}")
     }
-    let auditor = input.auditor(Settings::default(), &limits)?;
+    let auditor = input.auditor(Settings::default(), &Limits::default())?;
     let exported = export(auditor.context(), &Place::open(&args.out)?, auditor.snapshot()).await?;
     for (table, rows) in exported.rows {
         println!("{table:<20} {rows:>12} rows");
