@@ -106,7 +106,8 @@ pub async fn run(
     let Sections { kafka, registry, bounds, .. } = &config.sections;
     let client = kafka.client().map_err(IngestError::Config)?;
     let mut member = client.clone();
-    if !kafka.instance.is_empty() {
+    // a one-off run that took the name of a service, from the environment that both have, would end it
+    if !kafka.instance.is_empty() && !config.until_caught_up {
         member.set("group.instance.id", &kafka.instance);
     }
     let source = Source::open(member, &kafka.group)?;

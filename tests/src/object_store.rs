@@ -15,8 +15,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ObjectStore {
     url: String,
-    // both live as long as the store
-    _process: Process,
+    process: Process,
     _folder: TempFolder,
 }
 
@@ -45,7 +44,7 @@ impl ObjectStore {
             let (_, rest) = said.split_once("Running on ")?;
             Some(rest.split_once('\n')?.0.trim().to_owned())
         });
-        let store = ObjectStore { url, _process: process, _folder: folder };
+        let store = ObjectStore { url, process, _folder: folder };
         store.put(Self::BUCKET, "");
         let versioned = r#"<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status></VersioningConfiguration>"#;
         store.put(&format!("{}?versioning", Self::BUCKET), versioned);
@@ -83,6 +82,11 @@ impl ObjectStore {
             .skip(1)
             .filter_map(|part| part.split_once("<Key>")?.1.split_once("</Key>"));
         keys.map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// How often a part of an object was read.
+    pub fn parts_read(&self) -> usize {
+        self.process.stderr().matches(" 206 ").count()
     }
 
     fn put(&self, path: &str, body: &str) {

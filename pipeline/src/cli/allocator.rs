@@ -10,7 +10,7 @@ const GIVEN_BACK_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 const MAPPED_BYTES_MIN: libc::c_int = 1 << 20;
 /// Free memory at the end of the heap that is kept.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES_MAX: libc::c_int = 4 << 20;
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// Bounds the allocator's arenas to one a core, at least two, and what it keeps. Each arena keeps what its threads have freed, and by
 /// default there may be eight a core: blocks are made on many threads in turn, so a full drain would hold half as much again.
@@ -22,11 +22,11 @@ pub(super) fn bound_memory() {
         return;
     }
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let arenas_max = libc::c_int::try_from(cores.max(2)).unwrap_or(libc::c_int::MAX);
+    let at_most = |number: usize| libc::c_int::try_from(number).unwrap_or(libc::c_int::MAX);
     let settings = [
-        (libc::M_ARENA_MAX, arenas_max),
+        (libc::M_ARENA_MAX, at_most(cores.max(2))),
         (libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN),
-        (libc::M_TRIM_THRESHOLD, KEPT_BYTES_MAX),
+        (libc::M_TRIM_THRESHOLD, at_most(KEPT_BYTES_MAX)),
     ];
     for (name, value) in settings {
         // SAFETY: it takes two numbers; no other thread exists yet. A refusal leaves the default.
@@ -46,7 +46,7 @@ pub(super) async fn give_back() {
     loop {
         tokio::time::sleep(GIVEN_BACK_EVERY).await;
         // SAFETY: it takes a number and any thread may call it at any time.
-        let given = tokio::task::spawn_blocking(|| unsafe { libc::malloc_trim(0) }).await;
+        let given = tokio::task::spawn_blocking(|| unsafe { libc::malloc_trim(KEPT_BYTES_MAX) }).await;
         if given.is_err() {
             return; // the runtime ends
         }

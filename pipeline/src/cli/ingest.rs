@@ -9,6 +9,7 @@ use tally_pipeline::ingest::{Config, run as ingest};
 use tally_pipeline::{Metrics, Source};
 use tally_queries::Balance;
 use tally_schemas::Topic;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
@@ -39,50 +40,52 @@ pub(crate) struct IngestArgs {
 pub(crate) async fn run(args: IngestArgs) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown()?;
     let opened = store::open_migrated(&args.sections.clickhouse).await?;
+    let ended = run_on(&opened.store, args, shutdown).await;
+    match (opened.close().await, ended) {
+        (Ok(()), ended) => ended,
+        (Err(error), Ok(_)) => Err(error),
+        // that the store did not close is not why we end
+        (Err(error), Err(ended)) => {
+            tracing::warn!(%error, "the store was not closed in good order");
+            Err(ended)
+        }
+    }
+}
+
+async fn run_on(
+    store: &tally_sinks::Store,
+    args: IngestArgs,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
     let goals = match args.until_caught_up {
         true => goals(&args.sections.kafka).await?,
         false => Vec::new(),
     };
     let before = cpu_seconds();
-    let config = Config {
-        sections: args.sections.clone(),
-        listen: Some(args.listen),
-        until_caught_up: args.until_caught_up,
-    };
-    let done = match ingest(config, opened.store.clone(), Metrics::default(), shutdown.clone()).await {
-        Ok(done) => done,
-        Err(ended) => {
-            // whoever shares an engine of ours shall not lose it; and why the store did not close is not why we end
-            if let Err(error) = opened.close().await {
-                tracing::warn!(%error, "the store was not closed in good order");
-            }
-            return Err(ended.into());
-        }
-    };
-    let mut holds = true;
-    if args.until_caught_up && !shutdown.is_cancelled() {
-        let cpu = cpu_seconds() - before;
-        let balances = balances(&goals, &opened.store).await?;
-        holds = balances.iter().all(Balance::holds);
-        if args.json {
-            println!(
-                "{}",
-                serde_json::json!({ "verdict": if holds { "PASS" } else { "FAIL" }, "topics": balances })
-            );
-        } else {
-            super::balance::print(&balances);
-            #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-            let (offsets, seconds) = (done.offsets as f64, done.elapsed.as_secs_f64());
-            println!(
-                "{} offsets in {seconds:.1} s: {:.0} events/s, {:.2} CPU s per million events, peak memory {} MiB",
-                done.offsets,
-                offsets / seconds.max(0.001),
-                cpu / offsets.max(1.0) * 1e6,
-                peak_memory_bytes() >> 20,
-            );
-        }
+    let config =
+        Config { sections: args.sections, listen: Some(args.listen), until_caught_up: args.until_caught_up };
+    let done = ingest(config, store.clone(), Metrics::default(), shutdown.clone()).await?;
+    if !args.until_caught_up || shutdown.is_cancelled() {
+        return Ok(ExitCode::SUCCESS);
     }
-    opened.close().await?;
+    let cpu = cpu_seconds() - before;
+    let balances = balances(&goals, store).await?;
+    let holds = balances.iter().all(Balance::holds);
+    if args.json {
+        let verdict = if holds { "PASS" } else { "FAIL" };
+        println!("{}", serde_json::json!({ "verdict": verdict, "topics": balances }));
+    } else {
+        super::balance::print(&balances);
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let (offsets, seconds) = (done.offsets as f64, done.elapsed.as_secs_f64());
+        println!(
+            "{} offsets in {seconds:.1} s: {:.0} events/s, {:.2} CPU s per million events, peak memory {} MiB",
+            done.offsets,
+            offsets / seconds.max(0.001),
+            cpu / offsets.max(1.0) * 1e6,
+            peak_memory_bytes() >> 20,
+        );
+    }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -39,6 +39,7 @@ pub struct Kafka {
     pub group: String,
     /// This instance's own name, which outlives its process, such as the pod's in a StatefulSet (group.instance.id); empty for none. One that is
     /// killed and back within the session goes on at once, and no partition of another moves. Of two with one name the older ends.
+    /// Only an ingest that goes on until it is stopped has it.
     #[arg(
         id = "kafka.instance",
         long = "kafka-instance",
@@ -164,6 +165,12 @@ impl Kafka {
                     .to_owned());
             };
             let key = match key.trim() {
+                "group.instance.id" => {
+                    return Err(
+                        "kafka.properties: group.instance.id is a setting of its own: kafka.instance"
+                            .to_owned(),
+                    );
+                }
                 "sasl.mechanisms" => "sasl.mechanism", // two names of one: the last given must win, and no other
                 key => key,
             };
@@ -315,6 +322,7 @@ mod tests {
             &["--kafka-password", "planted"],
             &["--kafka-ca", "/nowhere/planted-file-is-named"],
             &["--kafka-property", "planted"],
+            &["--kafka-property", "group.instance.id=planted"],
             &["--kafka-property", "sasl.pasword=planted"],
             &["--kafka-property", "enable.idempotence=planted"],
         ] {

@@ -1,4 +1,4 @@
-use super::{Block, Known, judge};
+use super::{Block, Known, READ_ROWS, judge};
 use crate::slab::{Budget, Record, Slab};
 use crate::writers::{Book, named_in};
 use arrow_array::{Array, FixedSizeBinaryArray};
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tally_schemas::{Encoder, Reader, Topic, frame_single_object, latest};
 use tally_sinks::Refused;
-use tally_sinks::rows::Origin;
+use tally_sinks::rows::{self, Origin};
 use uuid::Uuid;
 
 /// A task event whose id ends in that number, framed.
@@ -21,11 +21,19 @@ fn event(number: u32) -> Vec<u8> {
     frame_single_object(contract, &encoder.encode(&event).expect("encodes"))
 }
 
+fn ids(block: &Block) -> &FixedSizeBinaryArray {
+    let ids = block.accepted.events.column_by_name("event_id").expect("ids").as_any();
+    ids.downcast_ref().expect("16 bytes each")
+}
+
 /// Offsets 10 to 14, of which 12 and 14 hold no event.
 async fn judged() -> Block {
-    let mut slab = Slab::new(10, &Budget::default());
-    let values = [event(10), event(11), b"no event".to_vec(), event(13), b"nor this one".to_vec()];
-    for (offset, value) in (10..).zip(&values) {
+    judged_from(10, &[event(10), event(11), b"no event".to_vec(), event(13), b"nor this one".to_vec()]).await
+}
+
+async fn judged_from(first: i64, values: &[Vec<u8>]) -> Block {
+    let mut slab = Slab::new(first, &Budget::default());
+    for (offset, value) in (first..).zip(values) {
         let value = Some(value.as_slice());
         slab.push(Record {
             offset,
@@ -66,8 +74,7 @@ async fn what_stands_otherwise_is_forgotten() {
     assert_eq!((block.accepted.at.offsets.clone(), block.dead_at.offsets.clone()), (vec![10, 13], vec![12]));
     assert_eq!(block.letters.iter().map(|letter| letter.offset).collect::<Vec<_>>(), [12]);
     assert_eq!(block.accepted.at.raw_sha256, [raw[0], raw[2]]);
-    let ids = block.accepted.events.column_by_name("event_id").expect("ids").as_any();
-    let ids: &FixedSizeBinaryArray = ids.downcast_ref().expect("16 bytes each");
+    let ids = ids(&block);
     let last = |place| ids.value(place).last().copied();
     assert_eq!((ids.len(), last(0), last(1)), (2, Some(0x10), Some(0x13)), "ids end in their offset");
     assert_eq!(block.accepted.digests.len(), 2);
@@ -92,4 +99,43 @@ async fn a_refusal_changes_the_token() {
         ("rejected_by_store", true)
     );
     assert_ne!(block.token(), before);
+}
+
+/// Scenario: more records than are read at once, with letters on both sides of where that ends, and at it.
+/// Guarantees: every row keeps its own offset, id and digest of its bytes, and every letter its own offset.
+#[tokio::test]
+async fn what_is_read_in_pieces_is_one_block() {
+    let rows = u32::try_from(READ_ROWS).expect("a few thousand") + 700;
+    let is_dead = |offset: u32| offset % 1_000 == 0 || offset as usize % READ_ROWS < 2;
+    let value = |offset| if is_dead(offset) { b"no event".to_vec() } else { event(offset) };
+    let values: Vec<Vec<u8>> = (0..rows).map(value).collect();
+    let block = judged_from(0, &values).await;
+    let (dead, alive): (Vec<u32>, Vec<u32>) = (0..rows).partition(|offset| is_dead(*offset));
+    let offsets = |of: &[u32]| of.iter().map(|offset| i64::from(*offset)).collect::<Vec<_>>();
+    assert_eq!(block.accepted.at.offsets, offsets(&alive));
+    assert_eq!(block.dead_at.offsets, offsets(&dead));
+    assert_eq!(block.letters.iter().map(|letter| letter.offset).collect::<Vec<_>>(), offsets(&dead));
+    let ids = ids(&block);
+    assert_eq!((ids.len(), block.accepted.digests.len()), (alive.len(), alive.len()));
+    for (place, offset) in alive.iter().enumerate() {
+        let id = hex::encode(ids.value(place));
+        assert!(id.ends_with(&format!("{offset:012}")), "{id} at {offset}");
+        assert_eq!(block.accepted.at.raw_sha256[place], tally_schemas::sha256(&values[*offset as usize]));
+    }
+}
+
+/// Scenario: the facts of a block are stored, and it lets go of what stands in facts alone.
+/// Guarantees: those columns are gone, and its receipts are the same as before.
+#[tokio::test]
+async fn receipts_need_nothing_that_stands_in_facts_alone() {
+    let mut block = judged().await;
+    let receipts = |block: &Block| {
+        let accepted = &block.accepted;
+        rows::receipts(&block.origin, &accepted.events, &accepted.at, &accepted.digests).expect("receipts")
+    };
+    let before = receipts(&block);
+    assert!(block.accepted.events.column_by_name("queue").is_some());
+    block.forget_facts();
+    assert!(block.accepted.events.column_by_name("queue").is_none());
+    assert_eq!(receipts(&block), before);
 }

@@ -9,6 +9,7 @@ mod range;
 mod refusals;
 mod run;
 mod tail;
+mod watermarks;
 
 pub use digests::{Digests, DigestsError};
 pub use identity::IdentityError;
@@ -24,7 +25,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -59,8 +60,8 @@ pub enum SourceError {
     },
     /// Another process joined the group under this one's `group.instance.id`, or librdkafka gave this client up.
     #[error(
-        "Kafka gives this instance nothing more: {said}; if another runs under the same name (kafka.instance, {name:?} here), \
-         give each its own. Nothing is lost: what was in hand is taken again"
+        "Kafka gives this instance nothing more: {said}; if another runs under its name (kafka.instance: {name:?}), give each its \
+         own. Nothing is lost: what was in hand is taken again"
     )]
     Fenced {
         /// The name, empty where it has none.
@@ -130,8 +131,6 @@ impl std::fmt::Debug for Source {
 
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long until a broker that does not lead a partition is asked again.
-const LEADER_AGAIN: Duration = Duration::from_millis(200);
 
 impl Client {
     fn consumer(&self) -> Consuming {
@@ -245,26 +244,6 @@ impl Source {
             Offset::Offset(offset) => Some((offset, Uuid::parse_str(e.metadata()).ok())),
             _ => None,
         }))
-    }
-
-    /// The first retained offset, and the one that the next committed record will have. Blocks.
-    ///
-    /// # Errors
-    /// Where Kafka does not answer.
-    pub fn watermarks(&self, partition: &Partition) -> Result<(i64, i64), SourceError> {
-        use rdkafka::types::RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
-        let asked = Instant::now();
-        loop {
-            match self.client.consumer().fetch_watermarks(&partition.topic, partition.number, ANSWER) {
-                // a broker that has just come back leads nothing for a moment
-                Err(KafkaError::MetadataFetch(NotLeaderForPartition | LeaderNotAvailable))
-                    if asked.elapsed() < ANSWER =>
-                {
-                    std::thread::sleep(LEADER_AGAIN);
-                }
-                answered => return Ok(answered?),
-            }
-        }
     }
 
     /// Every partition of a topic. Blocks.

@@ -87,7 +87,7 @@ fn a_named_instance_is_missed_by_nobody() {
 
     let mut twin = named("one");
     let fenced = one.expect_code(3, SOON).stderr;
-    assert!(fenced.contains("group.instance.id") && fenced.contains("give each its own"), "{fenced}");
+    assert!(fenced.contains("kafka.instance: \"one\"") && fenced.contains("give each its own"), "{fenced}");
     publish_and_wait("3");
     assert_eq!(assignments(&other), before, "{}", other.stderr());
 

@@ -151,7 +151,9 @@ fn an_export_in_an_object_store_says_what_one_in_a_folder_says() {
     assert_eq!(one.len(), 8);
     assert_eq!(one, other);
     assert!(one.iter().all(|result| result[1] != "ERROR"), "{one:#?}");
+    assert_eq!(remote.store.parts_read(), 0, "files were brought near whole");
     let far = judged(&["balances", "--memory-limit", "512MB"], &there);
+    assert!(remote.store.parts_read() > 0, "files are read where they lie");
     assert_eq!(Some(&far[0]), one.iter().find(|result| result[0] == far[0][0]));
     let again = remote.spawn(&["audit", "export", "--out", &there], &[]).expect_code(3, SOON);
     assert!(again.stderr.contains("is not empty"), "{}", again.stderr);

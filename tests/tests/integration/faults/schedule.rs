@@ -70,6 +70,8 @@ struct Schedule<'a> {
     planted: Planted,
     folder: TempFolder,
     instances: Vec<Tally>,
+    /// How long it waited for Kafka to go down and come back.
+    waited: Duration,
     /// Instances that stand still, until then.
     frozen: Vec<(u32, Instant)>,
     publishers: Vec<(Tally, PathBuf)>,
@@ -118,6 +120,7 @@ pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> String {
         planted,
         folder,
         instances: Vec::new(),
+        waited: Duration::ZERO,
         frozen: Vec::new(),
         publishers: Vec::new(),
         written: Vec::new(),
@@ -151,9 +154,13 @@ impl Schedule<'_> {
         }
         let began = Instant::now();
         let (mut publications, mut step) = (0, 0);
-        while began.elapsed() < TROUBLE || publications < PUBLICATIONS {
+        loop {
+            let elapsed = began.elapsed().saturating_sub(self.waited);
+            if elapsed >= TROUBLE && publications == PUBLICATIONS {
+                return;
+            }
             let due = TROUBLE.as_millis() as u64 * 2 / 3 * publications / PUBLICATIONS;
-            if publications < PUBLICATIONS && began.elapsed().as_millis() as u64 >= due {
+            if publications < PUBLICATIONS && elapsed.as_millis() as u64 >= due {
                 let mut draws = draws(self.seed, Of::Publication, publications);
                 if publications == 1 && draws.below(6) == 0 {
                     self.create_anew();

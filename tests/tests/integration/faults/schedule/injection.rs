@@ -53,7 +53,11 @@ impl Schedule<'_> {
                 self.clickhouse.restart();
                 self.counts.stores += 1;
             }
-            79..82 => self.counts.brokers += u32::from(self.servers.restart_kafka()),
+            79..82 => {
+                let asked = Instant::now();
+                self.counts.brokers += u32::from(self.servers.restart_kafka());
+                self.waited += asked.elapsed(); // much is to go wrong after it too
+            }
             82..90 => {
                 let permille = [0, 0, 300, 1000][self.moments.below(4) as usize];
                 let seed = self.moments.below(u64::MAX);
