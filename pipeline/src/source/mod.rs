@@ -5,11 +5,11 @@ mod digests;
 mod fetch;
 mod group;
 mod identity;
+mod offsets;
 mod range;
 mod refusals;
 mod run;
 mod tail;
-mod watermarks;
 
 pub use digests::{Digests, DigestsError};
 pub use identity::IdentityError;
@@ -240,10 +240,13 @@ impl Source {
         partition: &Partition,
     ) -> Result<Option<(i64, Option<Uuid>)>, SourceError> {
         let list = self.client.consumer().committed_offsets(one(partition), ANSWER)?;
-        Ok(list.elements().first().and_then(|e| match e.offset() {
-            Offset::Offset(offset) => Some((offset, Uuid::parse_str(e.metadata()).ok())),
+        let elements = list.elements();
+        let Some(element) = elements.first() else { return Ok(None) };
+        element.error()?;
+        Ok(match element.offset() {
+            Offset::Offset(offset) => Some((offset, Uuid::parse_str(element.metadata()).ok())),
             _ => None,
-        }))
+        })
     }
 
     /// Every partition of a topic. Blocks.

@@ -2,7 +2,7 @@
 
 use super::fetch::{Delivery, FetchQueue};
 use super::group::{self, Consuming};
-use super::{ANSWER, Partition, Source, SourceError, one};
+use super::{Partition, Source, SourceError, one};
 use crate::slab::Record;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
@@ -100,21 +100,6 @@ impl Source {
         reader.rest();
         *kept = Some(reader);
         Ok(found)
-    }
-
-    /// The first offset whose record was appended at or after that time, milliseconds since 1970 UTC; `None` where
-    /// there is none yet. Blocks.
-    ///
-    /// # Errors
-    /// Where Kafka does not answer.
-    pub(crate) fn offset_at(&self, partition: &Partition, at_ms: i64) -> Result<Option<i64>, SourceError> {
-        let mut list = one(partition);
-        list.set_all_offsets(Offset::Offset(at_ms))?; // the question is asked in the place of the answer
-        let found = self.client.consumer().offsets_for_times(list, ANSWER)?;
-        Ok(found.elements().first().and_then(|element| match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
     }
 }
 

@@ -1,8 +1,9 @@
-//! The first retained offset of a partition, and the one that its next committed record will have.
+//! Offsets that the leader of a partition knows: the first one retained, the next one, and the first one since a time.
 
-use super::{ANSWER, Partition, Source, SourceError};
+use super::{ANSWER, Partition, Source, SourceError, one};
+use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
@@ -18,39 +19,71 @@ impl Source {
         self.watermarks_within(partition, ANSWER)
     }
 
-    /// The same within a time. Who leads the partition may change meanwhile: it is asked again.
+    /// The same within a time.
     pub(crate) fn watermarks_within(
         &self,
         partition: &Partition,
         within: Duration,
     ) -> Result<(i64, i64), SourceError> {
         let until = Instant::now() + within;
+        let ask = |left| self.client.consumer().fetch_watermarks(&partition.topic, partition.number, left);
         let mut said_empty = None;
         loop {
+            let (low, high) = self.of_leader(partition, until, ask)?;
+            // librdkafka says so too where the question for the first offset failed and the one for the last did not. Believed once,
+            // all that is retained would pass for lost to retention
+            if low < high || high == 0 || said_empty.replace(high) == Some(high) {
+                return Ok((low, high));
+            }
+        }
+    }
+
+    /// The first offset whose record was appended at or after that time, milliseconds since 1970 UTC; `None` where
+    /// there is none yet. Blocks.
+    ///
+    /// # Errors
+    /// Where Kafka does not answer.
+    pub(crate) fn offset_at(&self, partition: &Partition, at_ms: i64) -> Result<Option<i64>, SourceError> {
+        let found = self.of_leader(partition, Instant::now() + ANSWER, |left| {
+            let mut list = one(partition);
+            list.set_all_offsets(Offset::Offset(at_ms))?; // the question is asked in the place of the answer
+            let found = self.client.consumer().offsets_for_times(list, left)?;
+            found.elements().first().map(|element| element.error().map(|()| element.offset())).transpose()
+        })?;
+        Ok(match found {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        })
+    }
+
+    /// Asks who leads a partition, and again while that changes. `ask` is told how long it may take.
+    fn of_leader<T>(
+        &self,
+        partition: &Partition,
+        until: Instant,
+        ask: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T, SourceError> {
+        loop {
             let left = until.saturating_duration_since(Instant::now());
-            let asked = self.client.consumer().fetch_watermarks(&partition.topic, partition.number, left);
-            match asked {
-                // librdkafka says so too where the question for the first offset failed and the one for the last did not. Believed once,
-                // all that is retained would pass for lost to retention
-                Ok((low, high)) if low == high && high > 0 && said_empty.replace(high) != Some(high) => {}
-                Err(KafkaError::MetadataFetch(code)) if left > AGAIN && self.is_passing(partition, code) => {
-                    std::thread::sleep(AGAIN);
-                }
+            match ask(left) {
+                Err(error) if left > AGAIN && self.is_passing(partition, &error) => std::thread::sleep(AGAIN),
                 answered => return Ok(answered?),
             }
         }
     }
 
     /// Whether a partition that exists is only between two leaders.
-    fn is_passing(&self, partition: &Partition, code: RDKafkaErrorCode) -> bool {
-        match code {
-            RDKafkaErrorCode::NotLeaderForPartition
-            | RDKafkaErrorCode::LeaderNotAvailable
-            | RDKafkaErrorCode::ReplicaNotAvailable
-            | RDKafkaErrorCode::KafkaStorageError
-            | RDKafkaErrorCode::OffsetNotAvailable => true,
+    fn is_passing(&self, partition: &Partition, error: &KafkaError) -> bool {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::KafkaStorageError
+                | RDKafkaErrorCode::OffsetNotAvailable,
+            ) => true,
             // no such partition, or one without a leader
-            RDKafkaErrorCode::UnknownPartition => {
+            Some(RDKafkaErrorCode::UnknownPartition) => {
                 self.partitions(&partition.topic).is_ok_and(|all| all.contains(partition))
             }
             _ => false,
@@ -103,6 +136,9 @@ mod tests {
             for errors in [&[code][..], &[code, code], &[Code::RD_KAFKA_RESP_ERR_NO_ERROR, code]] {
                 cluster.request_errors(RDKafkaApiKey::ListOffsets, errors);
                 assert_eq!(marks(&at).expect("asked again"), (0, RECORDS), "{errors:?}");
+                cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
+                cluster.request_errors(RDKafkaApiKey::ListOffsets, errors);
+                source.offset_at(&at, 0).expect("asked again"); // this broker does not know any time
                 cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
             }
         }
