@@ -4,6 +4,8 @@ use crate::clock;
 use crate::slab::{Budget, Record, Slab};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tally_schemas::sha256;
+use tally_sinks::Taken;
 use tokio::sync::Notify;
 
 /// When a block is closed: whichever comes first.
@@ -28,7 +30,9 @@ struct Open {
     /// `None` until the lane knows where it starts: what comes before is not taken.
     slab: Option<Slab>,
     since: Option<Instant>,
-    failure: Option<String>,
+    failure: Option<Failure>,
+    /// What was taken last before, until it has been seen again.
+    taken: Option<Taken>,
     /// Nothing came after the end of the log.
     at_end: bool,
 }
@@ -39,14 +43,17 @@ impl Inbox {
         Inbox { open, ready: Notify::new(), budget: budget.clone(), limits }
     }
 
-    /// Starts to take records from offset `first` on.
-    pub(crate) fn start(&self, first: i64) {
-        *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), ..Open::default() };
+    /// Starts to take records from offset `first` on. `taken`: of what was taken before, the record that is expected first, to see
+    /// whether it is still that one.
+    pub(crate) fn start(&self, first: i64, taken: Option<Taken>) {
+        *self.lock() = Open { slab: Some(Slab::new(first, &self.budget)), taken, ..Open::default() };
     }
 
     /// The offset that is expected next; `None` while nothing is taken.
     pub(crate) fn expected(&self) -> Option<i64> {
-        self.lock().slab.as_ref().map(Slab::next)
+        let open = self.lock();
+        let next = open.slab.as_ref().map(Slab::next)?;
+        Some(open.taken.as_ref().map_or(next, |taken| taken.offset))
     }
 
     /// Takes no more, and forgets what was not handed over.
@@ -57,13 +64,21 @@ impl Inbox {
     /// A run of deliveries, under one lock.
     pub(crate) fn deliver(&self, put: impl FnOnce(&mut dyn FnMut(Put<'_>))) {
         let mut open = self.lock();
-        let Open { slab: Some(slab), since, failure, at_end } = &mut *open else { return };
+        let Open { slab: Some(slab), since, failure, taken, at_end } = &mut *open else { return };
         put(&mut |one| {
             *at_end = matches!(one, Put::End(_));
             match one {
-                Put::Record(record) => slab.push(record),
+                Put::Record(record) => {
+                    if let Some(before) = taken.take_if(|before| before.offset <= record.offset)
+                        && before.offset == record.offset
+                        && before.raw_sha256 != sha256(record.value.unwrap_or_default())
+                    {
+                        *failure = Some(Failure::Rewritten(before.offset));
+                    }
+                    slab.push(record);
+                }
                 Put::End(offset) => slab.end(offset),
-                Put::Failure(said) => *failure = Some(said),
+                Put::Failure(said) => *failure = failure.take().or(Some(Failure::Fetch(said))),
             }
         });
         if !slab.is_empty() || failure.is_some() {
@@ -83,8 +98,8 @@ impl Inbox {
     }
 
     /// Waits for a block's worth: rows, bytes or linger; `whole`: rows, bytes or all to the end of the log, however long that
-    /// takes. An error is the partition's failure to be fetched.
-    pub(crate) async fn ready(&self, whole: bool) -> Result<(), String> {
+    /// takes.
+    pub(crate) async fn ready(&self, whole: bool) -> Result<(), Failure> {
         loop {
             let wait = {
                 let mut open = self.lock();
@@ -132,4 +147,52 @@ pub(crate) enum Put<'a> {
     Record(Record<'a>),
     End(i64),
     Failure(String),
+}
+
+/// Why nothing more can be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The partition cannot be fetched.
+    Fetch(String),
+    /// At this offset stands another record than the one that was taken.
+    Rewritten(i64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Inbox, Limits, Put};
+    use crate::slab::{Budget, Record};
+    use std::time::Duration;
+    use tally_schemas::sha256;
+    use tally_sinks::Taken;
+
+    const LIMITS: Limits = Limits { rows_max: 1, bytes_max: 1 << 20, linger: Duration::ZERO };
+
+    fn record(offset: i64, value: &[u8]) -> Put<'_> {
+        let value = Some(value);
+        Put::Record(Record { offset, appended_at_ms: 0, key: None, value, headers: Vec::new() })
+    }
+
+    /// Scenario: a lane that took offset 9 goes on at 10: 9 is what it was, is gone, is another record, or comes after one from before it.
+    /// Guarantees: it is looked for first, is not taken twice, and only another record in its place stops the lane.
+    #[tokio::test]
+    async fn what_was_taken_last_is_seen_again() {
+        let cases: [(&[(i64, &[u8])], Result<i64, Failure>); 4] = [
+            (&[(9, b"nine"), (10, b"ten")], Ok(11)),
+            (&[(10, b"ten")], Ok(11)),
+            (&[(8, b"eight"), (9, b"nine"), (10, b"ten")], Ok(11)),
+            (&[(9, b"another"), (10, b"ten")], Err(Failure::Rewritten(9))),
+        ];
+        for (records, expected) in cases {
+            let inbox = Inbox::new(&Budget::default(), LIMITS);
+            inbox.start(10, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+            assert_eq!(inbox.expected(), Some(9));
+            inbox.deliver(|put| records.iter().for_each(|(offset, value)| put(record(*offset, value))));
+            let ready = inbox.ready(false).await.map(|()| inbox.take().map_or(-1, |slab| slab.next()));
+            assert_eq!(ready, expected);
+            if expected.is_ok() {
+                assert_eq!(inbox.expected(), Some(11));
+            }
+        }
+    }
 }

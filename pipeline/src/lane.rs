@@ -19,7 +19,7 @@ use state::Side;
 use writing::Commit;
 
 use crate::clock;
-use crate::inbox::Inbox;
+use crate::inbox::{Failure, Inbox};
 use crate::judge::{Block, Known, judge};
 use crate::metrics::Metrics;
 use crate::slab::Slab;
@@ -141,7 +141,7 @@ impl<O: Outside> Lane<O> {
         loop {
             let slab = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
                 None => return End::Stopped,
-                Some(Err(said)) => return End::Restart(said),
+                Some(Err(failure)) => return self.failed(&origin, failure).await,
                 Some(Ok(taken)) => taken,
             };
             match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
@@ -194,7 +194,7 @@ impl<O: Outside> Lane<O> {
     /// Takes a block, once it has a place in hand for it: what comes while it waits for that is in the block too, so blocks grow
     /// when the store is busy. A lane with a backlog is even fetched only while it has a place: so few blocks are filled at a
     /// time, and each of them becomes full. To ClickHouse one block of 14 MiB is half the work of four of 4.
-    async fn take(&self, is_behind: &mut bool) -> Result<Slab, String> {
+    async fn take(&self, is_behind: &mut bool) -> Result<Slab, Failure> {
         let mut ready = None;
         if *is_behind && !self.inbox.is_at_end() {
             self.enter().await;
@@ -214,10 +214,29 @@ impl<O: Outside> Lane<O> {
             }
         }
         self.waits_since(self.inbox.waiting_since());
-        let slab = self.inbox.take().ok_or("the inbox was closed")?;
+        let closed = || Failure::Fetch("the inbox was closed".to_owned());
+        let slab = self.inbox.take().ok_or_else(closed)?;
         *is_behind = self.inbox.is_full(&slab);
         self.route.outside.hold(&self.partition, *is_behind);
         Ok(slab)
+    }
+
+    /// What it means that nothing more can be taken. A topic created anew has other records at the same offsets.
+    async fn failed(&self, origin: &Origin, failure: Failure) -> End {
+        match failure {
+            Failure::Fetch(said) => End::Restart(said),
+            Failure::Rewritten(offset) => {
+                match self.state.stop.run_until_cancelled(self.confirm(origin)).await {
+                    None => End::Stopped,
+                    Some(Err(end)) => end,
+                    Some(Ok(())) => End::Contradiction(format!(
+                        "Kafka lost records that were taken, and others stand in their place: offset {offset} holds other bytes than its \
+                     receipt says. Nothing is passed over: this partition waits, and goes on under the identity of a topic created \
+                     anew. `tally verify --against-kafka` names what differs"
+                    )),
+                }
+            }
+        }
     }
 
     /// Records wait in the lane at least since then.

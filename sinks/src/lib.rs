@@ -27,6 +27,6 @@ pub use definitions::Difference;
 pub use error::{Retry, StoreError};
 pub use heads::Head;
 pub use migrate::{MIGRATIONS, Migration, MigrationError};
-pub use receipts::{Inherited, Receipts};
+pub use receipts::{Inherited, Receipts, Taken};
 pub use standing::Standing;
 pub use store::{Store, StoreConfig};

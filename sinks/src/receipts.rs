@@ -4,7 +4,7 @@ use crate::error::StoreError;
 use crate::store::Store;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tally_schemas::{Fault, Reason};
+use tally_schemas::{Fault, Reason, Sha256Digest};
 use uuid::Uuid;
 
 /// Offsets that a lane must not take again, and dead letters whose receipt is missing.
@@ -40,6 +40,26 @@ struct Orphan {
 struct Offset {
     offset: i64,
 }
+
+/// A record that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its offset.
+    pub offset: i64,
+    /// The digest of its bytes.
+    pub raw_sha256: Sha256Digest,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Last {
+    offset: i64,
+    raw_sha256: Sha256Digest,
+}
+
+const LAST: &str = "
+SELECT offset, raw_sha256 FROM audit_log
+WHERE topic_id = {topic_id:UUID} AND partition = {partition:Int32} AND offset < {below:Int64}
+ORDER BY topic_id DESC, partition DESC, offset DESC LIMIT 1";
 
 /// Receipts from an offset on, as ranges. An offset that was attested twice counts once.
 const DONE: &str = "
@@ -107,5 +127,20 @@ impl Store {
             inherited: inherited.collect(),
             stored: stored.into_iter().map(|fact| fact.offset).collect(),
         })
+    }
+
+    /// Reads what was taken last of one partition below an offset.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn last_receipt(
+        &self,
+        (topic_id, partition): (Uuid, i32),
+        below: i64,
+    ) -> Result<Option<Taken>, StoreError> {
+        let asked = self.client.query(LAST).param("topic_id", topic_id.to_string());
+        let asked = asked.param("partition", partition).param("below", below);
+        let last = asked.fetch_optional::<Last>().await?;
+        Ok(last.map(|Last { offset, raw_sha256 }| Taken { offset, raw_sha256 }))
     }
 }

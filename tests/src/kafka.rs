@@ -2,6 +2,7 @@
 
 mod admin;
 mod broker;
+mod cluster;
 mod in_process;
 mod proxied;
 mod secured;
@@ -12,6 +13,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use crate::need::{self, Missing};
 use crate::python;
 use broker::Broker;
+pub use cluster::KafkaCluster;
 use in_process::InProcess;
 pub use proxied::ProxiedKafka;
 pub use secured::Secured;
@@ -27,6 +29,7 @@ pub struct Kafka {
 enum Kind {
     Broker(Box<Mutex<Broker>>),
     InProcess(InProcess),
+    /// Brokers that somebody else harms, or nobody.
     Yours,
 }
 
@@ -76,7 +79,7 @@ impl Kafka {
         &self.bootstrap
     }
 
-    /// Creates a topic of one replica and waits until each partition has a leader.
+    /// Creates a topic with as many replicas as the brokers have by default, and waits until each partition has a leader.
     /// `config` is pairs such as `("retention.ms", "1000")`; the in-process broker ignores it.
     ///
     /// # Panics
@@ -129,7 +132,7 @@ impl Kafka {
     /// Stops the broker in its orderly way (`SIGTERM`) and waits for its end.
     ///
     /// # Panics
-    /// When it is not a broker that was started for this test; as do the next five.
+    /// When it is not a broker that was started for this test; as do the next six.
     pub fn stop(&self) {
         self.broker().stop();
     }
@@ -143,6 +146,12 @@ impl Kafka {
     /// running (then it is stopped first).
     pub fn restart(&self) {
         self.broker().restart();
+    }
+
+    /// After [`Kafka::kill`]: its disk has lost a partition's records from the batch on that holds `offset`, as one that
+    /// acknowledged what it never wrote. Returns where the log ends now.
+    pub fn lose_from(&self, topic: &str, partition: i32, offset: i64) -> i64 {
+        self.broker().lose_from(topic, partition, offset)
     }
 
     /// `SIGSTOP`: connections stay open and nothing answers, as behind a broken network.
@@ -170,7 +179,7 @@ impl Kafka {
             Kind::InProcess(_) => {
                 panic!("the in-process broker cannot be harmed: skip_without(Kafka::installed())")
             }
-            Kind::Yours => panic!("servers of yours are not harmed: use Kafka::start()"),
+            Kind::Yours => panic!("these servers are not harmed here: use Kafka::start()"),
         }
     }
 }

@@ -55,7 +55,7 @@ pub use browser::Browser;
 pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use clock::Clock;
-pub use kafka::{Kafka, ProxiedKafka, Secured};
+pub use kafka::{Kafka, KafkaCluster, ProxiedKafka, Secured};
 pub use mock_platform::MockPlatform;
 pub use need::{Missing, skip_without};
 pub use object_store::ObjectStore;

@@ -14,6 +14,7 @@ mod integration {
     mod bench_rows;
     mod bench_seals;
     mod clicks;
+    mod cluster;
     mod commands;
     mod dead_letters;
     mod definitions;
@@ -29,6 +30,7 @@ mod integration {
     mod identity;
     mod kill;
     mod live_page;
+    mod lost_log;
     mod operators;
     mod pages;
     mod poison;

@@ -4,7 +4,7 @@ use crate::source::{GapError, IdentityError, Partition, Source};
 use crate::write::{Sink, Sinks, StepError};
 use arrow_array::RecordBatch;
 use tally_sinks::rows::{DeadLetter, Gap, Origin};
-use tally_sinks::{Insert, Receipts, StoreError};
+use tally_sinks::{Insert, Receipts, StoreError, Taken};
 use uuid::Uuid;
 
 /// What Kafka says of a partition before its lane starts.
@@ -57,6 +57,12 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
         place: (Uuid, i32),
         from: i64,
     ) -> impl Future<Output = Result<Receipts, StoreError>> + Send;
+    /// What was taken last of a partition below an offset.
+    fn last_receipt(
+        &self,
+        place: (Uuid, i32),
+        below: i64,
+    ) -> impl Future<Output = Result<Option<Taken>, StoreError>> + Send;
     /// Computes beside those who wait.
     fn compute<T: Send + 'static>(
         &self,
@@ -135,6 +141,10 @@ impl Outside for Servers {
 
     async fn receipts(&self, facts: &str, place: (Uuid, i32), from: i64) -> Result<Receipts, StoreError> {
         self.sinks.store.receipts(facts, place, from).await
+    }
+
+    async fn last_receipt(&self, place: (Uuid, i32), below: i64) -> Result<Option<Taken>, StoreError> {
+        self.sinks.store.last_receipt(place, below).await
     }
 
     async fn compute<T: Send + 'static>(

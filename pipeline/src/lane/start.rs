@@ -32,6 +32,13 @@ impl<O: Outside> Lane<O> {
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
+        if high < next {
+            return Err(format!(
+                "its log ends at {high} and was taken up to {next}: Kafka lost records, or has not yet found them again; nothing is passed over"
+            ));
+        }
+        let taken = outside.last_receipt(place, next).await.map_err(|e| e.to_string())?;
+        let taken = taken.filter(|taken| taken.offset >= low);
         let origin = Origin {
             contract: self.contract,
             topic: self.partition.topic.clone(),
@@ -42,8 +49,8 @@ impl<O: Outside> Lane<O> {
         let is_behind = high - next >= self.route.backlog_offsets_min;
         outside.hold(&self.partition, is_behind);
         let open = move || {
-            inbox.start(next);
-            Some(next)
+            inbox.start(next, taken);
+            inbox.expected()
         };
         outside.fetch_from(&self.partition, open).await?;
         let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());

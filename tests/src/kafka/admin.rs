@@ -18,8 +18,9 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// For an effect to be seen on a loaded machine.
 const EFFECT: Duration = Duration::from_secs(20);
 
+/// As many replicas as the brokers have by default.
 pub(super) fn create_topic(bootstrap: &str, name: &str, partitions: i32, config: &[(&str, &str)]) {
-    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
     for (key, value) in config {
         topic = topic.set(key, value);
     }
@@ -79,6 +80,21 @@ pub(super) fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, 
 /// Whether the broker answers and counts itself among the living.
 pub(super) fn answers(bootstrap: &str, timeout: Duration) -> bool {
     client(bootstrap).fetch_metadata(None, timeout).is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+/// Whether so many brokers are there, and every replica of every partition is in step.
+pub(super) fn is_whole(bootstrap: &str, brokers: usize) -> bool {
+    let Ok(metadata) = client(bootstrap).fetch_metadata(None, REQUEST) else { return false };
+    let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    metadata.brokers().len() == brokers && partitions.all(|one| one.isr().len() == one.replicas().len())
+}
+
+/// Who leads a partition; `None` while nobody does, or nobody answers.
+pub(super) fn leader(bootstrap: &str, topic: &str, partition: i32) -> Option<i32> {
+    let metadata = client(bootstrap).fetch_metadata(Some(topic), REQUEST).ok()?;
+    let found = metadata.topics().iter().find(|one| one.name() == topic)?;
+    let found = found.partitions().iter().find(|one| one.id() == partition)?;
+    (found.leader() >= 0).then_some(found.leader())
 }
 
 fn client(bootstrap: &str) -> BaseConsumer {

@@ -15,15 +15,24 @@ const STOP: Duration = Duration::from_secs(30);
 /// Another program may take a port between its choice and its use.
 const ATTEMPTS: usize = 3;
 
-/// More listeners than the plain one.
-pub(super) trait Listeners {
-    /// The settings of a broker that has it too.
+/// What a broker has beyond the plain listener of a node that is alone.
+pub(super) trait Role {
+    /// The settings for it.
     fn properties(&self, client_port: u16, controller_port: u16) -> String;
+
+    /// The cluster's id: 16 bytes in the URL-safe base64 that Kafka prints. Unless told otherwise, one of its own.
+    fn cluster(&self, client_port: u16, controller_port: u16) -> String {
+        cluster_of(client_port, controller_port)
+    }
 
     /// Arguments by which the storage is formatted with its users in it.
     fn scram(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+fn cluster_of(client_port: u16, controller_port: u16) -> String {
+    format!("tallytest{client_port:05}{controller_port:05}xxA")
 }
 
 /// A broker process on data of its own.
@@ -36,24 +45,21 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn start() -> Broker {
-        Broker::with_listeners(None)
+        Broker::in_role(None)
     }
 
-    pub(super) fn with_listeners(listeners: Option<&dyn Listeners>) -> Broker {
-        let mut refusal = String::new();
-        for _ in 0..ATTEMPTS {
-            let folder = TempFolder::new("kafka");
-            let port = free_port();
-            format_storage(folder.path(), (port, free_port()), listeners);
-            let process = spawn(folder.path());
-            let mut broker = Broker { port, process, folder };
-            match broker.wait_until_ready() {
-                Ok(()) => return broker,
-                Err(log) if log.contains("Address already in use") => refusal = log,
-                Err(log) => panic!("the broker did not start within {START:?}\n{log}"),
-            }
-        }
-        panic!("the broker found its ports taken {ATTEMPTS} times\n{refusal}")
+    pub(super) fn in_role(role: Option<&dyn Role>) -> Broker {
+        attempts(|| {
+            let mut broker = Broker::spawned((free_port(), free_port()), role);
+            broker.wait_until_ready().map(|()| broker)
+        })
+    }
+
+    /// One that is not ready yet, with a client's port and a controller's.
+    pub(super) fn spawned(ports: (u16, u16), role: Option<&dyn Role>) -> Broker {
+        let folder = TempFolder::new("kafka");
+        format_storage(folder.path(), ports, role);
+        Broker { port: ports.0, process: spawn(folder.path()), folder }
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -78,6 +84,27 @@ impl Broker {
             .unwrap_or_else(|log| panic!("the broker did not start again within {START:?}\n{log}"));
     }
 
+    /// While it is down: takes batch after batch from the end of a partition's only segment, up to the one that holds `offset`.
+    /// Returns where the log ends now.
+    pub(super) fn lose_from(&self, topic: &str, partition: i32, offset: i64) -> i64 {
+        let segment = format!("data/{topic}-{partition}/{:020}.log", 0);
+        let path = self.folder.path().join(segment);
+        let log = fs::read(&path).expect("the segment can be read");
+        let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().expect("four bytes"));
+        let mut at = 0;
+        // a batch begins with its first offset, its length after that, and (at 23) how many offsets further its last one is
+        let end = loop {
+            let base = i64::from(number(at)) << 32 | i64::from(number(at + 4));
+            if base + i64::from(number(at + 23)) >= offset {
+                break base;
+            }
+            at += 12 + number(at + 8) as usize;
+        };
+        let file = fs::File::options().write(true).open(&path).expect("the segment can be written");
+        file.set_len(at as u64).expect("the segment can be cut");
+        end
+    }
+
     pub(super) fn pause(&mut self) {
         self.process.pause();
     }
@@ -91,7 +118,7 @@ impl Broker {
     }
 
     /// The end of the log, when it ended instead, or took too long.
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    pub(super) fn wait_until_ready(&mut self) -> Result<(), String> {
         let start = Instant::now();
         while self.process.is_running() && start.elapsed() < START {
             if admin::answers(&self.bootstrap(), Duration::from_secs(1)) {
@@ -102,23 +129,33 @@ impl Broker {
     }
 }
 
+/// Starts something that listens, on other ports where those that were free are taken.
+pub(super) fn attempts<T>(start: impl Fn() -> Result<T, String>) -> T {
+    let mut refusal = String::new();
+    for _ in 0..ATTEMPTS {
+        match start() {
+            Ok(started) => return started,
+            Err(log) if log.contains("Address already in use") => refusal = log,
+            Err(log) => panic!("the broker did not start within {START:?}\n{log}"),
+        }
+    }
+    panic!("the broker found its ports taken {ATTEMPTS} times\n{refusal}")
+}
+
 /// Writes the settings and the first records of the metadata log, by Kafka's own tool.
-fn format_storage(
-    folder: &Path,
-    (client_port, controller_port): (u16, u16),
-    listeners: Option<&dyn Listeners>,
-) {
+fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), role: Option<&dyn Role>) {
     let settings = folder.join("server.properties");
-    let more =
-        listeners.map(|listeners| listeners.properties(client_port, controller_port)).unwrap_or_default();
+    let more = role.map(|role| role.properties(client_port, controller_port)).unwrap_or_default();
     // of a property that stands twice the last one counts
     let text = server_properties(folder, client_port, controller_port) + &more;
     fs::write(&settings, text).expect("the settings can be written");
     let mut format = java("kafka.tools.StorageTool");
-    // An id of its own for each cluster: 16 bytes in the URL-safe base64 that Kafka prints.
-    let cluster = format!("tallytest{client_port:05}{controller_port:05}xxA");
+    let cluster = role.map_or_else(
+        || cluster_of(client_port, controller_port),
+        |role| role.cluster(client_port, controller_port),
+    );
     format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&settings);
-    format.args(listeners.map(|listeners| listeners.scram()).unwrap_or_default());
+    format.args(role.map(|role| role.scram()).unwrap_or_default());
     Process::spawn("format", format, folder).expect_success(START);
 }
 

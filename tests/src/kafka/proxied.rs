@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::kafka::Kafka;
-use crate::kafka::broker::{Broker, Listeners};
+use crate::kafka::broker::{Broker, Role};
 use crate::place::free_port;
 use crate::proxy::Proxy;
 
@@ -29,13 +29,12 @@ impl ProxiedKafka {
         let networks: Vec<Proxy> =
             ports.iter().map(|port| Proxy::before(&format!("127.0.0.1:{port}"))).collect();
         let addresses = networks.iter().map(|network| network.address().to_string());
-        let broker =
-            Broker::with_listeners(Some(&ProxiedListeners(ports.into_iter().zip(addresses).collect())));
+        let broker = Broker::in_role(Some(&ProxiedListeners(ports.into_iter().zip(addresses).collect())));
         ProxiedKafka { kafka: Kafka::of(broker), networks }
     }
 }
 
-impl Listeners for ProxiedListeners {
+impl Role for ProxiedListeners {
     fn properties(&self, client_port: u16, controller_port: u16) -> String {
         let mut listeners =
             format!("PLAINTEXT://127.0.0.1:{client_port},CONTROLLER://127.0.0.1:{controller_port}");

@@ -2,7 +2,7 @@
 
 use crate::certificates::Certificates;
 use crate::kafka::Kafka;
-use crate::kafka::broker::{Broker, Listeners};
+use crate::kafka::broker::{Broker, Role};
 use crate::place::free_port;
 
 /// What the second listener asks for.
@@ -32,13 +32,13 @@ impl Secured {
         let keystore = certificates.keystore().display().to_string();
         let listeners =
             OverTls { port: free_port(), keystore, user: user.to_owned(), password: password.to_owned() };
-        let broker = Broker::with_listeners(Some(&listeners));
+        let broker = Broker::in_role(Some(&listeners));
         let bootstrap = format!("127.0.0.1:{}", listeners.port);
         Secured { kafka: Kafka::of(broker), bootstrap }
     }
 }
 
-impl Listeners for OverTls {
+impl Role for OverTls {
     fn properties(&self, client_port: u16, controller_port: u16) -> String {
         let OverTls { port, keystore, user, password } = self;
         let plain = format!("listeners=PLAINTEXT://127.0.0.1:{client_port},SASL_SSL://127.0.0.1:{port}");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tally_sinks::rows::{DeadLetter, Gap, Origin};
-use tally_sinks::{Insert, Receipts, StoreError};
+use tally_sinks::{Insert, Receipts, StoreError, Taken};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -325,6 +325,14 @@ impl Outside for Connection {
         let done = self.world().store.done(place, from);
         self.point("receipts read").await;
         Ok(Receipts { done, ..open })
+    }
+
+    async fn last_receipt(&self, place: (Uuid, i32), below: i64) -> Result<Option<Taken>, StoreError> {
+        self.wait(0, 20).await;
+        if self.world().store.down || self.world().fails() {
+            return Err(StoreError::Unanswered("no answer".to_owned()));
+        }
+        Ok(self.world().store.last_receipt(place, below))
     }
 
     async fn compute<T: Send + 'static>(

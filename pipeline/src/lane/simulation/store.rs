@@ -6,7 +6,7 @@ use arrow_array::types::{Int8Type, Int32Type, Int64Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_schemas::{Fault, Reason};
-use tally_sinks::{Receipts, StoreError};
+use tally_sinks::{Receipts, StoreError, Taken};
 use uuid::Uuid;
 
 /// Topic identity, partition, offset.
@@ -29,6 +29,7 @@ pub(super) struct Receipt {
     pub(super) accepted: bool,
     pub(super) reason: String,
     pub(super) key: Key,
+    pub(super) raw: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +113,7 @@ impl Rows {
                     accepted: column(batch, "disposition").as_primitive::<Int8Type>().value(row) == 1,
                     reason: text(batch, "reason", row),
                     key: (bytes(batch, "event_id", row), bytes(batch, "digest", row)),
+                    raw: bytes(batch, "raw_sha256", row),
                 })
                 .collect(),
             ),
@@ -219,6 +221,14 @@ impl Store {
             inherited: letters.map(|letter| (letter.at.2, letter.fault.clone())).collect(),
             stored: facts.map(|fact| fact.at.2).collect(),
         }
+    }
+
+    /// What was taken last below an offset.
+    pub(super) fn last_receipt(&self, (topic_id, partition): (Uuid, i32), below: i64) -> Option<Taken> {
+        let here = self.receipts.iter().filter(|one| one.at.0 == topic_id && one.at.1 == partition);
+        let last = here.filter(|one| one.at.2 < below).max_by_key(|one| one.at.2)?;
+        let raw_sha256 = last.raw.as_slice().try_into().expect("32 bytes");
+        Some(Taken { offset: last.at.2, raw_sha256 })
     }
 
     /// The third: what has one, as ranges.

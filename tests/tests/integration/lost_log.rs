@@ -1,0 +1,68 @@
+//! A Kafka that loses records which Tally has taken.
+
+use std::time::Duration;
+
+use tally_schemas::Topic;
+use tally_tests::{ClickHouse, Kafka, Stage, Tally, eventually, skip_without};
+
+const SOON: Duration = Duration::from_secs(90);
+
+fn publish(stage: &Stage<'_>, events: u64, seed: &str) {
+    let what = ["--events", &events.to_string(), "--seed", seed];
+    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+}
+
+fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
+    stage.number(&format!(
+        "SELECT uniqExact(offset) FROM audit_log WHERE topic_id = '{topic_id}' AND partition = 0 AND offset >= {from}"
+    ))
+}
+
+/// Scenario: a broker is killed, and its disk has lost the last records of a partition that were taken; then others are published and
+/// stand at the same offsets and beyond; then the topic is created anew. One instance goes on through it all.
+/// Guarantees: the partition waits, and says first that its log is too short and then which offset holds other bytes; no record is
+/// passed over as if it had been taken; all other partitions go on; and so does this one under the topic's new identity.
+#[test]
+fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let kafka = Kafka::start();
+    let stage = Stage::on(&kafka, ClickHouse::shared(), "lost-log");
+    let tasks = stage.topic(Topic::Task);
+    let first_life = stage.topic_id(Topic::Task);
+    let instance = stage.ingest(&["--linger-ms", "50"]);
+    publish(&stage, 600, "1");
+    stage.wait_for_receipts(600, SOON);
+    let (_, end) = kafka.watermarks(&tasks, 0);
+
+    kafka.kill();
+    let left = kafka.lose_from(&tasks, 0, end - 1);
+    kafka.restart();
+    assert!(left < end && kafka.watermarks(&tasks, 0) == (0, left), "it lost nothing");
+    let short = format!("its log ends at {left} and was taken up to {end}");
+    eventually(SOON, "who says that the log is short", || instance.stderr().contains(&short).then_some(()));
+
+    publish(&stage, 2_400, "2");
+    let (_, high) = kafka.watermarks(&tasks, 0);
+    assert!(high > end, "others are to stand in the place of what was lost, and beyond");
+    let other = format!("offset {} holds other bytes than its receipt says", end - 1);
+    eventually(SOON, "who says what differs", || instance.stderr().contains(&other).then_some(()));
+    let published = Topic::ALL.iter().flat_map(|topic| (0..3).map(|number| (stage.topic(*topic), number)));
+    let elsewhere: i64 = published
+        .filter(|(topic, number)| (topic.as_str(), *number) != (tasks.as_str(), 0))
+        .map(|(topic, number)| kafka.watermarks(&topic, number).1)
+        .sum();
+    let taken = u64::try_from(elsewhere + end).expect("a count");
+    stage.wait_for_receipts(taken, SOON);
+    assert_eq!(receipts(&stage, &first_life, end), 0, "taken, as if nothing were missing before it");
+
+    kafka.delete_topic(&tasks);
+    kafka.create_topic(&tasks, tally_tests::stage::PARTITIONS, &[]);
+    publish(&stage, 600, "3");
+    let second_life = stage.topic_id(Topic::Task);
+    let (_, high) = kafka.watermarks(&tasks, 0);
+    eventually(SOON, "what stands in the topic created anew", || {
+        (receipts(&stage, &second_life, 0) == high).then_some(())
+    });
+}
