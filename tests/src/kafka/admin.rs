@@ -72,9 +72,10 @@ pub(super) fn delete_records_before(bootstrap: &str, topic: &str, partition: i32
 }
 
 pub(super) fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
-    client(bootstrap)
-        .fetch_watermarks(topic, partition, REQUEST)
-        .unwrap_or_else(|error| panic!("no watermarks for {topic}/{partition}: {error}"))
+    // A broker that has just come back leads nothing for a moment.
+    eventually(EFFECT, &format!("watermarks of {topic}/{partition}"), || {
+        client(bootstrap).fetch_watermarks(topic, partition, REQUEST).ok()
+    })
 }
 
 /// Whether the broker answers and counts itself among the living.
