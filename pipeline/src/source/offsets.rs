@@ -72,7 +72,7 @@ impl Source {
         }
     }
 
-    /// Whether a partition that exists is only between two leaders.
+    /// Whether a partition that exists is only between two leaders, or its leader between two connections.
     fn is_passing(&self, partition: &Partition, error: &KafkaError) -> bool {
         match error.rdkafka_error_code() {
             Some(
@@ -80,7 +80,10 @@ impl Source {
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::ReplicaNotAvailable
                 | RDKafkaErrorCode::KafkaStorageError
-                | RDKafkaErrorCode::OffsetNotAvailable,
+                | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::BrokerDestroy
+                | RDKafkaErrorCode::DestroyBroker, // librdkafka lets go of a broker that the cluster no longer names
             ) => true,
             // no such partition, or one without a leader
             Some(RDKafkaErrorCode::UnknownPartition) => {

@@ -13,8 +13,17 @@ const EVENTS: u64 = 4_000;
 const ROUNDS: usize = 4;
 /// For what was published to be taken, on two cores with three brokers.
 const TAKEN: Duration = Duration::from_secs(120);
-/// Small blocks, so that many are under way.
-const EAGER: [&str; 4] = ["--block-rows-max", "500", "--linger-ms", "50"];
+/// Small blocks, so that many are under way; a session that is soon over, so that the group misses a dead instance.
+const EAGER: [&str; 8] = [
+    "--block-rows-max",
+    "500",
+    "--linger-ms",
+    "50",
+    "--kafka-property",
+    "session.timeout.ms=6000",
+    "--kafka-property",
+    "heartbeat.interval.ms=1000",
+];
 
 /// Who publishes, and where it writes down what was acknowledged.
 struct Publications<'a> {

@@ -262,7 +262,9 @@ impl Overload {
 fn balance(place: &Place, mut first: Tally, published: Account) {
     first.sigterm();
     first.expect_success(END);
-    let ended = place.ingest(&["--until-caught-up", "--json"]).expect_success(END);
+    let begun = Instant::now();
+    let ended = place.ingest(&["--until-caught-up", "--json"]).expect_success(PROOF);
+    println!("balance: counted in {:.0} s", begun.elapsed().as_secs_f64());
     let balance: Value = serde_json::from_str(&ended.stdout).expect("a balance");
     assert_eq!(balance["verdict"], "PASS", "{balance:#}");
     let in_kafka = eventually(END, "the broker's answers", || Some(place.in_kafka()));
