@@ -133,7 +133,7 @@ impl EventLog {
     /// Where Kafka does not answer.
     pub async fn bounds(&self, partitions: &[LogPartition]) -> Result<Vec<(i64, i64)>, EventTailError> {
         let (source, all) = (self.source.clone(), partitions.to_vec());
-        let ask = move || all.iter().map(|one| source.watermarks(&one.at)).collect::<Result<Vec<_>, _>>();
+        let ask = move || all.iter().map(|one| source.watermarks_now(&one.at)).collect::<Result<Vec<_>, _>>();
         Ok(tokio::task::spawn_blocking(ask).await??)
     }
 

@@ -31,7 +31,7 @@ struct Open {
     slab: Option<Slab>,
     since: Option<Instant>,
     failure: Option<Failure>,
-    /// What was taken last before, until it has been seen again.
+    /// What was taken last before, until something new has come.
     taken: Option<Taken>,
     /// Nothing came after the end of the log.
     at_end: bool,
@@ -69,11 +69,11 @@ impl Inbox {
             *at_end = matches!(one, Put::End(_));
             match one {
                 Put::Record(record) => {
-                    if let Some(before) = taken.take_if(|before| before.offset <= record.offset)
-                        && before.offset == record.offset
-                        && before.raw_sha256 != sha256(record.value.unwrap_or_default())
+                    if taken.take_if(|_| record.offset >= slab.next()).is_none()
+                        && let Some(before) = taken
+                        && contradicts(&record, before)
                     {
-                        *failure = Some(Failure::Rewritten(before.offset));
+                        *failure = Some(Failure::Rewritten(record.offset));
                     }
                     slab.push(record);
                 }
@@ -149,6 +149,13 @@ pub(crate) enum Put<'a> {
     Failure(String),
 }
 
+/// Whether another record stands where one was taken, or one where there was none: what lies between that and the first to be taken now
+/// was recorded as holding no record.
+fn contradicts(record: &Record<'_>, taken: &Taken) -> bool {
+    let is_other = || taken.raw_sha256 != sha256(record.value.unwrap_or_default());
+    record.offset > taken.offset || record.offset == taken.offset && is_other()
+}
+
 /// Why nothing more can be taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -173,25 +180,27 @@ mod tests {
         Put::Record(Record { offset, appended_at_ms: 0, key: None, value, headers: Vec::new() })
     }
 
-    /// Scenario: a lane that took offset 9 goes on at 10: 9 is what it was, is gone, is another record, or comes after one from before it.
-    /// Guarantees: it is looked for first, is not taken twice, and only another record in its place stops the lane.
+    /// Scenario: a lane that took offset 9, and recorded 10 and 11 as holding no record, goes on at 12. 9 is what it was, is gone (as by
+    /// compaction), comes again and after one from before it, is another record, or stands before a record at 11.
+    /// Guarantees: it is looked for first and not taken twice; another record in its place, or one where there was none, stops the lane.
     #[tokio::test]
     async fn what_was_taken_last_is_seen_again() {
-        let cases: [(&[(i64, &[u8])], Result<i64, Failure>); 4] = [
-            (&[(9, b"nine"), (10, b"ten")], Ok(11)),
-            (&[(10, b"ten")], Ok(11)),
-            (&[(8, b"eight"), (9, b"nine"), (10, b"ten")], Ok(11)),
-            (&[(9, b"another"), (10, b"ten")], Err(Failure::Rewritten(9))),
+        let cases: [(&[(i64, &[u8])], Result<i64, Failure>); 5] = [
+            (&[(9, b"nine"), (12, b"twelve")], Ok(13)),
+            (&[(12, b"twelve")], Ok(13)),
+            (&[(8, b"eight"), (9, b"nine"), (9, b"nine"), (12, b"twelve"), (9, b"nine")], Ok(13)),
+            (&[(9, b"another"), (12, b"twelve")], Err(Failure::Rewritten(9))),
+            (&[(9, b"nine"), (11, b"eleven"), (12, b"twelve")], Err(Failure::Rewritten(11))),
         ];
         for (records, expected) in cases {
             let inbox = Inbox::new(&Budget::default(), LIMITS);
-            inbox.start(10, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+            inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
             assert_eq!(inbox.expected(), Some(9));
             inbox.deliver(|put| records.iter().for_each(|(offset, value)| put(record(*offset, value))));
             let ready = inbox.ready(false).await.map(|()| inbox.take().map_or(-1, |slab| slab.next()));
             assert_eq!(ready, expected);
             if expected.is_ok() {
-                assert_eq!(inbox.expected(), Some(11));
+                assert_eq!(inbox.expected(), Some(13));
             }
         }
     }

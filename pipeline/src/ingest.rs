@@ -62,6 +62,19 @@ pub enum IngestError {
     /// The metrics' address is taken.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// A log ends before what was taken of it.
+    #[error(
+        "{partition}: its log ends at {high} and was taken up to {taken}: Kafka lost records, or has not yet found them again; \
+         what it has now cannot be caught up with"
+    )]
+    Short {
+        /// Whose log.
+        partition: Partition,
+        /// Where it ends.
+        high: i64,
+        /// What the group has committed.
+        taken: i64,
+    },
     /// The source's thread died.
     #[error("the source's thread ended: {0}")]
     Thread(String),
@@ -324,17 +337,24 @@ async fn goal(source: &Source, topics: &[String]) -> Result<Vec<Goal>, IngestErr
         identified.push((topic.clone(), id));
     }
     let source = source.clone();
-    let ask = move || -> Result<_, SourceError> {
+    let ask = move || -> Result<_, IngestError> {
         let mut goal = Vec::new();
         for (topic, topic_id) in identified {
             for partition in source.partitions(&topic)? {
+                let committed = source.committed(&partition)?;
                 let (_, high) = source.watermarks(&partition)?;
+                if let Some((taken, Some(id))) = committed
+                    && id == topic_id
+                    && taken > high
+                {
+                    return Err(IngestError::Short { partition, high, taken });
+                }
                 goal.push(Goal { topic_id, partition, high });
             }
         }
         Ok(goal)
     };
-    Ok(tokio::task::spawn_blocking(ask).await.map_err(|e| IngestError::Thread(e.to_string()))??)
+    tokio::task::spawn_blocking(ask).await.map_err(|e| IngestError::Thread(e.to_string()))?
 }
 
 /// Stops once the group, all instances together, has committed up to the goal, and says how far that is: a run may end before

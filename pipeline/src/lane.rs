@@ -66,6 +66,15 @@ enum End {
     Contradiction(String),
 }
 
+fn rewritten(offset: i64) -> String {
+    format!(
+        "the log is not the one that was taken: offset {offset} holds another record than the ledger says, and others before it may. \
+         Either Kafka lost records, and new ones stand in their place, or the ledger was altered (tally verify). Nothing is passed \
+         over: this partition waits. Stop who publishes to the topic, copy all its records, create it anew and publish the copy: what \
+         was taken before counts as a repeat"
+    )
+}
+
 /// How long a lane keeps its turn while nothing comes.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -229,11 +238,7 @@ impl<O: Outside> Lane<O> {
                 match self.state.stop.run_until_cancelled(self.confirm(origin)).await {
                     None => End::Stopped,
                     Some(Err(end)) => end,
-                    Some(Ok(())) => End::Contradiction(format!(
-                        "Kafka lost records that were taken, and others stand in their place: offset {offset} holds other bytes than its \
-                     receipt says. Nothing is passed over: this partition waits, and goes on under the identity of a topic created \
-                     anew. `tally verify --against-kafka` names what differs"
-                    )),
+                    Some(Ok(())) => End::Contradiction(rewritten(offset)),
                 }
             }
         }
@@ -322,10 +327,10 @@ impl<O: Outside> Lane<O> {
         if waits {
             self.leave_all();
         }
-        if before == stalled {
+        if before == stalled && !waits {
             return;
         }
-        let inbox = self.inbox.clone();
+        let inbox = self.inbox.clone(); // who stalls is paused again: a lane that tries to start has itself fetched
         let done = match stalled {
             true => self.route.outside.pause(&self.partition).await,
             false => self.route.outside.fetch_from(&self.partition, move || inbox.expected()).await,

@@ -16,8 +16,6 @@ const LOOK_SECONDS: u64 = 2;
 const HEADS_SECONDS: u64 = 10;
 /// How long a look waits for the store's clock.
 const CLOCK_WAIT: Duration = Duration::from_secs(1);
-/// How long a look waits for a partition's watermarks: one without a leader must not hide the others for long.
-const MARKS_WAIT: Duration = Duration::from_secs(2);
 /// How long the last look may hold up the end.
 const LAST_LOOK_SECONDS_MAX: u64 = 10;
 
@@ -103,7 +101,7 @@ async fn clock_of_the_store(route: &Route) -> Option<i64> {
 async fn sight(route: &Route, partitions: Vec<Partition>) -> Sight {
     let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
     let (source, none) = (route.outside.source.clone(), vec![None; partitions.len()]);
-    let ask = move || partitions.iter().map(|at| source.watermarks_within(at, MARKS_WAIT).ok()).collect();
+    let ask = move || partitions.iter().map(|at| source.watermarks_now(at).ok()).collect();
     let marks = tokio::task::spawn_blocking(ask).await.unwrap_or(none);
     let each = topics.into_iter().map(|topic| async move {
         let id = route.outside.source.identity(&topic).await.ok()?;

@@ -32,9 +32,15 @@ impl<O: Outside> Lane<O> {
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
-        if high < next {
+        let settled = receipts.done.last().map_or(next, |(_, end)| next.max(*end));
+        let high = match high < settled {
+            true => outside.marks(&self.partition).await?.high, // others may have gone on taking since it was asked for
+            false => high,
+        };
+        if high < settled {
             return Err(format!(
-                "its log ends at {high} and was taken up to {next}: Kafka lost records, or has not yet found them again; nothing is passed over"
+                "its log ends at {high} and was taken up to {settled}: Kafka lost records, or has not yet found them again; nothing is \
+                 passed over"
             ));
         }
         let taken = outside.last_receipt(place, next).await.map_err(|e| e.to_string())?;

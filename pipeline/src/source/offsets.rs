@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_millis(200);
 
 impl Source {
-    /// The first retained offset, and the one that the next committed record will have. Blocks, for ten seconds at most.
+    /// The first retained offset, and the one that the next committed record will have. Blocks: ten seconds where nobody answers, and
+    /// where the partition has no leader until it has one, ten at most.
     ///
     /// # Errors
     /// Where Kafka does not answer.
@@ -19,17 +20,20 @@ impl Source {
         self.watermarks_within(partition, ANSWER)
     }
 
-    /// The same within a time.
-    pub(crate) fn watermarks_within(
+    /// The same, for who asks again anyway and must not be held up by a partition without a leader.
+    pub(crate) fn watermarks_now(&self, partition: &Partition) -> Result<(i64, i64), SourceError> {
+        self.watermarks_within(partition, Duration::ZERO)
+    }
+
+    fn watermarks_within(
         &self,
         partition: &Partition,
-        within: Duration,
+        patience: Duration,
     ) -> Result<(i64, i64), SourceError> {
-        let until = Instant::now() + within;
-        let ask = |left| self.client.consumer().fetch_watermarks(&partition.topic, partition.number, left);
+        let ask = || self.client.consumer().fetch_watermarks(&partition.topic, partition.number, ANSWER);
         let mut said_empty = None;
         loop {
-            let (low, high) = self.of_leader(partition, until, ask)?;
+            let (low, high) = self.of_leader(partition, patience, ask)?;
             // librdkafka says so too where the question for the first offset failed and the one for the last did not. Believed once,
             // all that is retained would pass for lost to retention
             if low < high || high == 0 || said_empty.replace(high) == Some(high) {
@@ -44,10 +48,10 @@ impl Source {
     /// # Errors
     /// Where Kafka does not answer.
     pub(crate) fn offset_at(&self, partition: &Partition, at_ms: i64) -> Result<Option<i64>, SourceError> {
-        let found = self.of_leader(partition, Instant::now() + ANSWER, |left| {
+        let found = self.of_leader(partition, ANSWER, || {
             let mut list = one(partition);
             list.set_all_offsets(Offset::Offset(at_ms))?; // the question is asked in the place of the answer
-            let found = self.client.consumer().offsets_for_times(list, left)?;
+            let found = self.client.consumer().offsets_for_times(list, ANSWER)?;
             found.elements().first().map(|element| element.error().map(|()| element.offset())).transpose()
         })?;
         Ok(match found {
@@ -56,17 +60,19 @@ impl Source {
         })
     }
 
-    /// Asks who leads a partition, and again while that changes. `ask` is told how long it may take.
+    /// Asks who leads a partition, and again while that changes, for so long at most.
     fn of_leader<T>(
         &self,
         partition: &Partition,
-        until: Instant,
-        ask: impl Fn(Duration) -> KafkaResult<T>,
+        patience: Duration,
+        ask: impl Fn() -> KafkaResult<T>,
     ) -> Result<T, SourceError> {
+        let began = Instant::now();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match ask(left) {
-                Err(error) if left > AGAIN && self.is_passing(partition, &error) => std::thread::sleep(AGAIN),
+            match ask() {
+                Err(error) if began.elapsed() < patience && self.is_passing(partition, &error) => {
+                    std::thread::sleep(AGAIN);
+                }
                 answered => return Ok(answered?),
             }
         }
@@ -81,8 +87,9 @@ impl Source {
                 | RDKafkaErrorCode::ReplicaNotAvailable
                 | RDKafkaErrorCode::KafkaStorageError
                 | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
                 | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::BrokerDestroy
                 | RDKafkaErrorCode::DestroyBroker, // librdkafka lets go of a broker that the cluster no longer names
             ) => true,
             // no such partition, or one without a leader
@@ -141,7 +148,11 @@ mod tests {
                 assert_eq!(marks(&at).expect("asked again"), (0, RECORDS), "{errors:?}");
                 cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
                 cluster.request_errors(RDKafkaApiKey::ListOffsets, errors);
-                source.offset_at(&at, 0).expect("asked again"); // this broker does not know any time
+                assert_eq!(
+                    source.offset_at(&at, 0).expect("asked again"),
+                    None,
+                    "this broker knows no times"
+                );
                 cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
             }
         }

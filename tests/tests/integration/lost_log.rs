@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tally_schemas::Topic;
+use tally_tests::stage::PARTITIONS;
 use tally_tests::{ClickHouse, Kafka, Stage, Tally, eventually, skip_without};
 
 const SOON: Duration = Duration::from_secs(90);
@@ -20,8 +21,9 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
 
 /// Scenario: a broker is killed, and its disk has lost the last records of a partition that were taken; then others are published and
 /// stand at the same offsets and beyond; then the topic is created anew. One instance goes on through it all.
-/// Guarantees: the partition waits, and says first that its log is too short and then which offset holds other bytes; no record is
-/// passed over as if it had been taken; all other partitions go on; and so does this one under the topic's new identity.
+/// Guarantees: the partition waits, and says first that its log is too short and then which offset holds another record; a one-off
+/// run does not call it caught up; no record is passed over as if it had been taken; all other partitions go on; and so does this one
+/// under the topic's new identity.
 #[test]
 fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     if skip_without(Kafka::installed()) {
@@ -43,12 +45,17 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     let short = format!("its log ends at {left} and was taken up to {end}");
     eventually(SOON, "who says that the log is short", || instance.stderr().contains(&short).then_some(()));
 
+    let group = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--until-caught-up"];
+    let said = stage.tally(&["ingest"], &group).expect_code(3, SOON).stderr;
+    assert!(said.contains(&short), "{said}");
+
     publish(&stage, 2_400, "2");
     let (_, high) = kafka.watermarks(&tasks, 0);
     assert!(high > end, "others are to stand in the place of what was lost, and beyond");
-    let other = format!("offset {} holds other bytes than its receipt says", end - 1);
+    let other = format!("offset {} holds another record than the ledger says", end - 1);
     eventually(SOON, "who says what differs", || instance.stderr().contains(&other).then_some(()));
-    let published = Topic::ALL.iter().flat_map(|topic| (0..3).map(|number| (stage.topic(*topic), number)));
+    let published =
+        Topic::ALL.iter().flat_map(|topic| (0..PARTITIONS).map(|number| (stage.topic(*topic), number)));
     let elsewhere: i64 = published
         .filter(|(topic, number)| (topic.as_str(), *number) != (tasks.as_str(), 0))
         .map(|(topic, number)| kafka.watermarks(&topic, number).1)
@@ -58,7 +65,7 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     assert_eq!(receipts(&stage, &first_life, end), 0, "taken, as if nothing were missing before it");
 
     kafka.delete_topic(&tasks);
-    kafka.create_topic(&tasks, tally_tests::stage::PARTITIONS, &[]);
+    kafka.create_topic(&tasks, PARTITIONS, &[]);
     publish(&stage, 600, "3");
     let second_life = stage.topic_id(Topic::Task);
     let (_, high) = kafka.watermarks(&tasks, 0);
