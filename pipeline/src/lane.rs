@@ -123,6 +123,10 @@ impl<O: Outside> Lane<O> {
             }
             self.inbox.close();
             self.stall(Side::Read, true).await;
+            // it was stalled all the while, and had itself fetched to look again
+            if wary && let Err(error) = self.route.outside.pause(&self.partition).await {
+                tracing::warn!(lane = %self.partition, error, "pause");
+            }
             self.pause(&mut tries).await;
         }
     }
@@ -327,10 +331,10 @@ impl<O: Outside> Lane<O> {
         if waits {
             self.leave_all();
         }
-        if before == stalled && !waits {
+        if before == stalled {
             return;
         }
-        let inbox = self.inbox.clone(); // who stalls is paused again: a lane that tries to start has itself fetched
+        let inbox = self.inbox.clone();
         let done = match stalled {
             true => self.route.outside.pause(&self.partition).await,
             false => self.route.outside.fetch_from(&self.partition, move || inbox.expected()).await,

@@ -144,7 +144,7 @@ fn soak() {
     }
     let (happened, peak_of_second) = faults.end();
     load.keep(0.0);
-    watch.until_caught_up(END);
+    watch.until_caught_up(END, &first);
     let (samples, memory) = (watch.samples(), watch.memory());
     println!(
         "soak: second, fault, seconds it lasted, most events behind, seconds until below a second's, MiB"
@@ -154,7 +154,7 @@ fn soak() {
     println!("soak: peak of the second instance, whichever it was, {peak_of_second:.0} MiB");
     assert!(peak_of_second <= MEMORY_MIB_MAX, "{peak_of_second:.0} MiB");
 
-    let capacity = capacity(&load, &watch);
+    let capacity = capacity(&load, &watch, &first);
     let (begun, acknowledged) = (Instant::now(), load.acknowledged());
     let before = acknowledged.load(Ordering::Relaxed);
     load.keep(capacity * OVERLOAD);
@@ -166,7 +166,7 @@ fn soak() {
     let came = (acknowledged.load(Ordering::Relaxed) - before) as f64 / published.as_secs_f64();
     println!("overload: {capacity:.0} events/s are taken; {came:.0} were published");
     assert!(came >= capacity * OVERLOAD_MIN, "this machine cannot publish more than Tally takes");
-    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity));
+    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity), &first);
     let memory = watch.memory();
     let acknowledged = load.end();
     drop(watch);
@@ -176,7 +176,7 @@ fn soak() {
 }
 
 /// What the one instance takes with more than enough before it, events a second.
-fn capacity(load: &Load, watch: &Watch) -> f64 {
+fn capacity(load: &Load, watch: &Watch, first: &Tally) -> f64 {
     load.keep(f64::INFINITY);
     std::thread::sleep(Duration::from_secs(10));
     let begun = Instant::now();
@@ -191,7 +191,7 @@ fn capacity(load: &Load, watch: &Watch) -> f64 {
     let capacity = of(begun, Instant::now());
     assert!(capacity > 100.0, "nothing is taken: {capacity}");
     let behind = watch.samples().last().map_or(0.0, |sample| sample.lag);
-    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity));
+    watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity), first);
     capacity
 }
 

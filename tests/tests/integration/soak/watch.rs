@@ -90,8 +90,9 @@ impl Watch {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until everything that was acknowledged is committed, in two looks that begin now.
-    pub(super) fn until_caught_up(&self, timeout: Duration) {
+    /// Waits until everything that was acknowledged is committed, in two looks that begin now. Where it is not in time, the end of the log
+    /// of `who` is told.
+    pub(super) fn until_caught_up(&self, timeout: Duration, who: &Tally) {
         let (from, deadline) = (self.samples().len(), Instant::now() + timeout);
         loop {
             let samples = self.samples();
@@ -102,7 +103,8 @@ impl Watch {
             let lags: Vec<f64> = late.iter().step_by(10).map(|sample| sample.lag).collect();
             assert!(
                 Instant::now() < deadline,
-                "not caught up after {timeout:?}; behind, every 10 s: {lags:?}"
+                "not caught up after {timeout:?}; behind, every 10 s: {lags:?}\n{}",
+                who.log_tail()
             );
             std::thread::sleep(LOOK);
         }
