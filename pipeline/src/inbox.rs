@@ -185,7 +185,8 @@ mod tests {
     /// Guarantees: it is looked for first and not taken twice; another record in its place, or one where there was none, stops the lane.
     #[tokio::test]
     async fn what_was_taken_last_is_seen_again() {
-        let cases: [(&[(i64, &[u8])], Result<i64, Failure>); 5] = [
+        type Delivered = &'static [(i64, &'static [u8])];
+        let cases: [(Delivered, Result<i64, Failure>); 5] = [
             (&[(9, b"nine"), (12, b"twelve")], Ok(13)),
             (&[(12, b"twelve")], Ok(13)),
             (&[(8, b"eight"), (9, b"nine"), (9, b"nine"), (12, b"twelve"), (9, b"nine")], Ok(13)),

@@ -106,7 +106,7 @@ async fn a_refusal_changes_the_token() {
 #[tokio::test]
 async fn what_is_read_in_pieces_is_one_block() {
     let rows = u32::try_from(READ_ROWS).expect("a few thousand") + 700;
-    let is_dead = |offset: u32| offset % 1_000 == 0 || offset as usize % READ_ROWS < 2;
+    let is_dead = |offset: u32| offset.is_multiple_of(1_000) || offset as usize % READ_ROWS < 2;
     let value = |offset| if is_dead(offset) { b"no event".to_vec() } else { event(offset) };
     let values: Vec<Vec<u8>> = (0..rows).map(value).collect();
     let block = judged_from(0, &values).await;
