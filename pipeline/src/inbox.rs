@@ -69,7 +69,7 @@ impl Inbox {
             *at_end = matches!(one, Put::End(_));
             match one {
                 Put::Record(record) => {
-                    if taken.take_if(|_| record.offset >= slab.next()).is_none()
+                    if taken.take_if(|_| record.offset >= slab.first()).is_none()
                         && let Some(before) = taken
                         && contradicts(&record, before)
                     {
@@ -204,5 +204,17 @@ mod tests {
                 assert_eq!(inbox.expected(), Some(13));
             }
         }
+    }
+
+    /// Scenario: the end of the log is told before the record at 12, which was passed over; it comes after all.
+    /// Guarantees: that is no other record where there was none: nothing was recorded of 12 yet.
+    #[tokio::test]
+    async fn what_comes_late_is_no_other_record() {
+        let inbox = Inbox::new(&Budget::default(), LIMITS);
+        inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+        inbox.deliver(|put| put(Put::End(13)));
+        let late: [(i64, &[u8]); 3] = [(9, b"nine"), (12, b"twelve"), (13, b"thirteen")];
+        inbox.deliver(|put| late.iter().for_each(|(offset, value)| put(record(*offset, value))));
+        assert_eq!(inbox.ready(false).await, Ok(()));
     }
 }
