@@ -121,6 +121,11 @@ impl<'a> Stage<'a> {
         Tally::spawn(&arguments, &[])
     }
 
+    /// Starts `tally simulate`, which knows nothing of ClickHouse.
+    pub fn simulate(&self, what: &[&str]) -> Tally {
+        Tally::spawn(&[&["simulate"], &self.at_kafka()[..], what].concat(), &[])
+    }
+
     /// Starts a command that needs the database alone.
     pub fn tally_at_clickhouse(&self, command: &[&str]) -> Tally {
         Tally::spawn(&[command, &self.at_clickhouse()].concat(), &[])

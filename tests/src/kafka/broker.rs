@@ -20,19 +20,15 @@ pub(super) trait Role {
     /// The settings for it.
     fn properties(&self, client_port: u16, controller_port: u16) -> String;
 
-    /// The cluster's id: 16 bytes in the URL-safe base64 that Kafka prints. Unless told otherwise, one of its own.
-    fn cluster(&self, client_port: u16, controller_port: u16) -> String {
-        cluster_of(client_port, controller_port)
+    /// The id of the cluster that it belongs to with others: 16 bytes in the URL-safe base64 that Kafka prints.
+    fn cluster(&self) -> Option<String> {
+        None
     }
 
     /// Arguments by which the storage is formatted with its users in it.
     fn scram(&self) -> Vec<String> {
         Vec::new()
     }
-}
-
-fn cluster_of(client_port: u16, controller_port: u16) -> String {
-    format!("tallytest{client_port:05}{controller_port:05}xxA")
 }
 
 /// A broker process on data of its own.
@@ -150,10 +146,8 @@ fn format_storage(folder: &Path, (client_port, controller_port): (u16, u16), rol
     let text = server_properties(folder, client_port, controller_port) + &more;
     fs::write(&settings, text).expect("the settings can be written");
     let mut format = java("kafka.tools.StorageTool");
-    let cluster = role.map_or_else(
-        || cluster_of(client_port, controller_port),
-        |role| role.cluster(client_port, controller_port),
-    );
+    let own = || format!("tallytest{client_port:05}{controller_port:05}xxA");
+    let cluster = role.and_then(Role::cluster).unwrap_or_else(own);
     format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&settings);
     format.args(role.map(|role| role.scram()).unwrap_or_default());
     Process::spawn("format", format, folder).expect_success(START);

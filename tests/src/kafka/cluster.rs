@@ -109,7 +109,7 @@ leader.imbalance.check.interval.seconds=2
         )
     }
 
-    fn cluster(&self, _: u16, _: u16) -> String {
-        self.cluster.clone()
+    fn cluster(&self) -> Option<String> {
+        Some(self.cluster.clone())
     }
 }

@@ -37,10 +37,9 @@ impl Publications<'_> {
         let number = self.running.len();
         let path = self.folder.path().join(format!("record-{number}"));
         let (events, seed) = (EVENTS.to_string(), number.to_string());
-        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "20", "--record"];
         let file = path.to_str().expect("paths are text");
-        let simulate = [&["simulate"][..], &self.stage.at_kafka(), &what, &[file]].concat();
-        self.running.push((Tally::spawn(&simulate, &[]), path));
+        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "20", "--record", file];
+        self.running.push((self.stage.simulate(&what), path));
     }
 
     fn wait_until_taken(&self) {

@@ -63,13 +63,10 @@ fn kills_at_random_moments_lose_and_double_nothing() {
     thresholds.sort_unstable();
 
     let mut instances = [stage.ingest(&IMPATIENT), stage.ingest(&IMPATIENT)];
-    // `simulate` knows nothing of ClickHouse.
     let (events, numbered) = (EVENTS.to_string(), seed.to_string());
-    let publish = ["--events", &events, "--seed", &numbered, "--invalid-permille", "20", "--record"];
-    let arguments =
-        [&["simulate"][..], &stage.at_kafka(), &publish, &[record.to_str().expect("paths are text")]]
-            .concat();
-    let mut simulate = tally_tests::Tally::spawn(&arguments, &[]);
+    let file = record.to_str().expect("paths are text");
+    let publish = ["--events", &events, "--seed", &numbered, "--invalid-permille", "20", "--record", file];
+    let mut simulate = stage.simulate(&publish);
     let began = Instant::now();
     for threshold in thresholds {
         eventually(Duration::from_secs(60), "progress between two kills", || {

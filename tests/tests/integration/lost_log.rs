@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tally_schemas::Topic;
 use tally_tests::stage::PARTITIONS;
-use tally_tests::{ClickHouse, Kafka, Stage, Tally, eventually, skip_without};
+use tally_tests::{ClickHouse, Kafka, Stage, eventually, skip_without};
 
 const SOON: Duration = Duration::from_secs(90);
 
 fn publish(stage: &Stage<'_>, events: u64, seed: &str) {
     let what = ["--events", &events.to_string(), "--seed", seed];
-    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    stage.simulate(&what).expect_success(SOON);
 }
 
 fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {

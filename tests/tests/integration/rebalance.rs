@@ -11,7 +11,7 @@ const EVENTS: u64 = 300;
 
 fn publish(stage: &Stage<'_>, seed: &str) {
     let what = ["--events", &EVENTS.to_string(), "--seed", seed];
-    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    stage.simulate(&what).expect_success(SOON);
 }
 
 fn assignments(tally: &Tally) -> usize {

@@ -26,9 +26,7 @@ impl Sealed {
 
     /// Publishes simulated events, 1 % invalid and 1 % twice, and takes them.
     pub(crate) fn take(&self, events: &str, seed: &str) {
-        let simulate =
-            [&["simulate", "--events", events, "--seed", seed][..], &self.stage.at_kafka()].concat();
-        Tally::spawn(&simulate, &[]).expect_success(SOON);
+        self.stage.simulate(&["--events", events, "--seed", seed]).expect_success(SOON);
         self.stage.catch_up(&[]);
     }
 

@@ -28,9 +28,7 @@ fn publish(stage: &Stage<'_>, first: usize, number: usize) {
 }
 
 fn simulate(stage: &Stage<'_>, events: u32) {
-    let events = events.to_string();
-    let arguments = [&["simulate"][..], &stage.at_kafka(), &["--events", &events]].concat();
-    Tally::spawn(&arguments, &[]).expect_success(SOON);
+    stage.simulate(&["--events", &events.to_string()]).expect_success(SOON);
 }
 
 /// Scenario: the fact table gets a constraint that one of a thousand events of a block breaks.

@@ -142,7 +142,7 @@ fn every_crash_point_has_its_place() {
     }
     let stage = Stage::shared("points");
     let what = ["--events", "300", "--invalid-permille", "50"];
-    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    stage.simulate(&what).expect_success(SOON);
     Tally::binary_with_faults();
     for some in Point::ALL.chunks(3) {
         std::thread::scope(|scope| {

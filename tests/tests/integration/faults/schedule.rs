@@ -183,10 +183,9 @@ impl Schedule<'_> {
     fn publish(&mut self, number: u64) {
         let path = self.folder.path().join(format!("record-{number}"));
         let (events, seed) = (EVENTS.to_string(), (self.seed * PUBLICATIONS + number).to_string());
-        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record"];
         let file = path.to_str().expect("paths are text");
-        let simulate = [&["simulate"][..], &self.stage.at_kafka(), &what, &[file]].concat();
-        self.publishers.push((Tally::spawn(&simulate, &[]), path));
+        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record", file];
+        self.publishers.push((self.stage.simulate(&what), path));
         self.counts.publications += 1;
     }
 

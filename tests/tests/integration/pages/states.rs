@@ -8,9 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tally_dashboards::identity::Role;
 use tally_tests::feed::Desk;
-use tally_tests::{
-    Browser, ClickHouse, Kafka, Stage, Tally, TempFolder, eventually, free_port, skip_without,
-};
+use tally_tests::{Browser, ClickHouse, Kafka, Stage, TempFolder, eventually, free_port, skip_without};
 
 /// Data is old after a minute.
 const OLD: Duration = Duration::from_secs(150);
@@ -126,7 +124,7 @@ fn every_state_is_fit_to_be_seen() {
     }
 
     let what = ["--events", "4000", "--invalid-permille", "20"];
-    Tally::spawn(&[&["simulate"][..], &stage.at_kafka(), &what].concat(), &[]).expect_success(SOON);
+    stage.simulate(&what).expect_success(SOON);
     stage.catch_up(&[]);
     let one = |sql: &str| stage.database.query(sql).trim().to_owned();
     reader.task =
