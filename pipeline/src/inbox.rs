@@ -87,6 +87,11 @@ impl Inbox {
         }
     }
 
+    /// Bytes that are held by all inboxes and blocks, and whether there is room for more.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// True where the log ends at what was delivered.
     pub(crate) fn is_at_end(&self) -> bool {
         self.lock().at_end
@@ -120,6 +125,17 @@ impl Inbox {
                 None => self.ready.notified().await,
                 Some(left) => drop(clock::within(left, self.ready.notified()).await),
             }
+        }
+    }
+
+    /// Waits until there is a full block, or what ends the wait for one.
+    pub(crate) async fn full(&self) {
+        let is_over = || {
+            let open = self.lock();
+            open.failure.is_some() || open.slab.as_ref().is_some_and(|slab| self.is_full(slab))
+        };
+        while !is_over() {
+            self.ready.notified().await;
         }
     }
 

@@ -1,8 +1,9 @@
 //! `tally ingest`: joins the group, runs a lane for each partition it is given, and stops in good order.
 
+use crate::catch_up::{CatchUpError, catch_up, goals};
 use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
-use crate::lane::{Lane, LaneState, Reached, Route, Servers};
+use crate::lane::{Lane, LaneState, Places, Route, Servers};
 use crate::look::{Lookout, Watched, Way, last_look, look};
 use crate::metrics::Metrics;
 use crate::ops::{self, Shown};
@@ -19,10 +20,8 @@ use tally_schemas::Topic;
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::{DeadTopic, Store};
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// What `tally ingest` needs.
 #[derive(Clone, Debug)]
@@ -62,19 +61,9 @@ pub enum IngestError {
     /// The metrics' address is taken.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// A log ends before what was taken of it.
-    #[error(
-        "{partition}: its log ends at {high} and was taken up to {taken}: Kafka lost records, or has not yet found them again; \
-         what it has now cannot be caught up with"
-    )]
-    Short {
-        /// Whose log.
-        partition: Partition,
-        /// Where it ends.
-        high: i64,
-        /// What the group has committed.
-        taken: i64,
-    },
+    /// What Kafka has now cannot be caught up with.
+    #[error(transparent)]
+    CatchUp(#[from] CatchUpError),
     /// The source's thread died.
     #[error("the source's thread ended: {0}")]
     Thread(String),
@@ -139,12 +128,12 @@ pub async fn run(
             outside: Servers { source: source.clone(), sinks: Sinks { store, dead_topic } },
             metrics,
             value_bytes_max: bounds.event.value_bytes_max as usize,
-            in_hand: Arc::new(Semaphore::new(cores + 1)), // every core has work while one block waits for its answer
+            in_hand: Places::new(cores + 1), // every core has work while one block waits for its answer
             backlog_offsets_min: BACKLOG_OFFSETS_MIN,
         }),
         books: HashMap::from(books),
         running: Mutex::default(),
-        budget: Budget::default(),
+        budget: Budget::new(bounds.buffer_bytes_max as usize),
         limits: Limits {
             rows_max: bounds.block_rows_max as usize,
             bytes_max: bounds.block_bytes_max as usize,
@@ -167,30 +156,41 @@ pub async fn run(
     let stop = shutdown.child_token();
     let caught_up = match config.until_caught_up {
         true => {
-            let goal = goal(&source, &topics).await?;
-            let catch_up = catch_up(source.clone(), goal, stop.clone());
+            let goals = goals(&source, &fleet.route.outside.sinks.store, &topics).await?;
+            let lanes = fleet.clone();
+            let waits = move || lanes.contradiction();
+            let catch_up = catch_up(source.clone(), goals, waits, stop.clone());
             Some(tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up)))
         }
         false => None,
     };
     let (lanes, budget) = (fleet.clone(), fleet.budget.clone());
-    let budget_bytes_max = bounds.buffer_bytes_max as usize;
     let thread = std::thread::Builder::new().name("source".to_owned());
     let (done, ended) = tokio::sync::oneshot::channel();
     let spawned = thread.spawn(move || {
-        let _ = done.send(source.run(&topics, lanes, (&budget, budget_bytes_max), &stop)); // nobody waits after a panic
+        let _ = done.send(source.run(&topics, lanes, &budget, &stop)); // nobody waits after a panic
     });
     spawned.map_err(|e| IngestError::Thread(e.to_string()))?;
     let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
     helpers.cancel();
     ran?;
     let mut ways = std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some(caught_up) = caught_up
-        && let Ok(Some(whole)) = caught_up.await
-    {
-        ways = whole; // the group's, whichever instance took them there
-    }
+    let caught_up = match caught_up {
+        Some(caught_up) => caught_up.await.ok().flatten(),
+        None => None,
+    };
+    let given_up = match caught_up {
+        Some(Ok(whole)) => {
+            ways = whole; // the group's, whichever instance took them there
+            None
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     last_look(&fleet.route, ways).await;
+    if let Some(error) = given_up {
+        return Err(error.into());
+    }
     let elapsed = fleet
         .first_assigned
         .lock()
@@ -202,6 +202,11 @@ pub async fn run(
 impl Fleet {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<i32, Running>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane that waits for an operator, and why.
+    fn contradiction(&self) -> Option<(Partition, String)> {
+        self.lanes().into_iter().find_map(|(partition, state)| Some((partition, state.contradiction()?)))
     }
 
     fn begin(&self, partition: Partition) -> Option<Running> {
@@ -318,80 +323,5 @@ impl Shown for Fleet {
             .map(|(topic, number, _)| format!("{topic}/{number}"))
             .collect();
         (!stalled.is_empty()).then(|| format!("stalled lanes: {}", stalled.join(", ")))
-    }
-}
-
-/// A partition, the identity of its topic, and its high watermark.
-#[derive(Clone)]
-struct Goal {
-    partition: Partition,
-    topic_id: Uuid,
-    high: i64,
-}
-
-/// The high watermarks of all partitions now.
-async fn goal(source: &Source, topics: &[String]) -> Result<Vec<Goal>, IngestError> {
-    let mut identified = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let id = source.identity(topic).await.map_err(|e| IngestError::Identity(e.to_string()))?;
-        identified.push((topic.clone(), id));
-    }
-    let source = source.clone();
-    let ask = move || -> Result<_, IngestError> {
-        let mut goal = Vec::new();
-        for (topic, topic_id) in identified {
-            for partition in source.partitions(&topic)? {
-                let committed = source.committed(&partition)?;
-                let (_, high) = source.watermarks(&partition)?;
-                if let Some((taken, Some(id))) = committed
-                    && id == topic_id
-                    && taken > high
-                {
-                    return Err(IngestError::Short { partition, high, taken });
-                }
-                goal.push(Goal { topic_id, partition, high });
-            }
-        }
-        Ok(goal)
-    };
-    tokio::task::spawn_blocking(ask).await.map_err(|e| IngestError::Thread(e.to_string()))?
-}
-
-/// Stops once the group, all instances together, has committed up to the goal, and says how far that is: a run may end before
-/// a lane of its own has started, where others had taken everything.
-async fn catch_up(source: Source, goal: Vec<Goal>, stop: CancellationToken) -> Vec<Way> {
-    let (mut open, mut ways) = (goal, Vec::new());
-    while !open.is_empty() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let (source, pending) = (source.clone(), open.clone());
-        let ask = move || {
-            let each = pending.into_iter().map(|one| match one.reached(&source) {
-                Some(reached) => Ok((one.partition, Some(reached))),
-                None => Err(one),
-            });
-            each.partition::<Vec<_>, _>(Result::is_ok)
-        };
-        match tokio::task::spawn_blocking(ask).await {
-            Ok((reached, still)) => {
-                ways.extend(reached.into_iter().flatten());
-                open = still.into_iter().filter_map(Result::err).collect();
-            }
-            Err(error) => tracing::warn!(%error, "asking for commits"),
-        }
-    }
-    stop.cancel();
-    ways
-}
-
-impl Goal {
-    /// How far the group has committed it, if that is far enough. A commit under another identity, or none, is not ours, and no
-    /// lane believes it.
-    fn reached(&self, source: &Source) -> Option<Reached> {
-        let topic_id = self.topic_id;
-        let next = match source.committed(&self.partition) {
-            Ok(Some((next, Some(id)))) if id == topic_id => next,
-            _ => 0,
-        };
-        (next >= self.high).then_some(Reached { topic_id, next })
     }
 }

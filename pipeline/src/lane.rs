@@ -2,6 +2,7 @@
 //! crash; the next start goes on from the receipts.
 
 mod outside;
+mod places;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -9,6 +10,7 @@ mod state;
 mod writing;
 
 pub(crate) use outside::Servers;
+pub(crate) use places::Places;
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
 pub(crate) use state::{LaneState, Reached};
@@ -25,13 +27,14 @@ use crate::metrics::Metrics;
 use crate::slab::Slab;
 use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
+use futures::future::{Either, select};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(crate) struct Route<O = Servers> {
     pub(crate) outside: O,
     pub(crate) metrics: Metrics,
     pub(crate) value_bytes_max: usize,
-    /// Blocks between judging and receipt, all lanes together: what bounds the memory of a full drain.
-    pub(crate) in_hand: Arc<Semaphore>,
+    /// For blocks between taking and receipt, all lanes together.
+    pub(crate) in_hand: Places,
     /// From so many offsets on they are a backlog.
     pub(crate) backlog_offsets_min: i64,
 }
@@ -66,7 +69,7 @@ enum End {
     Contradiction(String),
 }
 
-fn rewritten(offset: i64) -> String {
+pub(crate) fn rewritten(offset: i64) -> String {
     format!(
         "the log is not the one that was taken: offset {offset} holds another record than the ledger says, and others before it may. \
          Either Kafka lost records, and new ones stand in their place, or the ledger was altered (tally verify). Nothing is passed \
@@ -75,8 +78,24 @@ fn rewritten(offset: i64) -> String {
     )
 }
 
-/// How long a lane keeps its turn while nothing comes.
+/// How long a lane keeps its turn while nothing comes, and how long where little comes.
 const TURN: Duration = Duration::from_secs(1);
+const TURN_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at what has come.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a turn has filled.
+enum Filled {
+    /// A full block, or all to the end of the log.
+    Whole,
+    /// What there was memory for.
+    Cut,
+    /// What came in a long turn.
+    Slowly,
+}
+
+/// For so long something outside may leave a lane without an answer before it counts as stalled.
+const SILENCE: Duration = Duration::from_secs(10);
 
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
@@ -93,9 +112,10 @@ impl<O: Outside> Lane<O> {
     }
 
     async fn work(&self) {
-        let (mut tries, mut wary) = (0, false);
+        let (mut tries, mut wary) = (0, None);
         while !self.state.stop.is_cancelled() {
-            let Some(started) = self.state.stop.run_until_cancelled(self.start()).await else { return };
+            let starting = self.answered(Side::Read, "start", self.start());
+            let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };
             let start = match started {
                 Ok(start) => start,
                 Err(said) => {
@@ -105,7 +125,9 @@ impl<O: Outside> Lane<O> {
                     continue;
                 }
             };
-            if !wary {
+            let next = start.next;
+            if wary != Some(next) {
+                self.state.waits_for_operator(None);
                 self.stall(Side::Read, false).await;
             }
             let before = self.state.offsets.load(Ordering::Relaxed);
@@ -113,18 +135,19 @@ impl<O: Outside> Lane<O> {
             if self.state.offsets.load(Ordering::Relaxed) > before {
                 tries = 0;
             }
-            wary = matches!(end, End::Contradiction(_));
+            wary = matches!(end, End::Contradiction(_)).then_some(next);
             match end {
                 End::Stopped => return,
                 End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
                 End::Contradiction(why) => {
                     tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
+                    self.state.waits_for_operator(Some(why));
                 }
             }
             self.inbox.close();
             self.stall(Side::Read, true).await;
-            // it was stalled all the while, and had itself fetched to look again
-            if wary && let Err(error) = self.route.outside.pause(&self.partition).await {
+            // it may have been stalled all the while, and had itself fetched to look again
+            if let Err(error) = self.route.outside.pause(&self.partition).await {
                 tracing::warn!(lane = %self.partition, error, "pause");
             }
             self.pause(&mut tries).await;
@@ -197,6 +220,7 @@ impl<O: Outside> Lane<O> {
                     Some(Ok(())) => {}
                 }
             }
+            self.state.waits_for_operator(None);
             self.stall(Side::Read, false).await;
             if judged.send(block).await.is_err() {
                 return End::Stopped;
@@ -208,30 +232,77 @@ impl<O: Outside> Lane<O> {
     /// when the store is busy. A lane with a backlog is even fetched only while it has a place: so few blocks are filled at a
     /// time, and each of them becomes full. To ClickHouse one block of 14 MiB is half the work of four of 4.
     async fn take(&self, is_behind: &mut bool) -> Result<Slab, Failure> {
-        let mut ready = None;
+        let mut filled = None;
         if *is_behind && !self.inbox.is_at_end() {
             self.enter().await;
             self.route.outside.hold(&self.partition, false);
-            ready = clock::within(TURN, self.inbox.ready(true)).await;
-            if ready.is_none() {
+            filled = self.fill().await;
+            if filled.is_none() {
                 self.leave(); // whose records do not come has no use for a turn
             }
         }
         self.route.outside.hold(&self.partition, false);
-        match ready {
-            Some(ready) => ready?,
+        let was_cut = matches!(filled, Some(Ok(Filled::Cut)));
+        match filled {
+            Some(filled) => drop(filled?),
             None => {
                 self.inbox.ready(false).await?;
                 self.waits_since(self.inbox.waiting_since());
-                self.enter().await;
+                let mut entered = std::pin::pin!(self.enter());
+                let full = std::pin::pin!(self.inbox.full());
+                if let Either::Right(_) = select(entered.as_mut(), full).await {
+                    self.route.outside.hold(&self.partition, true); // room for more is for those who have a place
+                    entered.await;
+                }
             }
         }
         self.waits_since(self.inbox.waiting_since());
         let closed = || Failure::Fetch("the inbox was closed".to_owned());
         let slab = self.inbox.take().ok_or_else(closed)?;
-        *is_behind = self.inbox.is_full(&slab);
+        *is_behind = self.inbox.is_full(&slab) || was_cut;
         self.route.outside.hold(&self.partition, *is_behind);
         Ok(slab)
+    }
+
+    /// Waits for a full block, in its turn. `None` where nothing comes although there is room for it. Where there is none, and others
+    /// have blocks on their way, they are about to give some back: who gave its turn up for that would be fetched without one, and
+    /// take the room of those who have.
+    async fn fill(&self) -> Option<Result<Filled, Failure>> {
+        let (inbox, places) = (&self.inbox, &self.route.in_hand);
+        let _filling = places.fill();
+        let (began, mut came, mut came_at) = (clock::now(), inbox.expected(), clock::now());
+        loop {
+            if let Some(ready) = clock::within(LOOK, inbox.ready(true)).await {
+                return Some(ready.map(|()| Filled::Whole));
+            }
+            let is_empty = inbox.waiting_since().is_none();
+            let since = |at| clock::now().saturating_duration_since(at);
+            if !inbox.budget().has_room() {
+                came_at = clock::now();
+                if !places.is_writing() {
+                    return (!is_empty).then_some(Ok(Filled::Cut));
+                }
+            } else if came != inbox.expected() {
+                (came, came_at) = (inbox.expected(), clock::now());
+            } else if since(came_at) >= TURN {
+                return None;
+            }
+            if since(began) >= TURN_MAX && inbox.budget().has_room() {
+                return (!is_empty).then_some(Ok(Filled::Slowly));
+            }
+        }
+    }
+
+    /// Waits for an answer from outside; a lane that has none in a while is stalled, and says so.
+    async fn answered<T>(&self, side: Side, what: &str, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            if let Some(answered) = clock::within(SILENCE, answer.as_mut()).await {
+                return answered;
+            }
+            tracing::warn!(lane = %self.partition, what, "no answer yet, waiting");
+            self.stall(side, true).await;
+        }
     }
 
     /// What it means that nothing more can be taken. A topic created anew has other records at the same offsets.
@@ -257,7 +328,7 @@ impl<O: Outside> Lane<O> {
     /// Waits for a place in hand. A lane that waits for something outside keeps none: others have work, and it has three blocks at
     /// most.
     async fn enter(&self) {
-        if let Ok(place) = self.route.in_hand.clone().acquire_owned().await
+        if let Some(place) = self.route.in_hand.enter().await
             && !self.state.stalled.load(Ordering::Relaxed)
         {
             self.state.places.lock().unwrap_or_else(PoisonError::into_inner).push(place);

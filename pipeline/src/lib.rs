@@ -7,6 +7,7 @@
 //!
 //! Start at `lane.rs`; `ARCHITECTURE.md` beside this crate's manifest has the map and a walk through one message.
 
+mod catch_up;
 pub mod client;
 mod clock;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod truth_file;
 mod write;
 mod writers;
 
+pub use catch_up::CatchUpError;
 pub use judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 pub use metrics::Metrics;
 pub use source::{Digests, DigestsError, IdentityError, Partition, Source, SourceError};

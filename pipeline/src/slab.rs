@@ -46,8 +46,11 @@ pub(crate) struct Slab {
 }
 
 /// Bytes that are held in slabs, all lanes together; given back when a slab is dropped.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    held: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -56,15 +59,32 @@ struct Held {
 }
 
 impl Budget {
+    /// From so many bytes on nothing more is taken.
+    pub(crate) fn new(bytes_max: usize) -> Budget {
+        Budget { held: Arc::default(), bytes_max }
+    }
+
     /// Bytes now held.
     pub(crate) fn held(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether more may be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held() <= self.bytes_max
+    }
+}
+
+/// Without a limit.
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget::new(usize::MAX)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -100,7 +120,7 @@ impl Slab {
         bytes += self.arena.len() - before;
         if let Some(held) = &mut self.held {
             held.bytes += bytes;
-            held.budget.0.fetch_add(bytes, Ordering::Relaxed);
+            held.budget.held.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 

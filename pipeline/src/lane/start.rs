@@ -6,6 +6,7 @@ use crate::metrics::Attested;
 use std::ops::Range;
 use tally_sinks::Receipts;
 use tally_sinks::rows::{self, Gap, Origin};
+use uuid::Uuid;
 
 /// Where a lane starts.
 pub(super) struct Start {
@@ -27,12 +28,16 @@ impl<O: Outside> Lane<O> {
         let Marks { low, high, committed } = outside.marks(&self.partition).await?;
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
-        let from = committed.unwrap_or(0);
         let place = (topic_id, self.partition.number);
+        let from = self.ledger_end(place, committed.unwrap_or(0)).await?;
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
-        let settled = receipts.done.last().map_or(next, |(_, end)| next.max(*end));
+        if committed.is_some_and(|committed| next < committed) {
+            tracing::warn!(lane = %self.partition, next, ?committed, "the ledger lacks offsets that were committed: they are read again");
+        }
+        let settled =
+            receipts.done.last().map_or(next, |(_, end)| next.max(*end)).max(committed.unwrap_or(0));
         let high = match high < settled {
             true => outside.marks(&self.partition).await?.high, // others may have gone on taking since it was asked for
             false => high,
@@ -51,22 +56,25 @@ impl<O: Outside> Lane<O> {
             topic_id,
             partition: self.partition.number,
         };
-        let inbox = self.inbox.clone();
-        let is_behind = high - next >= self.route.backlog_offsets_min;
-        outside.hold(&self.partition, is_behind);
-        let open = move || {
-            inbox.start(next, taken);
-            inbox.expected()
-        };
-        outside.fetch_from(&self.partition, open).await?;
-        let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());
-        tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, stored, "lane starts");
         for gap in &expired {
             tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
         }
         if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
             self.record_expired(&origin, first.first..last.next, &expired).await?;
         }
+        let is_behind = high - next >= self.route.backlog_offsets_min;
+        outside.hold(&self.partition, is_behind);
+        let (inbox, stop) = (self.inbox.clone(), self.state.stop.clone());
+        let open = move || {
+            if stop.is_cancelled() {
+                return None; // it waited for its turn too long: the partition is another's by now
+            }
+            inbox.start(next, taken);
+            inbox.expected()
+        };
+        outside.fetch_from(&self.partition, open).await?;
+        let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());
+        tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, stored, "lane starts");
         // a crash between receipt and commit, or a log that ends here, must not leave the group behind for good
         if next > 0
             && committed.is_none_or(|committed| committed < next)
@@ -76,6 +84,13 @@ impl<O: Outside> Lane<O> {
         }
         self.state.reach(topic_id, next);
         Ok(Start { origin, next, receipts, is_behind })
+    }
+
+    /// What was committed counts as taken only as far as the ledger bears it out: what a store has lost that was brought back from
+    /// yesterday's backup is read again while Kafka has it.
+    async fn ledger_end(&self, place: (Uuid, i32), committed: i64) -> Result<i64, String> {
+        let last = self.route.outside.last_receipt(place, committed).await.map_err(|e| e.to_string())?;
+        Ok(last.map_or(committed, |last| last.offset + 1))
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.

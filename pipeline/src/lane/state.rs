@@ -14,6 +14,8 @@ pub(crate) struct LaneState {
     reached: Mutex<Option<Reached>>,
     /// Offsets that it attested, gaps included.
     pub(crate) offsets: AtomicI64,
+    /// Why it waits for an operator, while it does.
+    contradiction: Mutex<Option<String>>,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// Which of its sides wait.
@@ -50,6 +52,15 @@ impl LaneState {
     /// How far the lane has come; `None` before it has started.
     pub(crate) fn reached(&self) -> Option<Reached> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the lane waits for an operator; `None` where it does not.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        self.contradiction.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn waits_for_operator(&self, why: Option<String>) {
+        *self.contradiction.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// The topic's offsets below `next` are attested.

@@ -121,7 +121,8 @@ impl<O: Outside> Lane<O> {
         let mut tries = 0;
         loop {
             let began = clock::now();
-            let error = match step.take(outside, block, token).await {
+            let taken = self.answered(Side::Write, step.name(), step.take(outside, block, token));
+            let error = match taken.await {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
                     self.stall(Side::Write, false).await;

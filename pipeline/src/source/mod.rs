@@ -203,7 +203,12 @@ impl Source {
         let sought = consumer.seek(&partition.topic, partition.number, Offset::Offset(offset), ANSWER);
         drop(turn);
         if let Err(error) = sought {
-            self.client.stale.store(true, Ordering::Relaxed);
+            let is_ours = consumer
+                .assignment()
+                .is_ok_and(|list| list.find_partition(&partition.topic, partition.number).is_some());
+            if is_ours {
+                self.client.stale.store(true, Ordering::Relaxed);
+            }
             return Err(error.into());
         }
         Ok(consumer.resume(&one(partition))?)

@@ -7,6 +7,8 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
+/// How long who asks again anyway waits for a broker that is silent.
+const LOOK: Duration = Duration::from_secs(2);
 /// Until a partition that has no leader, or another, is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -30,7 +32,8 @@ impl Source {
         partition: &Partition,
         patience: Duration,
     ) -> Result<(i64, i64), SourceError> {
-        let ask = || self.client.consumer().fetch_watermarks(&partition.topic, partition.number, ANSWER);
+        let wait = patience.max(LOOK);
+        let ask = || self.client.consumer().fetch_watermarks(&partition.topic, partition.number, wait);
         let mut said_empty = None;
         loop {
             let (low, high) = self.of_leader(partition, patience, ask)?;

@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+use tally_schemas::{Sha256Digest, sha256};
 use tally_sinks::rows::Gap;
 use thiserror::Error;
 
@@ -76,18 +77,8 @@ impl Source {
     /// Where the stretch cannot be read again.
     fn record_within(&self, partition: &Partition, ranges: &[(i64, i64)]) -> Result<Option<i64>, String> {
         let (Some((first, _)), Some((_, next))) = (ranges.first(), ranges.last()) else { return Ok(None) };
-        let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = match kept.take() {
-            Some(mut reader) => reader.assign(partition, *first).map(|()| reader),
-            None => {
-                let mut config = self.client.config.clone();
-                config.set("queued.max.messages.kbytes", WITNESS_KBYTES_MAX);
-                RangeReader::open(config, &self.client.group, partition, *first)
-            }
-        };
-        let reader = reader.map_err(|error| error.to_string())?;
         let mut found = None;
-        reader.read(|at| match at {
+        self.witness(partition, *first, |at| match at {
             Next::Record(record) => {
                 let offset = record.offset;
                 if ranges.iter().any(|(first, next)| (*first..*next).contains(&offset)) {
@@ -97,9 +88,51 @@ impl Source {
             }
             Next::End(offset) => offset < *next,
         })?;
+        Ok(found)
+    }
+
+    /// The digest of the record at an offset; `None` where there is none. Blocks.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(crate) fn digest_at(
+        &self,
+        partition: &Partition,
+        offset: i64,
+    ) -> Result<Option<Sha256Digest>, String> {
+        let mut found = None;
+        self.witness(partition, offset, |at| {
+            if let Next::Record(record) = at
+                && record.offset == offset
+            {
+                found = Some(sha256(record.value.unwrap_or_default()));
+            }
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Reads a partition from an offset on, by a consumer that is kept for the next question.
+    fn witness(
+        &self,
+        partition: &Partition,
+        offset: i64,
+        take: impl FnMut(Next<'_>) -> bool,
+    ) -> Result<(), String> {
+        let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match kept.take() {
+            Some(mut reader) => reader.assign(partition, offset).map(|()| reader),
+            None => {
+                let mut config = self.client.config.clone();
+                config.set("queued.max.messages.kbytes", WITNESS_KBYTES_MAX);
+                RangeReader::open(config, &self.client.group, partition, offset)
+            }
+        };
+        let reader = reader.map_err(|error| error.to_string())?;
+        reader.read(take)?;
         reader.rest();
         *kept = Some(reader);
-        Ok(found)
+        Ok(())
     }
 }
 

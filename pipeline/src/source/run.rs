@@ -31,7 +31,7 @@ impl Source {
         &self,
         topics: &[String],
         lanes: Arc<dyn Lanes>,
-        (budget, budget_bytes_max): (&Budget, usize),
+        budget: &Budget,
         stop: &CancellationToken,
     ) -> Result<(), SourceError> {
         loop {
@@ -40,12 +40,12 @@ impl Source {
             consumer.context().fetch_by(Some(queue.clone()));
             let lanes = consumer.context().lanes.get_or_init(|| lanes.clone());
             consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
-            let (has_room, born) = (|| budget.held() <= budget_bytes_max, Instant::now());
+            let born = Instant::now();
             let ends =
                 || stop.is_cancelled() || (self.is_stale() && born.elapsed().as_secs() >= REOPEN_SECONDS_MIN);
             let fatal = || consumer.client().fatal_error();
             while !ends() && fatal().is_none() {
-                self.fetch(&consumer, &queue, lanes.as_ref(), has_room);
+                self.fetch(&consumer, &queue, lanes.as_ref(), budget);
             }
             // not what librdkafka holds: whose name was taken holds nothing any more, and no callback said so
             lanes.revoked(lanes.held(), fatal().is_some());
@@ -67,20 +67,14 @@ impl Source {
     }
 
     /// One turn: what the group has to say, and a batch of records.
-    fn fetch(
-        &self,
-        consumer: &Consuming,
-        queue: &FetchQueue,
-        lanes: &dyn Lanes,
-        has_room: impl Fn() -> bool,
-    ) {
+    fn fetch(&self, consumer: &Consuming, queue: &FetchQueue, lanes: &dyn Lanes, budget: &Budget) {
         match consumer.poll(Duration::ZERO) {
             Some(Err(error)) if is_told(&error) => tracing::debug!(%error, "kafka"),
             Some(Err(error)) => tracing::warn!(%error, "kafka"),
             Some(Ok(message)) => stray(lanes, &message),
             None => {}
         }
-        if !has_room() {
+        if !budget.has_room() {
             std::thread::sleep(Duration::from_millis(2)); // librdkafka's own queue fills and then stops fetching
             return;
         }

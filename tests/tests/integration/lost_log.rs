@@ -1,10 +1,11 @@
-//! A Kafka that loses records which Tally has taken.
+//! A Kafka, or a ClickHouse, that loses records which Tally has taken.
 
 use std::time::Duration;
 
 use tally_schemas::Topic;
+use tally_tests::account::{Published, compare, read};
 use tally_tests::stage::PARTITIONS;
-use tally_tests::{ClickHouse, Kafka, Stage, eventually, skip_without};
+use tally_tests::{ClickHouse, Kafka, Stage, TempFolder, eventually, skip_without};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -22,7 +23,7 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
 /// Scenario: a broker is killed, and its disk has lost the last records of a partition that were taken; then others are published and
 /// stand at the same offsets and beyond; then the topic is created anew. One instance goes on through it all.
 /// Guarantees: the partition waits, and says first that its log is too short and then which offset holds another record; a one-off
-/// run does not call it caught up; no record is passed over as if it had been taken; all other partitions go on; and so does this one
+/// run does not call it caught up, neither while the log is short nor after; no record is passed over as if it had been taken; all other partitions go on; and so does this one
 /// under the topic's new identity.
 #[test]
 fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
@@ -54,6 +55,8 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     assert!(high > end, "others are to stand in the place of what was lost, and beyond");
     let other = format!("offset {} holds another record than the ledger says", end - 1);
     eventually(SOON, "who says what differs", || instance.stderr().contains(&other).then_some(()));
+    let said = stage.tally(&["ingest"], &group).expect_code(3, SOON).stderr;
+    assert!(said.contains(&other), "{said}");
     let published =
         Topic::ALL.iter().flat_map(|topic| (0..PARTITIONS).map(|number| (stage.topic(*topic), number)));
     let elsewhere: i64 = published
@@ -72,4 +75,46 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     eventually(SOON, "what stands in the topic created anew", || {
         (receipts(&stage, &second_life, 0) == high).then_some(())
     });
+}
+
+/// Scenario: everything is taken and committed; then ClickHouse loses the last receipts of a partition, and the facts and dead letters of
+/// the last half of those, as where yesterday's backup is brought back; an instance starts again.
+/// Guarantees: it says which offsets the ledger lacks although they were committed, and reads them again: each offset has one disposition,
+/// and each event one fact, as before.
+#[test]
+fn what_a_store_has_lost_is_read_again() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let kafka = Kafka::start();
+    let stage = Stage::on(&kafka, ClickHouse::shared(), "lost-ledger");
+    let folder = TempFolder::new("lost-ledger");
+    let record = folder.path().join("record");
+    let file = record.to_str().expect("paths are text");
+    let what = ["--events", "1200", "--seed", "1", "--invalid-permille", "100", "--record", file];
+    stage.simulate(&what).expect_success(SOON);
+    stage.catch_up(&[]);
+    let id = stage.topic_id(Topic::Task);
+    let (_, high) = kafka.watermarks(&stage.topic(Topic::Task), 0);
+    let (from, half) = (high / 2, high * 3 / 4);
+    let here = format!("topic_id = '{id}' AND partition = 0 AND offset >=");
+    for (table, from) in [("audit_log", from), ("task_events", half), ("dead_letters", half)] {
+        stage
+            .database
+            .query(&format!("ALTER TABLE {table} DELETE WHERE {here} {from} SETTINGS mutations_sync = 2"));
+    }
+    assert_eq!(receipts(&stage, &id, from), 0, "it lost nothing");
+
+    let mut instance = stage.ingest(&[]);
+    eventually(SOON, "what was lost", || (receipts(&stage, &id, from) == high - from).then_some(()));
+    instance.sigterm();
+    let said = instance.expect_success(SOON).stderr;
+    assert!(said.contains("the ledger lacks offsets that were committed"), "{said}");
+    let balance = stage.catch_up(&[]);
+    assert!(balance.iter().all(|line| line.published > 0), "{balance:?}");
+    let published = read(&record);
+    for contract in Topic::ALL {
+        let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
+        println!("{}", compare(&stage, contract, &of));
+    }
 }

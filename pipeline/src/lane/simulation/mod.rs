@@ -54,7 +54,7 @@ fn first_broken(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> Option<(u64, O
     broken.into_inner().expect("nobody panicked")
 }
 
-/// Scenario: seeded lives of one to four processes on a topic of one or two partitions: kills at every step and between,
+/// Scenario: seeded lives of one to four processes on a topic of one to three partitions, with much memory or almost none: kills at every step and between,
 /// lost answers and inserts that are done late, frozen owners, rebalances, retention, transactions, a topic created anew,
 /// repeated and withheld deliveries, rows that the store refuses.
 /// Guarantees: at every moment no commit passes an offset that is not settled, no receipt comes before what it attests, no

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::clock;
 use crate::inbox::{Inbox, Limits, Put};
 use crate::lane::outside::Outside;
-use crate::lane::{Lane, LaneState, Route};
+use crate::lane::{Lane, LaneState, Places, Route};
 use crate::metrics::Metrics;
 use crate::slab::{Budget, Record};
 use crate::source::Partition;
@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tally_schemas::Topic;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// The topic of every run.
 const TOPIC: &str = "task-events";
@@ -32,6 +32,7 @@ struct Process {
     route: Arc<Route<Connection>>,
     lanes: Mutex<BTreeMap<i32, Running>>,
     limits: Limits,
+    budget: Budget,
     stop_max: Duration,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn start(owner: Owner, world: &Arc<Mutex<World>>) {
         outside: connection.clone(),
         metrics: METRICS.clone(),
         value_bytes_max: lock(world).value_bytes_max,
-        in_hand: Arc::new(Semaphore::new(chance.place(2) + 1)),
+        in_hand: Places::new(chance.place(2) + 1),
         backlog_offsets_min: 6,
     };
     let process = Arc::new(Process {
@@ -52,6 +53,8 @@ pub(super) fn start(owner: Owner, world: &Arc<Mutex<World>>) {
         route: Arc::new(route),
         lanes: Mutex::default(),
         limits: Limits { rows_max: chance.place(7) + 1, bytes_max: 1 << 20, linger: chance.millis(1, 40) },
+        // of some so little that one lane's records are too much
+        budget: if chance.permille(500) { Budget::default() } else { Budget::new(chance.place(3_000)) },
         stop_max: chance.millis(100, 2000),
     });
     let world = lock(world);
@@ -118,7 +121,7 @@ impl Process {
 
     fn begin(&self, number: i32) {
         static BOOK: LazyLock<Arc<Book>> = LazyLock::new(|| Arc::new(Book::new(Topic::Task, None)));
-        let inbox = Arc::new(Inbox::new(&Budget::default(), self.limits));
+        let inbox = Arc::new(Inbox::new(&self.budget, self.limits));
         let state = Arc::new(LaneState::default());
         let lane = Lane {
             route: self.route.clone(),
@@ -178,7 +181,7 @@ impl Process {
             clock::sleep(time).await;
             let lanes: Vec<(i32, Arc<Inbox>)> =
                 lock(&self.lanes).iter().map(|(at, lane)| (*at, lane.inbox.clone())).collect();
-            for (at, inbox) in lanes {
+            for (at, inbox) in lanes.into_iter().filter(|_| self.budget.has_room()) {
                 self.deliver(at, &inbox);
             }
         }

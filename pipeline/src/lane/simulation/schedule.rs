@@ -79,7 +79,7 @@ fn empty(chance: &mut Chance) -> World {
         history: History { number: 0, lines: None },
         kafka: Kafka {
             topic_id: id(1),
-            partitions: if chance.permille(500) { 1 } else { 2 },
+            partitions: if chance.permille(500) { 1 } else { 2 + i32::from(chance.permille(300)) },
             ..Kafka::default()
         },
         store: Store { tokens_max: chance.place(12), constraint: chance.permille(500), ..Store::default() },
