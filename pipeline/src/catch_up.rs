@@ -4,6 +4,7 @@ use crate::lane::Reached;
 use crate::look::Way;
 use crate::source::{IdentityError, Partition, Source, SourceError};
 use std::time::Duration;
+use tally_schemas::Topic;
 use tally_sinks::{Store, StoreError, Taken};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -60,25 +61,29 @@ pub enum CatchUpError {
     Thread(String),
 }
 
-/// A partition, the identity of its topic, and the high watermark that it had.
+/// A partition, the identity of its topic, and the watermarks that it had.
 #[derive(Clone)]
 pub(crate) struct Goal {
+    contract: Topic,
     partition: Partition,
     topic_id: Uuid,
+    low: i64,
     high: i64,
+    /// The ledger lacks what was committed: a commit alone does not say that it is reached.
+    is_lacking: bool,
 }
 
 /// The high watermarks of all partitions now; none of a log that is not the one that was taken, which nobody could catch up with.
 pub(crate) async fn goals(
     source: &Source,
     store: &Store,
-    topics: &[String],
+    topics: &[(Topic, String)],
 ) -> Result<Vec<Goal>, CatchUpError> {
     let mut goals = Vec::new();
-    for topic in topics {
+    for (contract, topic) in topics {
         loop {
             let topic_id = source.identity(topic).await?;
-            let found = of_topic(source, store, topic, topic_id).await;
+            let found = of_topic(source, store, (*contract, topic), topic_id).await;
             // offsets of a topic that was created anew meanwhile are those of another log
             if source.identity(topic).await? == topic_id {
                 goals.extend(found?);
@@ -92,7 +97,7 @@ pub(crate) async fn goals(
 async fn of_topic(
     source: &Source,
     store: &Store,
-    topic: &str,
+    (contract, topic): (Topic, &str),
     topic_id: Uuid,
 ) -> Result<Vec<Goal>, CatchUpError> {
     let (asked, name) = (source.clone(), topic.to_owned());
@@ -100,17 +105,21 @@ async fn of_topic(
     for partition in beside(move || asked.partitions(&name)).await?? {
         let last = store.last_receipt((topic_id, partition.number), i64::MAX).await?;
         let source = source.clone();
-        goals.push(beside(move || goal(&source, partition, topic_id, last)).await??);
+        let found = beside(move || goal(&source, (contract, partition), topic_id, last)).await??;
+        let (mut goal, committed) = found;
+        goal.is_lacking = !store.has_replicas() && goal.covered(store, committed).await? < committed;
+        goals.push(goal);
     }
     Ok(goals)
 }
 
+/// With the offset that the group has committed.
 fn goal(
     source: &Source,
-    partition: Partition,
+    (contract, partition): (Topic, Partition),
     topic_id: Uuid,
     last: Option<Taken>,
-) -> Result<Goal, CatchUpError> {
+) -> Result<(Goal, i64), CatchUpError> {
     // before the watermarks: others may go on taking meanwhile. One that is not known is not missed
     let committed = source.committed(&partition).ok().flatten();
     let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map_or(0, |(next, _)| next);
@@ -123,16 +132,21 @@ fn goal(
         match source.digest_at(&partition, offset) {
             Ok(stands) if stands.is_none_or(|stands| stands == raw_sha256) => {}
             Ok(_) => return Err(CatchUpError::Waits { partition, why: crate::lane::rewritten(offset) }),
-            Err(said) => return Err(CatchUpError::Unread { partition, offset, said }),
+            // retention may have taken it meanwhile
+            Err(said) if source.watermarks(&partition)?.0 <= offset => {
+                return Err(CatchUpError::Unread { partition, offset, said });
+            }
+            Err(_) => {}
         }
     }
-    Ok(Goal { partition, topic_id, high })
+    Ok((Goal { contract, partition, topic_id, low, high, is_lacking: false }, committed))
 }
 
 /// Stops once the group, all instances together, has committed up to the goals, and says how far that is: a run may end before
 /// a lane of its own has started, where others had taken everything. Stops, too, where a lane of this instance waits for an operator.
 pub(crate) async fn catch_up(
     source: Source,
+    store: Store,
     goals: Vec<Goal>,
     waits: impl Fn() -> Option<(Partition, String)>,
     stop: CancellationToken,
@@ -146,18 +160,29 @@ pub(crate) async fn catch_up(
         }
         let (source, pending) = (source.clone(), open.clone());
         let ask = move || {
-            let each = pending.into_iter().map(|one| match one.reached(&source) {
-                Some(reached) => Ok((one.partition, Some(reached))),
-                None => Err(one),
-            });
-            each.partition::<Vec<_>, _>(Result::is_ok)
+            let each = pending.into_iter().map(|one| (one.reached(&source), one));
+            each.collect::<Vec<_>>()
         };
-        match beside(ask).await {
-            Ok((reached, still)) => {
-                ways.extend(reached.into_iter().flatten());
-                open = still.into_iter().filter_map(Result::err).collect();
+        let asked = match beside(ask).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::warn!(%error, "asking for commits");
+                continue;
             }
-            Err(error) => tracing::warn!(%error, "asking for commits"),
+        };
+        open = Vec::new();
+        for (reached, one) in asked {
+            let is_there = match &reached {
+                // one that cannot be asked is asked again
+                Some(Reached { next, .. }) if one.is_lacking => {
+                    one.covered(&store, *next).await.is_ok_and(|covered| covered >= *next)
+                }
+                reached => reached.is_some(),
+            };
+            match is_there {
+                true => ways.push((one.partition, reached)),
+                false => open.push(one),
+            }
         }
     }
     stop.cancel();
@@ -170,6 +195,15 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 }
 
 impl Goal {
+    /// The first offset below this one of which the ledger says nothing, as far as its last receipt and what follows that tell.
+    async fn covered(&self, store: &Store, below: i64) -> Result<i64, StoreError> {
+        let place = (self.topic_id, self.partition.number);
+        let last = store.last_receipt(place, below).await?;
+        let from = last.map_or(self.low, |last| last.offset + 1);
+        let done = store.receipts(self.contract.table(), place, from).await?.done;
+        Ok(done.iter().fold(from, |at, (first, next)| if *first <= at { at.max(*next) } else { at }))
+    }
+
     /// How far the group has committed it, if that is far enough. A commit under another identity, or none, is not ours, and no
     /// lane believes it.
     fn reached(&self, source: &Source) -> Option<Reached> {

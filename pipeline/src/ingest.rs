@@ -55,9 +55,6 @@ pub enum IngestError {
     /// The dead-letter producer was refused.
     #[error("dead-letter producer: {0}")]
     DeadTopic(String),
-    /// Kafka does not say which topic it is.
-    #[error("{0}")]
-    Identity(String),
     /// The metrics' address is taken.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -156,10 +153,12 @@ pub async fn run(
     let stop = shutdown.child_token();
     let caught_up = match config.until_caught_up {
         true => {
-            let goals = goals(&source, &fleet.route.outside.sinks.store, &topics).await?;
+            let store = fleet.route.outside.sinks.store.clone();
+            let named = Topic::ALL.map(|contract| (contract, kafka.topic(contract)));
+            let goals = goals(&source, &store, &named).await?;
             let lanes = fleet.clone();
             let waits = move || lanes.contradiction();
-            let catch_up = catch_up(source.clone(), goals, waits, stop.clone());
+            let catch_up = catch_up(source.clone(), store, goals, waits, stop.clone());
             Some(tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up)))
         }
         false => None,
@@ -211,7 +210,7 @@ impl Fleet {
 
     fn begin(&self, partition: Partition) -> Option<Running> {
         let (contract, book) = self.books.get(&partition.topic)?;
-        let inbox = Arc::new(Inbox::new(&self.budget, self.limits));
+        let inbox = Arc::new(Inbox::new(&self.budget.of_lane(), self.limits));
         let state = Arc::new(LaneState::default());
         let lane = Lane {
             route: self.route.clone(),

@@ -10,6 +10,7 @@ mod state;
 mod writing;
 
 pub(crate) use outside::Servers;
+use places::Filled;
 pub(crate) use places::Places;
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
@@ -78,24 +79,8 @@ pub(crate) fn rewritten(offset: i64) -> String {
     )
 }
 
-/// How long a lane keeps its turn while nothing comes, and how long where little comes.
-const TURN: Duration = Duration::from_secs(1);
-const TURN_MAX: Duration = Duration::from_secs(5);
-/// Between two looks at what has come.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// What a turn has filled.
-enum Filled {
-    /// A full block, or all to the end of the log.
-    Whole,
-    /// What there was memory for.
-    Cut,
-    /// What came in a long turn.
-    Slowly,
-}
-
 /// For so long something outside may leave a lane without an answer before it counts as stalled.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
 
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
@@ -164,14 +149,15 @@ impl<O: Outside> Lane<O> {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
         tracing::debug!(lane = %self.partition, next = start.next, "taking");
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
-        let storing = self.store_blocks(blocks, committing);
+        let salt = start.salt.clone();
+        let storing = self.store_blocks(blocks, committing, &salt);
         let (end, ()) = tokio::join!(self.judge_blocks(start, judged), storing);
         self.leave_all();
         end
     }
 
     async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<Block>) -> End {
-        let Start { origin, receipts, mut is_behind, next: _ } = start;
+        let Start { origin, receipts, mut is_behind, .. } = start;
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
@@ -234,9 +220,9 @@ impl<O: Outside> Lane<O> {
     async fn take(&self, is_behind: &mut bool) -> Result<Slab, Failure> {
         let mut filled = None;
         if *is_behind && !self.inbox.is_at_end() {
-            self.enter().await;
+            let has_place = self.enter().await;
             self.route.outside.hold(&self.partition, false);
-            filled = self.fill().await;
+            filled = self.route.in_hand.fill(&self.inbox, has_place).await;
             if filled.is_none() {
                 self.leave(); // whose records do not come has no use for a turn
             }
@@ -262,35 +248,6 @@ impl<O: Outside> Lane<O> {
         *is_behind = self.inbox.is_full(&slab) || was_cut;
         self.route.outside.hold(&self.partition, *is_behind);
         Ok(slab)
-    }
-
-    /// Waits for a full block, in its turn. `None` where nothing comes although there is room for it. Where there is none, and others
-    /// have blocks on their way, they are about to give some back: who gave its turn up for that would be fetched without one, and
-    /// take the room of those who have.
-    async fn fill(&self) -> Option<Result<Filled, Failure>> {
-        let (inbox, places) = (&self.inbox, &self.route.in_hand);
-        let _filling = places.fill();
-        let (began, mut came, mut came_at) = (clock::now(), inbox.expected(), clock::now());
-        loop {
-            if let Some(ready) = clock::within(LOOK, inbox.ready(true)).await {
-                return Some(ready.map(|()| Filled::Whole));
-            }
-            let is_empty = inbox.waiting_since().is_none();
-            let since = |at| clock::now().saturating_duration_since(at);
-            if !inbox.budget().has_room() {
-                came_at = clock::now();
-                if !places.is_writing() {
-                    return (!is_empty).then_some(Ok(Filled::Cut));
-                }
-            } else if came != inbox.expected() {
-                (came, came_at) = (inbox.expected(), clock::now());
-            } else if since(came_at) >= TURN {
-                return None;
-            }
-            if since(began) >= TURN_MAX && inbox.budget().has_room() {
-                return (!is_empty).then_some(Ok(Filled::Slowly));
-            }
-        }
     }
 
     /// Waits for an answer from outside; a lane that has none in a while is stalled, and says so.
@@ -327,12 +284,14 @@ impl<O: Outside> Lane<O> {
 
     /// Waits for a place in hand. A lane that waits for something outside keeps none: others have work, and it has three blocks at
     /// most.
-    async fn enter(&self) {
+    async fn enter(&self) -> bool {
         if let Some(place) = self.route.in_hand.enter().await
             && !self.state.stalled.load(Ordering::Relaxed)
         {
             self.state.places.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+            return true;
         }
+        false
     }
 
     /// Gives the place of one block back.
@@ -399,6 +358,7 @@ impl<O: Outside> Lane<O> {
         waiting[side as usize] = waits;
         let stalled = waiting.contains(&true);
         let before = self.state.stalled.swap(stalled, Ordering::Relaxed);
+        self.inbox.budget().set_aside(stalled);
         if waits {
             self.leave_all();
         }

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use std::time::Duration;
 
 /// How long ClickHouse may take for each piece of an insert, and then for its answer, before it counts as unanswered.
-const ANSWER_SECONDS_MAX: u64 = if cfg!(feature = "faults") { 10 } else { 60 }; // a run of faults lasts seconds
+const ANSWER_SECONDS_MAX: u64 = if cfg!(feature = "faults") { 10 } else { 120 }; // a run of faults lasts seconds
 
 impl Store {
     /// Inserts the batches, which share a schema, as one INSERT. Columns are matched by name. The `token` makes a

@@ -55,6 +55,11 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
+    /// Whether there are replicas, one of which may answer before it has what another was given.
+    pub fn has_replicas(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     /// A pool; nothing is sent yet.
     ///
     /// # Errors

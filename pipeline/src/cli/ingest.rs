@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 /// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
 ///
-/// Exit code 0: stopped in good order, and the balance, where one was made, holds. 1: it does not. 3: could not run, or another
-/// process took this one's name (`--kafka-instance`).
+/// Exit code 0: stopped in good order, and the balance, where one was made, holds. 1: it does not. 3: could not run, another
+/// process took this one's name (`--kafka-instance`), or what Kafka has cannot be caught up with.
 #[derive(clap::Args, Debug)]
 pub(crate) struct IngestArgs {
     #[command(flatten)]

@@ -57,6 +57,8 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
         place: (Uuid, i32),
         from: i64,
     ) -> impl Future<Output = Result<Receipts, StoreError>> + Send;
+    /// Whether an answer of the store may lack what was written before.
+    fn may_lag(&self) -> bool;
     /// What was taken last of a partition below an offset.
     fn last_receipt(
         &self,
@@ -141,6 +143,10 @@ impl Outside for Servers {
 
     async fn receipts(&self, facts: &str, place: (Uuid, i32), from: i64) -> Result<Receipts, StoreError> {
         self.sinks.store.receipts(facts, place, from).await
+    }
+
+    fn may_lag(&self) -> bool {
+        self.sinks.store.has_replicas()
     }
 
     async fn last_receipt(&self, place: (Uuid, i32), below: i64) -> Result<Option<Taken>, StoreError> {

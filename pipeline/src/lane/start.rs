@@ -4,8 +4,8 @@ use super::Lane;
 use super::outside::{Marks, Outside};
 use crate::metrics::Attested;
 use std::ops::Range;
-use tally_sinks::Receipts;
 use tally_sinks::rows::{self, Gap, Origin};
+use tally_sinks::{Receipts, Taken};
 use uuid::Uuid;
 
 /// Where a lane starts.
@@ -15,6 +15,8 @@ pub(super) struct Start {
     pub(super) receipts: Receipts,
     /// There is a backlog.
     pub(super) is_behind: bool,
+    /// Makes tokens differ from those of an earlier writing of the same rows.
+    pub(super) salt: String,
 }
 
 impl<O: Outside> Lane<O> {
@@ -29,12 +31,17 @@ impl<O: Outside> Lane<O> {
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
         let place = (topic_id, self.partition.number);
-        let from = self.ledger_end(place, committed.unwrap_or(0)).await?;
+        let from = match committed {
+            Some(committed) => self.ledger_end(place, low, committed).await?,
+            None => 0,
+        };
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
+        let mut salt = String::new();
         if committed.is_some_and(|committed| next < committed) {
             tracing::warn!(lane = %self.partition, next, ?committed, "the ledger lacks offsets that were committed: they are read again");
+            salt = format!("/{}", Uuid::now_v7()); // the store remembers the tokens of rows that it lost
         }
         let settled =
             receipts.done.last().map_or(next, |(_, end)| next.max(*end)).max(committed.unwrap_or(0));
@@ -49,7 +56,9 @@ impl<O: Outside> Lane<O> {
             ));
         }
         let taken = outside.last_receipt(place, next).await.map_err(|e| e.to_string())?;
-        let taken = taken.filter(|taken| taken.offset >= low);
+        // one that lags may lack the receipts between that and the next
+        let is_last = |taken: &Taken| !outside.may_lag() || taken.offset + 1 == next;
+        let taken = taken.filter(|taken| taken.offset >= low && is_last(taken));
         let origin = Origin {
             contract: self.contract,
             topic: self.partition.topic.clone(),
@@ -60,7 +69,7 @@ impl<O: Outside> Lane<O> {
             tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
         }
         if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
-            self.record_expired(&origin, first.first..last.next, &expired).await?;
+            self.record_expired(&origin, first.first..last.next, &expired, &salt).await?;
         }
         let is_behind = high - next >= self.route.backlog_offsets_min;
         outside.hold(&self.partition, is_behind);
@@ -83,20 +92,30 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts, is_behind })
+        Ok(Start { origin, next, receipts, is_behind, salt })
     }
 
     /// What was committed counts as taken only as far as the ledger bears it out: what a store has lost that was brought back from
-    /// yesterday's backup is read again while Kafka has it.
-    async fn ledger_end(&self, place: (Uuid, i32), committed: i64) -> Result<i64, String> {
+    /// yesterday's backup is read again while Kafka has it. Of a store that lags nobody knows whether it lost something.
+    async fn ledger_end(&self, place: (Uuid, i32), low: i64, committed: i64) -> Result<i64, String> {
+        if self.route.outside.may_lag() {
+            return Ok(committed);
+        }
         let last = self.route.outside.last_receipt(place, committed).await.map_err(|e| e.to_string())?;
-        Ok(last.map_or(committed, |last| last.offset + 1))
+        Ok(last.map_or(low.min(committed), |last| last.offset + 1))
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
-    async fn record_expired(&self, origin: &Origin, range: Range<i64>, gaps: &[Gap]) -> Result<(), String> {
+    async fn record_expired(
+        &self,
+        origin: &Origin,
+        range: Range<i64>,
+        gaps: &[Gap],
+        salt: &str,
+    ) -> Result<(), String> {
         let Origin { topic_id, partition, .. } = origin;
-        let token = format!("{topic_id}/{partition}/expired/{}-{}/{}", range.start, range.end, gaps.len());
+        let token =
+            format!("{topic_id}/{partition}/expired/{}-{}/{}{salt}", range.start, range.end, gaps.len());
         let rows = rows::gaps(origin, gaps).map_err(|e| e.to_string())?;
         self.route.outside.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
         let offsets = gaps.iter().map(|gap| (gap.next - gap.first).unsigned_abs()).sum();

@@ -26,9 +26,12 @@ pub(super) struct Commit {
 /// How long a lane has nothing to write before it asks whether its last commit arrived.
 const CONFIRM: Duration = Duration::from_secs(5);
 
+/// So often in a row, ten seconds apart, only an operator seemed able to help before that is taken to be so.
+const STOPS_MAX: u32 = 2;
+
 impl<O: Outside> Lane<O> {
-    /// `sent`: the commit that the lane began with.
-    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit) {
+    /// `sent`: the commit that the lane began with; `salt`: what its tokens end with.
+    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit, salt: &str) {
         let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
         loop {
             let block = match unconfirmed {
@@ -43,7 +46,7 @@ impl<O: Outside> Lane<O> {
             };
             let Some(mut block) = block else { return };
             self.harm(&mut block).await;
-            self.store(&mut block).await;
+            self.store(&mut block, salt).await;
             pass(Point::Attested);
             self.leave();
             let (next, topic_id) = (block.next(), block.origin.topic_id);
@@ -97,8 +100,8 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, block: &mut Block) {
-        let mut token = block.token();
+    async fn store(&self, block: &mut Block, salt: &str) {
+        let mut token = block.token() + salt;
         for step in Step::ALL {
             let refused = self.until_done(step, block, &token).await;
             if !refused.is_empty() {
@@ -107,7 +110,7 @@ impl<O: Outside> Lane<O> {
                     tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                     return std::future::pending().await; // never attest what is not settled
                 }
-                token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
+                token = block.token() + salt; // an attempt before the refusal may have given letters and receipts the earlier one
             }
             if step == Step::Facts {
                 block.forget_facts();
@@ -118,13 +121,14 @@ impl<O: Outside> Lane<O> {
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
         let Route { outside, metrics, .. } = self.route.as_ref();
-        let mut tries = 0;
+        let (mut tries, mut stops) = (0, 0);
         loop {
             let began = clock::now();
             let taken = self.answered(Side::Write, step.name(), step.take(outside, block, token));
             let error = match taken.await {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
+                    self.state.waits_for_operator(None);
                     self.stall(Side::Write, false).await;
                     return refused;
                 }
@@ -133,6 +137,10 @@ impl<O: Outside> Lane<O> {
             let (class, remedy) = error.retry();
             self.stall(Side::Write, true).await;
             metrics.retried(step.name(), class);
+            stops = if class == Retry::Stop { stops + 1 } else { 0 };
+            if stops > STOPS_MAX {
+                self.state.waits_for_operator(Some(format!("{}: {error}; {remedy}", step.name())));
+            }
             if class == Retry::Stop {
                 tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");
             } else {

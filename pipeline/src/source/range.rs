@@ -102,12 +102,11 @@ impl Source {
     ) -> Result<Option<Sha256Digest>, String> {
         let mut found = None;
         self.witness(partition, offset, |at| {
-            if let Next::Record(record) = at
-                && record.offset == offset
-            {
+            let Next::Record(record) = at else { return false };
+            if record.offset == offset {
                 found = Some(sha256(record.value.unwrap_or_default()));
             }
-            false
+            record.offset < offset
         })?;
         Ok(found)
     }
@@ -186,7 +185,7 @@ impl RangeReader {
             }
             // again and again: the end of an earlier assignment of this partition undoes it, at a moment nobody tells
             queue.adopt(&self.partition.topic, self.partition.number);
-            let fetched = queue.fetch(Duration::from_millis(100), |topic, number, deliveries| {
+            let fetched = queue.fetch_first(Duration::from_millis(100), |topic, number, deliveries| {
                 if topic != self.partition.topic || number != self.partition.number {
                     return; // what is left of an earlier assignment
                 }

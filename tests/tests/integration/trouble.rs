@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tally_schemas::Topic;
 use tally_tests::python::Produce;
-use tally_tests::stage::{get, line, pages};
+use tally_tests::stage::{PARTITIONS, get, line, pages};
 use tally_tests::{
     ClickHouse, Kafka, Registry, Stage, Tally, TempFolder, eventually, examples, kcat, python, skip_without,
 };
@@ -294,4 +294,36 @@ fn the_pages_tell_of_the_route() {
     assert!(text.contains("reason=\"framing\""), "dead letters by reason:\n{text}");
     assert_eq!(get(&format!("{pages}/livez")).0, 200);
     assert_eq!(get(&format!("{pages}/readyz")), (200, "ready\n".to_owned()));
+}
+
+/// Scenario: an instance stands still while many times the memory that it is given is published, and the table of the topic that has most of
+/// it is renamed; it goes on; the table has its name again.
+/// Guarantees: all other topics are taken meanwhile, to their ends: what the lanes hold that wait is not missed by the others; in the end
+/// everything balances.
+#[test]
+fn a_table_that_is_gone_keeps_no_other_topic_waiting() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let stage = Stage::shared("one-table");
+    let mut instance = stage.ingest(&["--buffer-bytes-max", "1048576", "--block-bytes-max", "524288"]);
+    simulate(&stage, 100);
+    stage.wait_for_receipts(100, SOON);
+    instance.pause();
+    simulate(&stage, 30_000);
+    stage.database.query("RENAME TABLE task_events TO task_events_gone");
+    instance.resume();
+    let published = |contract: Topic| -> u64 {
+        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
+        (0..PARTITIONS).map(high).sum()
+    };
+    let tasks = published(Topic::Task);
+    assert!(tasks > 10_000, "{tasks} events are no backlog");
+    let all: u64 = Topic::ALL.into_iter().map(published).sum();
+    stage.wait_for_receipts(all - tasks, SOON);
+    stage.database.query("RENAME TABLE task_events_gone TO task_events");
+    stage.wait_for_receipts(all, SOON);
+    instance.sigterm();
+    instance.expect_success(SOON);
+    stage.catch_up(&[]);
 }

@@ -327,6 +327,10 @@ impl Outside for Connection {
         Ok(Receipts { done, ..open })
     }
 
+    fn may_lag(&self) -> bool {
+        false
+    }
+
     async fn last_receipt(&self, place: (Uuid, i32), below: i64) -> Result<Option<Taken>, StoreError> {
         self.wait(0, 20).await;
         if self.world().store.down || self.world().fails() {

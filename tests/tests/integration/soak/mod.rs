@@ -38,6 +38,8 @@ const OVERLOAD_MIN: f64 = 1.8;
 const OVERLOAD_SECONDS_MAX: f64 = 90.0;
 /// For a process to end, or the group to be caught up after a soak.
 const END: Duration = Duration::from_secs(120);
+/// More than these the audit of offsets does not hold on a machine of 24 GiB: some 250 bytes for each content, in each of both opinions.
+const AUDITED_RECORDS_MAX: u64 = 20_000_000;
 /// For a command that reads everything that an hour has stored.
 const PROOF: Duration = Duration::from_secs(3_600);
 
@@ -257,7 +259,7 @@ impl Overload {
 
 /// Everything that Kafka acknowledged has one receipt, byte for byte; what is invalid is a dead letter, what is valid a fact, what
 /// repeats one neither; and each receipt has what it attests: by what `tally ingest` counts,
-/// by the audit of offsets, and by a verification of everything against seals.
+/// by a verification of everything against seals, and of a short soak by the audit of offsets.
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
 fn balance(place: &Place, mut first: Tally, published: Account) {
     first.sigterm();
@@ -274,13 +276,14 @@ fn balance(place: &Place, mut first: Tally, published: Account) {
 
     let store = ["--clickhouse", place.clickhouse.url(), "--database", &place.database];
     let [sealed, verified] = seal_and_verify(&store, PROOF);
+    println!("proof: sealed in {:.0} s, verified in {:.0} s", sealed.as_secs_f64(), verified.as_secs_f64());
+    if published.records > AUDITED_RECORDS_MAX {
+        println!(
+            "proof: so many offsets are not audited: both opinions of that hold all their contents in memory"
+        );
+        return;
+    }
     let begun = Instant::now();
     Tally::spawn(&[&["audit", "offsets", "--no-record"][..], &store].concat(), &[]).expect_success(PROOF);
-    let audited = begun.elapsed();
-    println!(
-        "proof: sealed in {:.0} s, verified in {:.0} s, offsets audited in {:.0} s",
-        sealed.as_secs_f64(),
-        verified.as_secs_f64(),
-        audited.as_secs_f64()
-    );
+    println!("proof: offsets audited in {:.0} s", begun.elapsed().as_secs_f64());
 }
