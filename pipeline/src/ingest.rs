@@ -159,7 +159,8 @@ pub async fn run(
             let lanes = fleet.clone();
             let waits = move || lanes.contradiction();
             let catch_up = catch_up(source.clone(), store, goals, waits, stop.clone());
-            Some(tokio::spawn(stop.clone().run_until_cancelled_owned(catch_up)))
+            let stopped = stop.clone();
+            Some(tokio::spawn(async move { stopped.run_until_cancelled(catch_up).await.transpose() }))
         }
         false => None,
     };
@@ -173,29 +174,29 @@ pub async fn run(
     let ran = ended.await.map_err(|e| IngestError::Thread(e.to_string()))?;
     helpers.cancel();
     ran?;
-    let mut ways = std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner));
-    let caught_up = match caught_up {
-        Some(caught_up) => caught_up.await.ok().flatten(),
-        None => None,
-    };
-    let given_up = match caught_up {
-        Some(Ok(whole)) => {
-            ways = whole; // the group's, whichever instance took them there
-            None
-        }
-        Some(Err(error)) => Some(error),
-        None => None,
+    let caught_up = outcome(caught_up).await;
+    let ways = match &caught_up {
+        Ok(Some(whole)) => whole.clone(), // the group's, whichever instance took them there
+        _ => std::mem::take(&mut *fleet.released.lock().unwrap_or_else(PoisonError::into_inner)),
     };
     last_look(&fleet.route, ways).await;
-    if let Some(error) = given_up {
-        return Err(error.into());
-    }
+    caught_up?;
     let elapsed = fleet
         .first_assigned
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .map_or(Duration::ZERO, |at| at.elapsed());
     Ok(Summary { offsets: fleet.attested.load(Ordering::Relaxed), elapsed })
+}
+
+/// How far the group had come when it was caught up; `None` where nobody waited for that, or was told to stop before.
+type CaughtUp = Result<Option<Vec<Way>>, CatchUpError>;
+
+async fn outcome(caught_up: Option<JoinHandle<CaughtUp>>) -> CaughtUp {
+    match caught_up {
+        Some(caught_up) => caught_up.await.unwrap_or(Ok(None)),
+        None => Ok(None),
+    }
 }
 
 impl Fleet {

@@ -252,7 +252,7 @@ impl<O: Outside> Lane<O> {
 
     /// Waits for an answer from outside; a lane that has none in a while is stalled, and says so.
     async fn answered<T>(&self, side: Side, what: &str, answer: impl Future<Output = T>) -> T {
-        let mut answer = std::pin::pin!(answer);
+        let mut answer = Box::pin(answer); // large, and waited for within others that are large
         loop {
             if let Some(answered) = clock::within(SILENCE, answer.as_mut()).await {
                 return answered;

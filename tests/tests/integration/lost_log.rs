@@ -113,6 +113,6 @@ fn what_a_store_has_lost_is_read_again() {
     let published = read(&record);
     for contract in Topic::ALL {
         let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
-        println!("{}", compare(&stage, contract, &of));
+        compare(&stage, contract, &of);
     }
 }

@@ -137,7 +137,7 @@ impl Process {
         let mut world = self.world();
         world.note("begins", [self.connection.owner.into(), number.into(), 0]);
         world.spawn(self.connection.owner, async move {
-            lane.run().await;
+            Box::pin(lane.run()).await;
             let _ = done.send(()); // who let go of it may have died
         });
     }
