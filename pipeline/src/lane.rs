@@ -149,8 +149,7 @@ impl<O: Outside> Lane<O> {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
         tracing::debug!(lane = %self.partition, next = start.next, "taking");
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
-        let salt = start.salt.clone();
-        let storing = self.store_blocks(blocks, committing, &salt);
+        let storing = self.store_blocks(blocks, committing);
         let (end, ()) = tokio::join!(self.judge_blocks(start, judged), storing);
         self.leave_all();
         end

@@ -1,6 +1,7 @@
 //! What the realtime feed asks of the store, and the ledger that it keeps there: who was sent what, and who acknowledged it.
 
 use crate::QueryError;
+use crate::insert::NOT_REMEMBERED;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -230,7 +231,8 @@ struct DeliveryRow<'a> {
 pub async fn store_deliveries(client: &Client, rows: &[(Delivery, Option<i64>)]) -> Result<(), QueryError> {
     let failed = |source| QueryError::new("storing deliveries", source);
     let insert = client.insert::<DeliveryRow<'_>>("feed_deliveries").await.map_err(failed)?;
-    let mut insert = insert.with_setting("async_insert", "0");
+    let mut insert =
+        insert.with_setting("async_insert", "0").with_setting(NOT_REMEMBERED.0, NOT_REMEMBERED.1);
     for (one, acked_at) in rows {
         let row = DeliveryRow {
             subject: &one.subject,
@@ -309,7 +311,8 @@ struct ResumeRow<'a> {
 pub async fn store_resumes(client: &Client, rows: &[Resume]) -> Result<(), QueryError> {
     let failed = |source| QueryError::new("storing resumes", source);
     let insert = client.insert::<ResumeRow<'_>>("feed_resumes").await.map_err(failed)?;
-    let mut insert = insert.with_setting("async_insert", "0");
+    let mut insert =
+        insert.with_setting("async_insert", "0").with_setting(NOT_REMEMBERED.0, NOT_REMEMBERED.1);
     for one in rows {
         let row = ResumeRow {
             subject: &one.subject,

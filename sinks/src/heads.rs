@@ -36,7 +36,8 @@ INSERT INTO partition_heads (topic, topic_id, partition, low, high, taken, seen_
 SELECT topic, topic_id, partition, low, high, taken,
     greatest(seen_at + toIntervalMillisecond(1), now64(3, 'UTC')), true
 FROM partition_heads FINAL
-WHERE topic = {topic:String} AND (topic_id = {topic_id:UUID}) = {of:Bool} AND NOT ended";
+WHERE topic = {topic:String} AND (topic_id = {topic_id:UUID}) = {of:Bool} AND NOT ended
+SETTINGS insert_deduplicate = 0";
 
 impl Store {
     /// The store's clock, milliseconds since 1970 UTC. Who looks at partitions takes this one and not that of their machine: of

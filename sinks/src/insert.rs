@@ -6,13 +6,17 @@ use crate::fault::{self, Point};
 use crate::store::Store;
 use arrow_array::RecordBatch;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long ClickHouse may take for each piece of an insert, and then for its answer, before it counts as unanswered.
 const ANSWER_SECONDS_MAX: u64 = if cfg!(feature = "faults") { 10 } else { 120 }; // a run of faults lasts seconds
 
 impl Store {
-    /// Inserts the batches, which share a schema, as one INSERT. Columns are matched by name. The `token` makes a
-    /// repeat within ClickHouse's window a no-op; the table's key does so at any age.
+    /// Inserts the batches, which share a schema, as one INSERT. Columns are matched by name. In a cluster the `token` makes a
+    /// repeat within ClickHouse's window a no-op; the table's key does so everywhere and at any age.
+    ///
+    /// Without replicas each attempt has a token of its own: there ClickHouse writes a token down before the rows that it stands
+    /// for, so that after a kill in between it acknowledges a repeat of rows that were never written.
     ///
     /// # Errors
     /// See [`StoreError::retry`]. After [`StoreError::Unanswered`] the rows may be there or not.
@@ -21,6 +25,10 @@ impl Store {
         let schema = first.schema();
         let columns: Vec<String> = schema.fields().iter().map(|f| format!("`{}`", f.name())).collect();
         let sql = format!("INSERT INTO {table} ({}) FORMAT ArrowStream", columns.join(", "));
+        let token = match self.cluster {
+            Some(_) => token.to_owned(), // written together with the rows, by Keeper
+            None => format!("{token}/{}", Uuid::now_v7()),
+        };
         let pieces = body(batches)?;
         let limit = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
         let mut insert = self

@@ -46,6 +46,7 @@ mod integration {
     mod secured;
     mod service;
     mod soak;
+    mod store_killed;
     mod trouble;
     mod world;
 }

@@ -15,8 +15,6 @@ pub(super) struct Start {
     pub(super) receipts: Receipts,
     /// There is a backlog.
     pub(super) is_behind: bool,
-    /// Makes tokens differ from those of an earlier writing of the same rows.
-    pub(super) salt: String,
 }
 
 impl<O: Outside> Lane<O> {
@@ -38,10 +36,8 @@ impl<O: Outside> Lane<O> {
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
-        let mut salt = String::new();
         if committed.is_some_and(|committed| next < committed) {
             tracing::warn!(lane = %self.partition, next, ?committed, "the ledger lacks offsets that were committed: they are read again");
-            salt = format!("/{}", Uuid::now_v7()); // the store remembers the tokens of rows that it lost
         }
         let settled =
             receipts.done.last().map_or(next, |(_, end)| next.max(*end)).max(committed.unwrap_or(0));
@@ -69,7 +65,7 @@ impl<O: Outside> Lane<O> {
             tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
         }
         if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
-            self.record_expired(&origin, first.first..last.next, &expired, &salt).await?;
+            self.record_expired(&origin, first.first..last.next, &expired).await?;
         }
         let is_behind = high - next >= self.route.backlog_offsets_min;
         outside.hold(&self.partition, is_behind);
@@ -92,7 +88,7 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts, is_behind, salt })
+        Ok(Start { origin, next, receipts, is_behind })
     }
 
     /// What was committed counts as taken only as far as the ledger bears it out: what a store has lost that was brought back from
@@ -106,16 +102,9 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
-    async fn record_expired(
-        &self,
-        origin: &Origin,
-        range: Range<i64>,
-        gaps: &[Gap],
-        salt: &str,
-    ) -> Result<(), String> {
+    async fn record_expired(&self, origin: &Origin, range: Range<i64>, gaps: &[Gap]) -> Result<(), String> {
         let Origin { topic_id, partition, .. } = origin;
-        let token =
-            format!("{topic_id}/{partition}/expired/{}-{}/{}{salt}", range.start, range.end, gaps.len());
+        let token = format!("{topic_id}/{partition}/expired/{}-{}/{}", range.start, range.end, gaps.len());
         let rows = rows::gaps(origin, gaps).map_err(|e| e.to_string())?;
         self.route.outside.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
         let offsets = gaps.iter().map(|gap| (gap.next - gap.first).unsigned_abs()).sum();

@@ -30,8 +30,8 @@ const CONFIRM: Duration = Duration::from_secs(5);
 const STOPS_MAX: u32 = 2;
 
 impl<O: Outside> Lane<O> {
-    /// `sent`: the commit that the lane began with; `salt`: what its tokens end with.
-    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit, salt: &str) {
+    /// `sent`: the commit that the lane began with.
+    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit) {
         let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
         loop {
             let block = match unconfirmed {
@@ -46,7 +46,7 @@ impl<O: Outside> Lane<O> {
             };
             let Some(mut block) = block else { return };
             self.harm(&mut block).await;
-            self.store(&mut block, salt).await;
+            self.store(&mut block).await;
             pass(Point::Attested);
             self.leave();
             let (next, topic_id) = (block.next(), block.origin.topic_id);
@@ -100,8 +100,8 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, block: &mut Block, salt: &str) {
-        let mut token = block.token() + salt;
+    async fn store(&self, block: &mut Block) {
+        let mut token = block.token();
         for step in Step::ALL {
             let refused = self.until_done(step, block, &token).await;
             if !refused.is_empty() {
@@ -110,7 +110,7 @@ impl<O: Outside> Lane<O> {
                     tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                     return std::future::pending().await; // never attest what is not settled
                 }
-                token = block.token() + salt; // an attempt before the refusal may have given letters and receipts the earlier one
+                token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
             if step == Step::Facts {
                 block.forget_facts();
