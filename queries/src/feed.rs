@@ -1,7 +1,7 @@
 //! What the realtime feed asks of the store, and the ledger that it keeps there: who was sent what, and who acknowledged it.
 
 use crate::QueryError;
-use crate::insert::NOT_REMEMBERED;
+use crate::insert::written;
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -230,9 +230,7 @@ struct DeliveryRow<'a> {
 /// Where ClickHouse does not take them; then none or all are stored, and storing them again changes nothing.
 pub async fn store_deliveries(client: &Client, rows: &[(Delivery, Option<i64>)]) -> Result<(), QueryError> {
     let failed = |source| QueryError::new("storing deliveries", source);
-    let insert = client.insert::<DeliveryRow<'_>>("feed_deliveries").await.map_err(failed)?;
-    let mut insert =
-        insert.with_setting("async_insert", "0").with_setting(NOT_REMEMBERED.0, NOT_REMEMBERED.1);
+    let mut insert = written(client.insert::<DeliveryRow<'_>>("feed_deliveries").await.map_err(failed)?);
     for (one, acked_at) in rows {
         let row = DeliveryRow {
             subject: &one.subject,
@@ -310,9 +308,7 @@ struct ResumeRow<'a> {
 /// As [`store_deliveries`].
 pub async fn store_resumes(client: &Client, rows: &[Resume]) -> Result<(), QueryError> {
     let failed = |source| QueryError::new("storing resumes", source);
-    let insert = client.insert::<ResumeRow<'_>>("feed_resumes").await.map_err(failed)?;
-    let mut insert =
-        insert.with_setting("async_insert", "0").with_setting(NOT_REMEMBERED.0, NOT_REMEMBERED.1);
+    let mut insert = written(client.insert::<ResumeRow<'_>>("feed_resumes").await.map_err(failed)?);
     for one in rows {
         let row = ResumeRow {
             subject: &one.subject,

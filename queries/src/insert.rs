@@ -1,23 +1,20 @@
 //! What makes an insert's acknowledgement mean that its rows are stored, for what is written beside the route.
 
 use clickhouse::insert::Insert;
+use uuid::Uuid;
 
-/// As in the inserts of the route: not queued, on their shard, and on a majority of its replicas. Without a cluster these two change
-/// nothing.
-const ACKNOWLEDGED: [(&str, &str); 4] = [
-    ("async_insert", "0"),
-    ("distributed_foreground_insert", "1"),
-    ("insert_quorum", "auto"),
-    NOT_REMEMBERED,
-];
+/// The insert, whose end then means that one server has its rows: it is not queued, and not remembered. A repeat is written again, and the
+/// tables' keys know it: without replicas ClickHouse remembers an insert before its rows are there, and after a kill in between
+/// acknowledges a repeat of rows that were never written.
+pub(crate) fn written<T>(insert: Insert<T>) -> Insert<T> {
+    let token = Uuid::now_v7().to_string(); // not `insert_deduplicate = 0`, which `deduplicate_insert` of an engine outweighs
+    insert.with_setting("async_insert", "0").with_setting("insert_deduplication_token", token)
+}
 
-/// A repeat is written again, and the tables' keys know it. Without replicas ClickHouse remembers an insert before its rows are
-/// there: after a kill in between a repeat was acknowledged for rows that were never written (`tests/…/store_killed.rs`).
-pub(crate) const NOT_REMEMBERED: (&str, &str) = ("insert_deduplicate", "0");
-
-/// The insert, whose end then means that its rows are stored.
+/// The insert, whose end then means that its rows are stored: as in the inserts of the route on their shard, and on a majority of its
+/// replicas. Without a cluster that is the same.
 pub(crate) fn acknowledged<T>(insert: Insert<T>) -> Insert<T> {
-    ACKNOWLEDGED.into_iter().fold(insert, |insert, (name, value)| insert.with_setting(name, value))
+    written(insert).with_setting("distributed_foreground_insert", "1").with_setting("insert_quorum", "auto")
 }
 
 #[cfg(test)]
@@ -57,9 +54,13 @@ mod tests {
         insert.write(&Line { number: 7 }).await.expect("written");
         insert.end().await.expect("stored");
         let line = asked.await.expect("a line");
-        for (name, value) in super::ACKNOWLEDGED {
-            let setting = format!("{name}={value}");
-            assert!(line.contains(&setting), "{setting}: {line}");
+        for setting in [
+            "async_insert=0",
+            "distributed_foreground_insert=1",
+            "insert_quorum=auto",
+            "insert_deduplication_token=",
+        ] {
+            assert!(line.contains(setting), "{setting}: {line}");
         }
         for source in [
             include_str!("audit/history.rs"),

@@ -36,8 +36,7 @@ INSERT INTO partition_heads (topic, topic_id, partition, low, high, taken, seen_
 SELECT topic, topic_id, partition, low, high, taken,
     greatest(seen_at + toIntervalMillisecond(1), now64(3, 'UTC')), true
 FROM partition_heads FINAL
-WHERE topic = {topic:String} AND (topic_id = {topic_id:UUID}) = {of:Bool} AND NOT ended
-SETTINGS insert_deduplicate = 0";
+WHERE topic = {topic:String} AND (topic_id = {topic_id:UUID}) = {of:Bool} AND NOT ended";
 
 impl Store {
     /// The store's clock, milliseconds since 1970 UTC. Who looks at partitions takes this one and not that of their machine: of
@@ -82,6 +81,8 @@ impl Store {
     async fn end_heads(&self, topic: &str, topic_id: Uuid, of: bool) -> Result<(), StoreError> {
         let statement = self.client.query(END).param("topic", topic).param("topic_id", topic_id.to_string());
         let statement = statement.param("of", of);
+        let token = Uuid::now_v7().to_string(); // a repeat is written again
+        let statement = statement.with_setting("insert_deduplication_token", token);
         statement.with_setting("async_insert", "0").execute().await.map_err(StoreError::from)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::kill::{Moments, seed};
 use arrow_array::RecordBatch;
+use tally_queries::feed::{Resume, ResumeOutcome, store_resumes};
 use tally_schemas::Topic;
 use tally_sinks::rows::{Gap, Origin, gaps};
 use tally_sinks::{Store, StoreConfig};
@@ -43,18 +44,30 @@ fn opened(server: &ClickHouse) -> (Store, String) {
     (Store::new(&config).expect("a pool"), name)
 }
 
-/// Scenario: rows are inserted twice under one token, without merges.
+/// Scenario: rows are inserted twice, those of the route under one token and others beside it, without merges.
 /// Guarantees: ClickHouse writes them twice: it is not asked to remember tokens, which it may do although the rows are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_is_written_again() {
     let server = ClickHouse::shared();
     let (store, name) = opened(server);
-    server.query(&format!("SYSTEM STOP MERGES {name}.gaps"));
+    let resume = Resume {
+        subject: "somebody".to_owned(),
+        session: Uuid::from_u128(7),
+        accepted_ms: 1_741_000_000_000,
+        recovered_ms: None,
+        outcome: ResumeOutcome::First,
+    };
+    for table in ["gaps", "feed_resumes"] {
+        server.query(&format!("SYSTEM STOP MERGES {name}.{table}"));
+    }
     for _ in 0..2 {
         store.insert("gaps", "token", &[row(0, 0)]).await.expect("inserted");
+        store_resumes(store.client(), std::slice::from_ref(&resume)).await.expect("inserted");
     }
-    assert_eq!(server.query(&format!("SELECT count() FROM {name}.gaps")).trim(), "2");
-    assert_eq!(server.query(&format!("SELECT count() FROM {name}.gaps FINAL")).trim(), "1");
+    for table in ["gaps", "feed_resumes"] {
+        assert_eq!(server.query(&format!("SELECT count() FROM {name}.{table}")).trim(), "2", "{table}");
+        assert_eq!(server.query(&format!("SELECT count() FROM {name}.{table} FINAL")).trim(), "1", "{table}");
+    }
     server.query(&format!("DROP DATABASE {name}"));
 }
 
@@ -67,12 +80,7 @@ fn what_was_acknowledged_is_there_after_kills() {
     let seed = seed();
     let folder = TempFolder::new("store-killed");
     let server = ClickHouse::start(folder.path());
-    let name = server.database().name().to_owned();
-    Tally::spawn(&["migrate", "--clickhouse", server.url(), "--database", &name], &[])
-        .expect_success(Duration::from_secs(60));
-    let config =
-        StoreConfig { url: server.url().to_owned(), database: name.clone(), ..StoreConfig::default() };
-    let store = Store::new(&config).expect("a pool");
+    let (store, name) = opened(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let (runtime, is_over) = (runtime.expect("a runtime"), AtomicBool::new(false));
     let acknowledged: i64 = std::thread::scope(|scope| {
