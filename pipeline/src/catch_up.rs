@@ -1,6 +1,6 @@
 //! How far a one-off run has to come, whether Kafka still has what was taken on the way there, and when it is done.
 
-use crate::lane::Reached;
+use crate::lane::{Reached, first_unsettled, ledger_end, rewritten};
 use crate::look::Way;
 use crate::source::{IdentityError, Partition, Source, SourceError};
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn of_topic(
         let source = source.clone();
         let found = beside(move || goal(&source, (contract, partition), topic_id, last)).await??;
         let (mut goal, committed) = found;
-        goal.is_lacking = !store.has_replicas() && goal.covered(store, committed).await? < committed;
+        goal.is_lacking = !store.has_replicas() && !goal.bears_out(store, committed).await?;
         goals.push(goal);
     }
     Ok(goals)
@@ -131,7 +131,7 @@ fn goal(
     if let Some(Taken { offset, raw_sha256 }) = last.filter(|last| last.offset >= low) {
         match source.digest_at(&partition, offset) {
             Ok(stands) if stands.is_none_or(|stands| stands == raw_sha256) => {}
-            Ok(_) => return Err(CatchUpError::Waits { partition, why: crate::lane::rewritten(offset) }),
+            Ok(_) => return Err(CatchUpError::Waits { partition, why: rewritten(offset) }),
             // retention may have taken it meanwhile
             Err(said) if source.watermarks(&partition)?.0 <= offset => {
                 return Err(CatchUpError::Unread { partition, offset, said });
@@ -175,7 +175,7 @@ pub(crate) async fn catch_up(
             let is_there = match &reached {
                 // one that cannot be asked is asked again
                 Some(Reached { next, .. }) if one.is_lacking => {
-                    one.covered(&store, *next).await.is_ok_and(|covered| covered >= *next)
+                    one.bears_out(&store, *next).await.is_ok_and(|whole| whole)
                 }
                 reached => reached.is_some(),
             };
@@ -195,13 +195,15 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 }
 
 impl Goal {
-    /// The first offset below this one of which the ledger says nothing, as far as its last receipt and what follows that tell.
-    async fn covered(&self, store: &Store, below: i64) -> Result<i64, StoreError> {
+    /// Whether the ledger bears out what was committed: a lane would not start before that.
+    async fn bears_out(&self, store: &Store, committed: i64) -> Result<bool, StoreError> {
         let place = (self.topic_id, self.partition.number);
-        let last = store.last_receipt(place, below).await?;
-        let from = last.map_or(self.low, |last| last.offset + 1);
+        let from = ledger_end(store.last_receipt(place, committed).await?, self.low, committed);
+        if from >= committed {
+            return Ok(true);
+        }
         let done = store.receipts(self.contract.table(), place, from).await?.done;
-        Ok(done.iter().fold(from, |at, (first, next)| if *first <= at { at.max(*next) } else { at }))
+        Ok(first_unsettled(from, self.low, true, &done).0 >= committed)
     }
 
     /// How far the group has committed it, if that is far enough. A commit under another identity, or none, is not ours, and no

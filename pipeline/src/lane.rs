@@ -14,6 +14,7 @@ use places::Filled;
 pub(crate) use places::Places;
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
+pub(crate) use start::{first_unsettled, ledger_end};
 pub(crate) use state::{LaneState, Reached};
 
 use outside::Outside;

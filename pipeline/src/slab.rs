@@ -97,12 +97,15 @@ impl Budget {
     /// Whether what this lane holds is set aside: one that waits for something outside gives nothing back, and takes nothing more.
     pub(crate) fn set_aside(&self, aside: bool) {
         let mut own = self.lock();
-        match aside {
-            _ if own.is_aside == aside => {}
-            true => drop(self.all.aside.fetch_add(own.held, Ordering::Relaxed)),
-            false => drop(self.all.aside.fetch_sub(own.held, Ordering::Relaxed)),
+        if own.is_aside == aside {
+            return;
         }
         own.is_aside = aside;
+        if aside {
+            self.all.aside.fetch_add(own.held, Ordering::Relaxed);
+        } else {
+            self.all.aside.fetch_sub(own.held, Ordering::Relaxed);
+        }
     }
 
     fn take(&self, bytes: usize) {

@@ -62,13 +62,19 @@ pub fn read(record: &Path) -> Vec<Published> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of the record")).collect()
 }
 
-/// Holds one contract's tables and dead-letter topic against what was published to it, id by id: every offset has one
+/// Holds the tables and dead-letter topics of all contracts against what was published, id by id: every offset has one
 /// disposition, every valid event one fact, every invalid one its dead letter for the expected reason, in the table and
 /// in the topic, none both. Returns the numbers in words.
 ///
 /// # Panics
 /// At the first difference.
-pub fn compare(stage: &Stage<'_>, contract: Topic, published: &[&Published]) -> String {
+pub fn compare(stage: &Stage<'_>, published: &[Published]) -> Vec<String> {
+    let of =
+        |contract: Topic| published.iter().filter(|one| one.topic == contract.name()).collect::<Vec<_>>();
+    Topic::ALL.into_iter().map(|contract| compare_one(stage, contract, &of(contract))).collect()
+}
+
+fn compare_one(stage: &Stage<'_>, contract: Topic, published: &[&Published]) -> String {
     let topic_id = stage.topic_id(contract);
     let stored = Stored::of(stage, contract, &topic_id);
     assert_eq!(stored.receipts.len(), published.len(), "{contract}: receipts and published events");

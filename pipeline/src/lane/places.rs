@@ -17,12 +17,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What a turn has filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// A full block, or all to the end of the log.
+    /// A full block, all to the end of the log, or what came in a long turn.
     Whole,
     /// What there was memory for.
     Cut,
-    /// What came in a long turn.
-    Slowly,
 }
 
 /// The places of one process.
@@ -80,7 +78,7 @@ impl Places {
                 return None;
             }
             if has_room && since(began) >= TURN_MAX {
-                return (!is_empty).then_some(Ok(Filled::Slowly));
+                return (!is_empty).then_some(Ok(Filled::Whole));
             }
         }
     }

@@ -6,7 +6,6 @@ use crate::metrics::Attested;
 use std::ops::Range;
 use tally_sinks::rows::{self, Gap, Origin};
 use tally_sinks::{Receipts, Taken};
-use uuid::Uuid;
 
 /// Where a lane starts.
 pub(super) struct Start {
@@ -29,9 +28,13 @@ impl<O: Outside> Lane<O> {
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
         let place = (topic_id, self.partition.number);
-        let from = match committed {
-            Some(committed) => self.ledger_end(place, low, committed).await?,
-            None => 0,
+        let (before, from) = match committed {
+            // of a store that lags nobody knows whether it lost something
+            Some(committed) if !outside.may_lag() => {
+                let before = outside.last_receipt(place, committed).await.map_err(|e| e.to_string())?;
+                (before, ledger_end(before, low, committed))
+            }
+            committed => (None, committed.unwrap_or(0)),
         };
         let receipts = outside.receipts(self.contract.table(), place, from);
         let receipts = receipts.await.map_err(|e| e.to_string())?;
@@ -51,7 +54,10 @@ impl<O: Outside> Lane<O> {
                  passed over"
             ));
         }
-        let taken = outside.last_receipt(place, next).await.map_err(|e| e.to_string())?;
+        let taken = match before.filter(|before| before.offset + 1 == next) {
+            None => outside.last_receipt(place, next).await.map_err(|e| e.to_string())?,
+            before => before,
+        };
         // one that lags may lack the receipts between that and the next
         let is_last = |taken: &Taken| !outside.may_lag() || taken.offset + 1 == next;
         let taken = taken.filter(|taken| taken.offset >= low && is_last(taken));
@@ -91,16 +97,6 @@ impl<O: Outside> Lane<O> {
         Ok(Start { origin, next, receipts, is_behind })
     }
 
-    /// What was committed counts as taken only as far as the ledger bears it out: what a store has lost that was brought back from
-    /// yesterday's backup is read again while Kafka has it. Of a store that lags nobody knows whether it lost something.
-    async fn ledger_end(&self, place: (Uuid, i32), low: i64, committed: i64) -> Result<i64, String> {
-        if self.route.outside.may_lag() {
-            return Ok(committed);
-        }
-        let last = self.route.outside.last_receipt(place, committed).await.map_err(|e| e.to_string())?;
-        Ok(last.map_or(low.min(committed), |last| last.offset + 1))
-    }
-
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
     async fn record_expired(&self, origin: &Origin, range: Range<i64>, gaps: &[Gap]) -> Result<(), String> {
         let Origin { topic_id, partition, .. } = origin;
@@ -114,9 +110,15 @@ impl<O: Outside> Lane<O> {
     }
 }
 
+/// How far the ledger bears out what was committed, by the last receipt below that: what a store has lost that was brought back from
+/// yesterday's backup is read again while Kafka has it.
+pub(crate) fn ledger_end(last: Option<Taken>, low: i64, committed: i64) -> i64 {
+    last.map_or(low.min(committed), |last| last.offset + 1)
+}
+
 /// The first offset to take, and what retention took before us. Without a commit nobody knows whether anyone ever was below
 /// the first receipt: what is gone there is no loss of ours.
-fn first_unsettled(from: i64, low: i64, committed: bool, done: &[(i64, i64)]) -> (i64, Vec<Gap>) {
+pub(crate) fn first_unsettled(from: i64, low: i64, committed: bool, done: &[(i64, i64)]) -> (i64, Vec<Gap>) {
     let (mut at, mut expired) = (from, Vec::new());
     let beyond = (i64::MAX, i64::MAX);
     for (first, next) in done.iter().chain([&beyond]) {

@@ -343,10 +343,7 @@ impl Schedule<'_> {
         if has_poison {
             self.stage.database.query("ALTER TABLE task_events DROP CONSTRAINT no_poison"); // verify holds definitions
         }
-        let mut said = Vec::from(Topic::ALL.map(|contract| {
-            let of: Vec<&Published> = published.iter().filter(|one| one.topic == contract.name()).collect();
-            compare(self.stage, contract, &of)
-        }));
+        let mut said = compare(self.stage, published);
         said.extend(self.gone.iter().map(|(id, gone)| compare_gone(self.stage, Topic::Task, id, gone)));
         let orphans = self.orphans();
         if orphans > 0 {
