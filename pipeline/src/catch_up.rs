@@ -3,7 +3,7 @@
 use crate::lane::{Reached, first_unsettled, ledger_end, rewritten};
 use crate::look::Way;
 use crate::source::{IdentityError, Partition, Source, SourceError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_schemas::Topic;
 use tally_sinks::{Store, StoreError, Taken};
 use thiserror::Error;
@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 /// Between two looks at what is committed.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks at whether that can be reached at all, or whether the ledger has what it lacked.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// So many of them in a row a log may end before its goal: a leader that has just come back may not know yet how far it goes.
+const SHORT_MAX: u32 = 6;
 
 /// Why a one-off run cannot catch up.
 #[derive(Debug, Error)]
@@ -38,6 +42,24 @@ pub enum CatchUpError {
         /// The offset after the last that was taken.
         taken: i64,
     },
+    /// A log ends before what was there when the run began.
+    #[error(
+        "{partition}: its log ended at {goal} when this run began, and ends at {high} now: Kafka lost records"
+    )]
+    Cut {
+        /// Whose log.
+        partition: Partition,
+        /// Where it ends.
+        high: i64,
+        /// Where it ended.
+        goal: i64,
+    },
+    /// A topic was deleted and created again.
+    #[error("topic {topic} was created anew while this run read it: run it again for what the new one holds")]
+    Anew {
+        /// Its name.
+        topic: String,
+    },
     /// The record that was taken last could not be read again.
     #[error("{partition}: the record at {offset} was taken last and could not be read again: {said}")]
     Unread {
@@ -61,16 +83,29 @@ pub enum CatchUpError {
     Thread(String),
 }
 
-/// A partition, the identity of its topic, and the watermarks that it had.
+/// How far a one-off run has to come in one partition: what comes later is not owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The contract of its topic.
+    pub contract: Topic,
+    /// Topic and number.
+    pub partition: Partition,
+    /// The topic's identity.
+    pub topic_id: Uuid,
+    /// The first retained offset when the run began.
+    pub low: i64,
+    /// The high watermark then.
+    pub high: i64,
+}
+
+/// A goal that is not reached.
 #[derive(Clone)]
-pub(crate) struct Goal {
-    contract: Topic,
-    partition: Partition,
-    topic_id: Uuid,
-    low: i64,
-    high: i64,
-    /// The ledger lacks what was committed: a commit alone does not say that it is reached.
-    is_lacking: bool,
+struct Open {
+    goal: Goal,
+    /// When the ledger did not bear out what was committed: a commit alone does not say that it is reached.
+    lacked: Option<Instant>,
+    /// So many looks in a row its log ended before that.
+    short: u32,
 }
 
 /// The high watermarks of all partitions now; none of a log that is not the one that was taken, which nobody could catch up with.
@@ -105,21 +140,17 @@ async fn of_topic(
     for partition in beside(move || asked.partitions(&name)).await?? {
         let last = store.last_receipt((topic_id, partition.number), i64::MAX).await?;
         let source = source.clone();
-        let found = beside(move || goal(&source, (contract, partition), topic_id, last)).await??;
-        let (mut goal, committed) = found;
-        goal.is_lacking = !store.has_replicas() && !goal.bears_out(store, committed).await?;
-        goals.push(goal);
+        goals.push(beside(move || goal(&source, (contract, partition), topic_id, last)).await??);
     }
     Ok(goals)
 }
 
-/// With the offset that the group has committed.
 fn goal(
     source: &Source,
     (contract, partition): (Topic, Partition),
     topic_id: Uuid,
     last: Option<Taken>,
-) -> Result<(Goal, i64), CatchUpError> {
+) -> Result<Goal, CatchUpError> {
     // before the watermarks: others may go on taking meanwhile. One that is not known is not missed
     let committed = source.committed(&partition).ok().flatten();
     let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map_or(0, |(next, _)| next);
@@ -139,7 +170,7 @@ fn goal(
             Err(_) => {}
         }
     }
-    Ok((Goal { contract, partition, topic_id, low, high, is_lacking: false }, committed))
+    Ok(Goal { contract, partition, topic_id, low, high })
 }
 
 /// Stops once the group, all instances together, has committed up to the goals, and says how far that is: a run may end before
@@ -151,16 +182,18 @@ pub(crate) async fn catch_up(
     waits: impl Fn() -> Option<(Partition, String)>,
     stop: CancellationToken,
 ) -> Result<Vec<Way>, CatchUpError> {
-    let (mut open, mut ways) = (goals, Vec::new());
+    let open = goals.into_iter().map(|goal| Open { goal, lacked: None, short: 0 });
+    let (mut open, mut ways) = (open.collect::<Vec<_>>(), Vec::new());
+    let mut looked = Instant::now();
     while !open.is_empty() {
         tokio::time::sleep(LOOK).await;
         if let Some((partition, why)) = waits() {
             stop.cancel();
             return Err(CatchUpError::Waits { partition, why });
         }
-        let (source, pending) = (source.clone(), open.clone());
+        let (asked, pending) = (source.clone(), open.clone());
         let ask = move || {
-            let each = pending.into_iter().map(|one| (one.reached(&source), one));
+            let each = pending.into_iter().map(|one| (one.goal.reached(&asked), one));
             each.collect::<Vec<_>>()
         };
         let asked = match beside(ask).await {
@@ -171,17 +204,19 @@ pub(crate) async fn catch_up(
             }
         };
         open = Vec::new();
-        for (reached, one) in asked {
-            let is_there = match &reached {
-                // one that cannot be asked is asked again
-                Some(Reached { next, .. }) if one.is_lacking => {
-                    one.bears_out(&store, *next).await.is_ok_and(|whole| whole)
+        for (reached, mut one) in asked {
+            match reached {
+                Some(Reached { next, .. }) if one.is_there(&store, next).await => {
+                    ways.push((one.goal.partition, reached));
                 }
-                reached => reached.is_some(),
-            };
-            match is_there {
-                true => ways.push((one.partition, reached)),
-                false => open.push(one),
+                _ => open.push(one),
+            }
+        }
+        if looked.elapsed() >= LOOK_AGAIN && !open.is_empty() {
+            looked = Instant::now();
+            if let Err(error) = can_be_reached(&source, &mut open).await {
+                stop.cancel();
+                return Err(error);
             }
         }
     }
@@ -192,6 +227,40 @@ pub(crate) async fn catch_up(
 /// Calls of librdkafka block.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CatchUpError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| CatchUpError::Thread(error.to_string()))
+}
+
+/// Whether the logs still are those that the goals are offsets of, and come so far. Who cannot be asked is asked again.
+async fn can_be_reached(source: &Source, open: &mut [Open]) -> Result<(), CatchUpError> {
+    let names = open.iter().map(|Open { goal, .. }| format!("{} to {}", goal.partition, goal.high));
+    tracing::debug!(open = names.collect::<Vec<_>>().join(", "), "not caught up yet");
+    for Open { goal, short, .. } in open {
+        let topic = &goal.partition.topic;
+        if source.identity(topic).await.is_ok_and(|id| id != goal.topic_id) {
+            return Err(CatchUpError::Anew { topic: topic.clone() });
+        }
+        let (asked, partition) = (source.clone(), goal.partition.clone());
+        let Ok((_, high)) = beside(move || asked.watermarks_now(&partition)).await? else { continue };
+        *short = if high < goal.high { *short + 1 } else { 0 };
+        if *short >= SHORT_MAX {
+            return Err(CatchUpError::Cut { partition: goal.partition.clone(), high, goal: goal.high });
+        }
+    }
+    Ok(())
+}
+
+impl Open {
+    /// Whether what is committed up to `next` is in the ledger, too. One that is not known is asked for again.
+    async fn is_there(&mut self, store: &Store, next: i64) -> bool {
+        if store.has_replicas() {
+            return true; // one that lags cannot be told from one that lacks
+        }
+        if self.lacked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return false;
+        }
+        let is_there = self.goal.bears_out(store, next).await.is_ok_and(|whole| whole);
+        self.lacked = (!is_there).then(Instant::now);
+        is_there
+    }
 }
 
 impl Goal {

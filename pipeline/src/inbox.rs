@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::slab::{Budget, Record, Slab};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::sha256;
@@ -16,6 +17,9 @@ pub(crate) struct Limits {
     pub(crate) linger: Duration,
 }
 
+/// A block on trial is such a part of a full one.
+const TRIAL_PART: usize = 64;
+
 /// One partition's open slab.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -23,6 +27,7 @@ pub(crate) struct Inbox {
     ready: Notify,
     budget: Budget,
     limits: Limits,
+    is_trial: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +45,7 @@ struct Open {
 impl Inbox {
     pub(crate) fn new(budget: &Budget, limits: Limits) -> Inbox {
         let open = Mutex::new(Open::default());
-        Inbox { open, ready: Notify::new(), budget: budget.clone(), limits }
+        Inbox { open, ready: Notify::new(), budget: budget.clone(), limits, is_trial: AtomicBool::new(false) }
     }
 
     /// Starts to take records from offset `first` on. `taken`: of what was taken before, the record that is expected first, to see
@@ -99,7 +104,13 @@ impl Inbox {
 
     /// Whether a slab was closed because it was full.
     pub(crate) fn is_full(&self, slab: &Slab) -> bool {
-        slab.rows() >= self.limits.rows_max || slab.bytes() >= self.limits.bytes_max
+        let part = if self.is_trial.load(Ordering::Relaxed) { TRIAL_PART } else { 1 };
+        slab.rows() >= self.limits.rows_max.div_ceil(part) || slab.bytes() >= self.limits.bytes_max / part
+    }
+
+    /// Whether blocks are little: what comes is to show whether it can be written, and takes the memory of others until then.
+    pub(crate) fn set_trial(&self, is_trial: bool) {
+        self.is_trial.store(is_trial, Ordering::Relaxed);
     }
 
     /// Waits for a block's worth: rows, bytes or linger; `whole`: rows, bytes or all to the end of the log, however long that
@@ -139,13 +150,17 @@ impl Inbox {
         }
     }
 
-    /// Hands over all that has come; `None` while nothing is taken.
-    pub(crate) fn take(&self) -> Option<Slab> {
+    /// Hands over all that has come; nothing of another log.
+    pub(crate) fn take(&self) -> Result<Slab, Failure> {
         let mut open = self.lock();
+        if let Some(rewritten) = open.failure.take_if(|failure| matches!(failure, Failure::Rewritten(_))) {
+            return Err(rewritten);
+        }
         open.since = None;
-        let slab = open.slab.as_mut()?;
+        let closed = || Failure::Fetch("the inbox was closed".to_owned());
+        let slab = open.slab.as_mut().ok_or_else(closed)?;
         let fresh = Slab::new(slab.next(), &self.budget);
-        Some(std::mem::replace(slab, fresh))
+        Ok(std::mem::replace(slab, fresh))
     }
 
     /// Since when the oldest record waits here.
@@ -214,7 +229,7 @@ mod tests {
             inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
             assert_eq!(inbox.expected(), Some(9));
             inbox.deliver(|put| records.iter().for_each(|(offset, value)| put(record(*offset, value))));
-            let ready = inbox.ready(false).await.map(|()| inbox.take().map_or(-1, |slab| slab.next()));
+            let ready = inbox.ready(false).await.and_then(|()| Ok(inbox.take()?.next()));
             assert_eq!(ready, expected);
             if expected.is_ok() {
                 assert_eq!(inbox.expected(), Some(13));
@@ -232,5 +247,36 @@ mod tests {
         let late: [(i64, &[u8]); 3] = [(9, b"nine"), (12, b"twelve"), (13, b"thirteen")];
         inbox.deliver(|put| late.iter().for_each(|(offset, value)| put(record(*offset, value))));
         assert_eq!(inbox.ready(false).await, Ok(()));
+    }
+
+    /// Scenario: a block waits to be taken, and before it is another record comes where the one that was taken last should be.
+    /// Guarantees: nothing of that log is handed over.
+    #[tokio::test]
+    async fn nothing_of_another_log_is_handed_over() {
+        let inbox = Inbox::new(&Budget::default(), LIMITS);
+        inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+        inbox.deliver(|put| put(Put::End(13)));
+        inbox.deliver(|put| put(record(9, b"another")));
+        assert_eq!(inbox.take().err(), Some(Failure::Rewritten(9)));
+    }
+
+    /// Scenario: a block of 64 rows and one of 64 times the bytes, once on trial and once not.
+    /// Guarantees: on trial it is full with the 64th part of either.
+    #[test]
+    fn a_block_on_trial_is_little() {
+        for limits in [
+            Limits { rows_max: 64, bytes_max: usize::MAX, ..LIMITS },
+            Limits { rows_max: usize::MAX, bytes_max: 64 * 4, ..LIMITS },
+        ] {
+            let inbox = Inbox::new(&Budget::default(), limits);
+            inbox.start(0, None);
+            inbox.deliver(|put| put(record(0, b"four")));
+            let slab = inbox.take().expect("a slab");
+            assert!(!inbox.is_full(&slab));
+            inbox.set_trial(true);
+            assert!(inbox.is_full(&slab));
+            inbox.set_trial(false);
+            assert!(!inbox.is_full(&slab));
+        }
     }
 }

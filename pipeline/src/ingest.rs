@@ -1,6 +1,6 @@
 //! `tally ingest`: joins the group, runs a lane for each partition it is given, and stops in good order.
 
-use crate::catch_up::{CatchUpError, catch_up, goals};
+use crate::catch_up::{CatchUpError, Goal, catch_up, goals};
 use crate::config::Sections;
 use crate::inbox::{Inbox, Limits};
 use crate::lane::{Lane, LaneState, Places, Route, Servers};
@@ -35,12 +35,14 @@ pub struct Config {
 }
 
 /// What was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Offsets attested by this process, gaps included.
     pub offsets: i64,
     /// From the first assignment to the end.
     pub elapsed: Duration,
+    /// What it had to catch up with; empty where it had not.
+    pub goals: Vec<Goal>,
 }
 
 /// Why ingest could not run.
@@ -151,11 +153,13 @@ pub async fn run(
     }
     tokio::spawn(helpers.clone().run_until_cancelled_owned(look(fleet.clone())));
     let stop = shutdown.child_token();
+    let mut owed = Vec::new();
     let caught_up = match config.until_caught_up {
         true => {
             let store = fleet.route.outside.sinks.store.clone();
             let named = Topic::ALL.map(|contract| (contract, kafka.topic(contract)));
             let goals = goals(&source, &store, &named).await?;
+            owed.clone_from(&goals);
             let lanes = fleet.clone();
             let waits = move || lanes.contradiction();
             let catch_up = catch_up(source.clone(), store, goals, waits, stop.clone());
@@ -186,7 +190,7 @@ pub async fn run(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .map_or(Duration::ZERO, |at| at.elapsed());
-    Ok(Summary { offsets: fleet.attested.load(Ordering::Relaxed), elapsed })
+    Ok(Summary { offsets: fleet.attested.load(Ordering::Relaxed), elapsed, goals: owed })
 }
 
 /// How far the group had come when it was caught up; `None` where nobody waited for that, or was told to stop before.
@@ -211,7 +215,7 @@ impl Fleet {
 
     fn begin(&self, partition: Partition) -> Option<Running> {
         let (contract, book) = self.books.get(&partition.topic)?;
-        let inbox = Arc::new(Inbox::new(&self.budget.of_lane(), self.limits));
+        let inbox = Arc::new(Inbox::new(&self.budget, self.limits));
         let state = Arc::new(LaneState::default());
         let lane = Lane {
             route: self.route.clone(),

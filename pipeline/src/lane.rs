@@ -10,8 +10,8 @@ mod state;
 mod writing;
 
 pub(crate) use outside::Servers;
-use places::Filled;
 pub(crate) use places::Places;
+use places::{Filled, Place};
 #[cfg(test)]
 pub(crate) use simulation::simulated_clock;
 pub(crate) use start::{first_unsettled, ledger_end};
@@ -30,6 +30,7 @@ use crate::slab::Slab;
 use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
 use futures::future::{Either, select};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ enum End {
     Stopped,
     /// The log is not what it was: look again at identity, receipts and watermarks.
     Restart(String),
+    /// The block that begins at this offset could not be written, and was given up: it is read again.
+    GaveUp(i64),
     /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
     Contradiction(String),
 }
@@ -92,7 +95,7 @@ impl<O: Outside> Lane<O> {
         let abandon = self.state.abandon.clone();
         abandon.run_until_cancelled(self.work()).await;
         self.inbox.close();
-        self.leave_all();
+        self.state.leave_all();
         self.route.outside.hold(&self.partition, false);
         self.route.metrics.forget(&self.partition);
     }
@@ -113,21 +116,30 @@ impl<O: Outside> Lane<O> {
             };
             let next = start.next;
             if wary != Some(next) {
-                self.state.waits_for_operator(None);
-                self.stall(Side::Read, false).await;
+                for side in [Side::Read, Side::Write] {
+                    self.state.waits_for_operator(side, None);
+                    self.stall(side, false).await;
+                }
             }
             let before = self.state.offsets.load(Ordering::Relaxed);
             let end = self.take_blocks(start).await;
             if self.state.offsets.load(Ordering::Relaxed) > before {
                 tries = 0;
             }
-            wary = matches!(end, End::Contradiction(_)).then_some(next);
+            wary = match end {
+                End::Contradiction(_) => Some(next),
+                End::GaveUp(first) => Some(first),
+                End::Stopped | End::Restart(_) => None,
+            };
             match end {
                 End::Stopped => return,
+                End::GaveUp(first) => {
+                    tracing::warn!(lane = %self.partition, first, "what cannot be written is given up, and read again in little pieces");
+                }
                 End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
                 End::Contradiction(why) => {
                     tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
-                    self.state.waits_for_operator(Some(why));
+                    self.state.waits_for_operator(Side::Read, Some(why));
                 }
             }
             self.inbox.close();
@@ -150,18 +162,23 @@ impl<O: Outside> Lane<O> {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
         tracing::debug!(lane = %self.partition, next = start.next, "taking");
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
-        let storing = self.store_blocks(blocks, committing);
-        let (end, ()) = tokio::join!(self.judge_blocks(start, judged), storing);
-        self.leave_all();
+        let storing = pin!(self.store_blocks(blocks, committing));
+        let judging = pin!(self.judge_blocks(start, judged));
+        let end = match select(judging, storing).await {
+            Either::Left((end, storing)) => storing.await.map_or_else(End::GaveUp, |()| end),
+            Either::Right((Err(first), _)) => End::GaveUp(first),
+            Either::Right((Ok(()), judging)) => judging.await,
+        };
+        self.state.leave_all();
         end
     }
 
-    async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<Block>) -> End {
+    async fn judge_blocks(&self, start: Start, judged: mpsc::Sender<(Block, Place)>) -> End {
         let Start { origin, receipts, mut is_behind, .. } = start;
         let receipts = Arc::new(receipts);
         let mut reader = Reader::new(self.contract, self.route.value_bytes_max);
         loop {
-            let slab = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
+            let (slab, place) = match self.state.stop.run_until_cancelled(self.take(&mut is_behind)).await {
                 None => return End::Stopped,
                 Some(Err(failure)) => return self.failed(&origin, failure).await,
                 Some(Ok(taken)) => taken,
@@ -174,6 +191,10 @@ impl<O: Outside> Lane<O> {
             let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
                 return End::Stopped;
             };
+            let columns = self.route.in_hand.enter_columns(&place);
+            if self.state.stop.run_until_cancelled(columns).await.is_none() {
+                return End::Stopped;
+            }
             let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
                 let known =
@@ -194,10 +215,11 @@ impl<O: Outside> Lane<O> {
                 return End::Contradiction(why);
             }
             if !block.gaps.is_empty() {
-                self.leave(); // what is read again may take long, and others have work
+                place.leave(); // what is read again may take long, and others have work
                 let again = async {
                     self.read_again(&block).await?;
-                    self.enter().await;
+                    self.enter(&place).await;
+                    self.route.in_hand.enter_columns(&place).await;
                     Ok(())
                 };
                 match self.state.stop.run_until_cancelled(again).await {
@@ -206,9 +228,9 @@ impl<O: Outside> Lane<O> {
                     Some(Ok(())) => {}
                 }
             }
-            self.state.waits_for_operator(None);
+            self.state.waits_for_operator(Side::Read, None);
             self.stall(Side::Read, false).await;
-            if judged.send(block).await.is_err() {
+            if judged.send((block, place)).await.is_err() {
                 return End::Stopped;
             }
         }
@@ -217,14 +239,16 @@ impl<O: Outside> Lane<O> {
     /// Takes a block, once it has a place in hand for it: what comes while it waits for that is in the block too, so blocks grow
     /// when the store is busy. A lane with a backlog is even fetched only while it has a place: so few blocks are filled at a
     /// time, and each of them becomes full. To ClickHouse one block of 14 MiB is half the work of four of 4.
-    async fn take(&self, is_behind: &mut bool) -> Result<Slab, Failure> {
-        let mut filled = None;
+    async fn take(&self, is_behind: &mut bool) -> Result<(Slab, Place), Failure> {
+        let (place, mut filled) = (Place::default(), None);
         if *is_behind && !self.inbox.is_at_end() {
-            let has_place = self.enter().await;
+            self.enter(&place).await;
             self.route.outside.hold(&self.partition, false);
-            filled = self.route.in_hand.fill(&self.inbox, has_place).await;
+            filled = self.route.in_hand.fill(&self.inbox, &place).await;
             if filled.is_none() {
-                self.leave(); // whose records do not come has no use for a turn
+                place.leave(); // whose records do not come has no use for a turn
+            } else if !place.is_held() {
+                self.enter(&place).await; // it may not be stalled any more
             }
         }
         self.route.outside.hold(&self.partition, false);
@@ -234,8 +258,8 @@ impl<O: Outside> Lane<O> {
             None => {
                 self.inbox.ready(false).await?;
                 self.waits_since(self.inbox.waiting_since());
-                let mut entered = std::pin::pin!(self.enter());
-                let full = std::pin::pin!(self.inbox.full());
+                let mut entered = pin!(self.enter(&place));
+                let full = pin!(self.inbox.full());
                 if let Either::Right(_) = select(entered.as_mut(), full).await {
                     self.route.outside.hold(&self.partition, true); // room for more is for those who have a place
                     entered.await;
@@ -243,11 +267,10 @@ impl<O: Outside> Lane<O> {
             }
         }
         self.waits_since(self.inbox.waiting_since());
-        let closed = || Failure::Fetch("the inbox was closed".to_owned());
-        let slab = self.inbox.take().ok_or_else(closed)?;
+        let slab = self.inbox.take()?;
         *is_behind = self.inbox.is_full(&slab) || was_cut;
         self.route.outside.hold(&self.partition, *is_behind);
-        Ok(slab)
+        Ok((slab, place))
     }
 
     /// Waits for an answer from outside; a lane that has none in a while is stalled, and says so.
@@ -284,23 +307,11 @@ impl<O: Outside> Lane<O> {
 
     /// Waits for a place in hand. A lane that waits for something outside keeps none: others have work, and it has three blocks at
     /// most.
-    async fn enter(&self) -> bool {
-        if let Some(place) = self.route.in_hand.enter().await
-            && !self.state.stalled.load(Ordering::Relaxed)
-        {
-            self.state.places.lock().unwrap_or_else(PoisonError::into_inner).push(place);
-            return true;
+    async fn enter(&self, place: &Place) {
+        self.route.in_hand.enter(place).await;
+        if !self.state.keeps(place) {
+            place.leave();
         }
-        false
-    }
-
-    /// Gives the place of one block back.
-    fn leave(&self) {
-        drop(self.state.places.lock().unwrap_or_else(PoisonError::into_inner).pop());
-    }
-
-    fn leave_all(&self) {
-        self.state.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Holds the topic's identity against the one the lane started with: asked after the records came, so that
@@ -358,9 +369,11 @@ impl<O: Outside> Lane<O> {
         waiting[side as usize] = waits;
         let stalled = waiting.contains(&true);
         let before = self.state.stalled.swap(stalled, Ordering::Relaxed);
-        self.inbox.budget().set_aside(stalled);
+        if side == Side::Write {
+            self.inbox.set_trial(waits);
+        }
         if waits {
-            self.leave_all();
+            self.state.leave_all();
         }
         if before == stalled {
             return;

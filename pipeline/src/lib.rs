@@ -34,7 +34,7 @@ pub mod truth_file;
 mod write;
 mod writers;
 
-pub use catch_up::CatchUpError;
+pub use catch_up::{CatchUpError, Goal};
 pub use judge::{REPLAY_ATTEMPT, REPLAY_FIRST, REPLAY_ID};
 pub use metrics::Metrics;
 pub use source::{Digests, DigestsError, IdentityError, Partition, Source, SourceError};

@@ -1,8 +1,8 @@
 //! Records of one partition as they came: one arena of bytes and their coordinates.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tally_schemas::{WriterId, split};
 
 /// A Kafka header: name and value.
@@ -45,25 +45,11 @@ pub(crate) struct Slab {
     held: Option<Held>,
 }
 
-/// Bytes that are held in slabs, of one lane and of all together; given back when a slab is dropped.
+/// Bytes that are held in slabs, of all lanes together; given back when a slab is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
-    all: Arc<All>,
-    own: Arc<Mutex<Own>>,
-}
-
-#[derive(Debug)]
-struct All {
-    held: AtomicUsize,
-    /// Of these, what takes nobody's room.
-    aside: AtomicUsize,
+    held: Arc<AtomicUsize>,
     bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Own {
-    held: usize,
-    is_aside: bool,
 }
 
 #[derive(Debug)]
@@ -75,59 +61,17 @@ struct Held {
 impl Budget {
     /// From so many bytes on nothing more is taken.
     pub(crate) fn new(bytes_max: usize) -> Budget {
-        let all = All { held: AtomicUsize::new(0), aside: AtomicUsize::new(0), bytes_max };
-        Budget { all: Arc::new(all), own: Arc::default() }
+        Budget { held: Arc::default(), bytes_max }
     }
 
-    /// The same for another lane.
-    pub(crate) fn of_lane(&self) -> Budget {
-        Budget { all: self.all.clone(), own: Arc::default() }
-    }
-
-    /// Bytes now held, of all lanes.
+    /// Bytes now held.
     pub(crate) fn held(&self) -> usize {
-        self.all.held.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Whether more may be taken.
     pub(crate) fn has_room(&self) -> bool {
-        self.held().saturating_sub(self.all.aside.load(Ordering::Relaxed)) <= self.all.bytes_max
-    }
-
-    /// Whether what this lane holds is set aside: one that waits for something outside gives nothing back, and takes nothing more.
-    pub(crate) fn set_aside(&self, aside: bool) {
-        let mut own = self.lock();
-        if own.is_aside == aside {
-            return;
-        }
-        own.is_aside = aside;
-        if aside {
-            self.all.aside.fetch_add(own.held, Ordering::Relaxed);
-        } else {
-            self.all.aside.fetch_sub(own.held, Ordering::Relaxed);
-        }
-    }
-
-    fn take(&self, bytes: usize) {
-        let mut own = self.lock();
-        own.held += bytes;
-        self.all.held.fetch_add(bytes, Ordering::Relaxed);
-        if own.is_aside {
-            self.all.aside.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    fn give_back(&self, bytes: usize) {
-        let mut own = self.lock();
-        own.held -= bytes;
-        self.all.held.fetch_sub(bytes, Ordering::Relaxed);
-        if own.is_aside {
-            self.all.aside.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held() <= self.bytes_max
     }
 }
 
@@ -140,7 +84,7 @@ impl Default for Budget {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -176,7 +120,7 @@ impl Slab {
         bytes += self.arena.len() - before;
         if let Some(held) = &mut self.held {
             held.bytes += bytes;
-            held.budget.take(bytes);
+            held.budget.held.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 

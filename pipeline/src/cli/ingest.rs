@@ -4,13 +4,12 @@
 use super::store;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use tally_pipeline::config::{Kafka, Sections};
+use tally_pipeline::config::Sections;
 use tally_pipeline::ingest::{Config, run as ingest};
-use tally_pipeline::{Metrics, Source};
-use tally_queries::Balance;
+use tally_pipeline::{Goal, Metrics, Source};
+use tally_queries::{Balance, Bounds};
 use tally_schemas::Topic;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Take every event from Kafka, hold it against its contract, and store it in ClickHouse exactly once.
 ///
@@ -57,10 +56,6 @@ async fn run_on(
     args: IngestArgs,
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let goals = match args.until_caught_up {
-        true => goals(&args.sections.kafka).await?,
-        false => Vec::new(),
-    };
     let before = cpu_seconds();
     let config =
         Config { sections: args.sections, listen: Some(args.listen), until_caught_up: args.until_caught_up };
@@ -69,7 +64,7 @@ async fn run_on(
         return Ok(ExitCode::SUCCESS);
     }
     let cpu = cpu_seconds() - before;
-    let balances = balances(&goals, store).await?;
+    let balances = balances(&done.goals, store).await?;
     let holds = balances.iter().all(Balance::holds);
     if args.json {
         let verdict = if holds { "PASS" } else { "FAIL" };
@@ -89,46 +84,29 @@ async fn run_on(
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// A topic, its identity, and the offsets that must be settled.
-struct Goal {
-    contract: Topic,
-    topic: String,
-    topic_id: Uuid,
-    bounds: Vec<tally_queries::Bounds>,
-}
-
-/// What the brokers have now: what comes later is not owed.
-async fn goals(kafka: &Kafka) -> anyhow::Result<Vec<Goal>> {
-    let source = Source::open(kafka.client().map_err(anyhow::Error::msg)?, &kafka.group)?;
-    source.admitted().await?;
-    let mut goals = Vec::new();
-    for contract in Topic::ALL {
-        let topic = kafka.topic(contract);
-        let topic_id = source.identity(&topic).await?;
-        let bounds = bounds(&source, &topic).await?;
-        goals.push(Goal { contract, topic, topic_id, bounds });
-    }
-    Ok(goals)
-}
-
-/// The balance of every topic up to its goal.
+/// The balance of every topic up to its goals.
 async fn balances(goals: &[Goal], store: &tally_sinks::Store) -> anyhow::Result<Vec<Balance>> {
     let mut balances = Vec::new();
-    for Goal { contract, topic, topic_id, bounds } in goals {
-        let client = store.client();
-        balances.push(tally_queries::balance(client, (topic, *topic_id), contract.table(), bounds).await?);
+    for contract in Topic::ALL {
+        let of: Vec<&Goal> = goals.iter().filter(|goal| goal.contract == contract).collect();
+        let Some(Goal { partition, topic_id, .. }) = of.first() else { continue };
+        let bound =
+            |goal: &&Goal| Bounds { partition: goal.partition.number, low: goal.low, high: goal.high };
+        let (topic, bounds) =
+            ((partition.topic.as_str(), *topic_id), of.iter().map(bound).collect::<Vec<_>>());
+        balances.push(tally_queries::balance(store.client(), topic, contract.table(), &bounds).await?);
     }
     Ok(balances)
 }
 
 /// The first retained offset and the high watermark of every partition of a topic.
-pub(crate) async fn bounds(source: &Source, topic: &str) -> anyhow::Result<Vec<tally_queries::Bounds>> {
+pub(crate) async fn bounds(source: &Source, topic: &str) -> anyhow::Result<Vec<Bounds>> {
     let (source, topic) = (source.clone(), topic.to_owned());
     let ask = move || {
         let partitions = source.partitions(&topic)?;
         let bounds = partitions.into_iter().map(|at| {
             let (low, high) = source.watermarks(&at)?;
-            Ok(tally_queries::Bounds { partition: at.number, low, high })
+            Ok(Bounds { partition: at.number, low, high })
         });
         bounds.collect::<Result<Vec<_>, tally_pipeline::SourceError>>()
     };

@@ -1,8 +1,10 @@
 //! What a lane reaches outside of itself. All else in a lane decides, so a simulation need only stand in here.
 
+use crate::clock;
 use crate::source::{GapError, IdentityError, Partition, Source};
 use crate::write::{Sink, Sinks, StepError};
 use arrow_array::RecordBatch;
+use std::time::Duration;
 use tally_sinks::rows::{DeadLetter, Gap, Origin};
 use tally_sinks::{Insert, Receipts, StoreError, Taken};
 use uuid::Uuid;
@@ -72,6 +74,9 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
     ) -> impl Future<Output = Result<T, String>> + Send;
 }
 
+/// How long ClickHouse may take to say what it holds.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+
 /// The servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
@@ -85,6 +90,12 @@ async fn beside<T: Send + 'static, E: ToString + Send + 'static>(
 ) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
     done.map_err(|error| error.to_string())
+}
+
+/// A connection that is dead without a word would say nothing for a quarter of an hour.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let unanswered = || Err(StoreError::Unanswered(format!("none in {ANSWER_MAX:?}")));
+    clock::within(ANSWER_MAX, answer).await.unwrap_or_else(unanswered)
 }
 
 impl Outside for Servers {
@@ -142,7 +153,7 @@ impl Outside for Servers {
     }
 
     async fn receipts(&self, facts: &str, place: (Uuid, i32), from: i64) -> Result<Receipts, StoreError> {
-        self.sinks.store.receipts(facts, place, from).await
+        in_time(self.sinks.store.receipts(facts, place, from)).await
     }
 
     fn may_lag(&self) -> bool {
@@ -150,7 +161,7 @@ impl Outside for Servers {
     }
 
     async fn last_receipt(&self, place: (Uuid, i32), below: i64) -> Result<Option<Taken>, StoreError> {
-        self.sinks.store.last_receipt(place, below).await
+        in_time(self.sinks.store.last_receipt(place, below)).await
     }
 
     async fn compute<T: Send + 'static>(

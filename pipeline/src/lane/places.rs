@@ -1,10 +1,11 @@
-//! Places in hand: so many blocks, all lanes together, may be between taking and receipt. They bound the memory of a full drain, and
+//! Places in hand: so many blocks, all lanes together, may be between taking and receipt, and one fewer of them in columns, which take
+//! more memory than the records that they come from. They bound the memory of a full drain, and
 //! who has one has a turn: it is fetched until its block is full.
 
 use crate::clock;
 use crate::inbox::{Failure, Inbox};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,38 +29,105 @@ pub(super) enum Filled {
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     count: usize,
-    filling: AtomicUsize,
+    in_columns: Arc<Semaphore>,
+    filling: Arc<AtomicUsize>,
+}
+
+/// What one block holds of them, until it is dropped or told to leave: its lane may tell it from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place(Arc<Mutex<Permits>>);
+
+#[derive(Debug, Default)]
+struct Permits {
+    in_hand: Option<OwnedSemaphorePermit>,
+    in_columns: Option<OwnedSemaphorePermit>,
+    filling: Option<Filling>,
+}
+
+impl Place {
+    /// Whether it is one.
+    pub(super) fn is_held(&self) -> bool {
+        self.lock().in_hand.is_some()
+    }
+
+    /// Gives back what it holds.
+    pub(super) fn leave(&self) {
+        *self.lock() = Permits::default();
+    }
+
+    /// Its facts are stored: what is left of its columns is small.
+    pub(super) fn leave_columns(&self) {
+        self.lock().in_columns = None;
+    }
+
+    /// Its records are waited for, or not any more.
+    fn fills(&self, filling: Option<&Arc<AtomicUsize>>) {
+        let mut permits = self.lock();
+        permits.filling = filling.filter(|_| permits.in_hand.is_some()).map(Filling::new);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Permits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Somebody who has a place and waits for records.
-struct Filling<'a>(&'a Places);
+#[derive(Debug)]
+struct Filling(Arc<AtomicUsize>);
 
-impl Drop for Filling<'_> {
+impl Filling {
+    fn new(all: &Arc<AtomicUsize>) -> Filling {
+        all.fetch_add(1, Ordering::Relaxed);
+        Filling(Arc::clone(all))
+    }
+}
+
+impl Drop for Filling {
     fn drop(&mut self) {
-        self.0.filling.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Places {
     /// So many.
     pub(crate) fn new(count: usize) -> Places {
-        Places { free: Arc::new(Semaphore::new(count)), count, filling: AtomicUsize::new(0) }
+        Places {
+            free: Arc::new(Semaphore::new(count)),
+            count,
+            in_columns: Arc::new(Semaphore::new(count.saturating_sub(1).max(1))),
+            filling: Arc::default(),
+        }
     }
 
-    /// Waits for one; first come, first served.
-    pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.free.clone().acquire_owned().await.ok() // it is never closed
+    /// Waits until `place` is one; first come, first served.
+    pub(super) async fn enter(&self, place: &Place) {
+        if let Ok(permit) = self.free.clone().acquire_owned().await {
+            place.lock().in_hand = Some(permit); // it is never closed
+        }
+    }
+
+    /// Waits until what is in `place` may be put into columns; at once where it is no place.
+    pub(super) async fn enter_columns(&self, place: &Place) {
+        if place.is_held()
+            && let Ok(permit) = self.in_columns.clone().acquire_owned().await
+        {
+            let mut permits = place.lock();
+            permits.in_columns = permits.in_hand.is_some().then_some(permit); // it may have left meanwhile
+        }
     }
 
     /// Waits for a full block; in a place, unless the lane is stalled and has none.
     /// `None` where nothing comes although there is room for it. Where there is none, and others
     /// have blocks on their way, they are about to give some back: who gave its turn up for that would be fetched without one, and
     /// take the room of those who have.
-    pub(super) async fn fill(&self, inbox: &Inbox, has_place: bool) -> Option<Result<Filled, Failure>> {
-        let _filling = has_place.then(|| {
-            self.filling.fetch_add(1, Ordering::Relaxed);
-            Filling(self)
-        });
+    pub(super) async fn fill(&self, inbox: &Inbox, place: &Place) -> Option<Result<Filled, Failure>> {
+        place.fills(Some(&self.filling));
+        let filled = self.filled(inbox).await;
+        place.fills(None);
+        filled
+    }
+
+    async fn filled(&self, inbox: &Inbox) -> Option<Result<Filled, Failure>> {
         let since = |at| clock::now().saturating_duration_since(at);
         let (mut began, mut came, mut came_at) = (clock::now(), inbox.expected(), clock::now());
         loop {
@@ -91,7 +159,7 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filled, Places, TURN};
+    use super::{Filled, Place, Places, TURN};
     use crate::inbox::{Inbox, Limits, Put};
     use crate::slab::{Budget, Record};
     use std::time::{Duration, Instant};
@@ -120,40 +188,64 @@ mod tests {
     #[tokio::test]
     async fn a_turn_is_kept_while_others_give_memory_back() {
         let budget = Budget::new(BYTES);
-        let (places, mine, others) = (Places::new(2), inbox(&budget.of_lane()), inbox(&budget.of_lane()));
-        let mut on_its_way = places.enter().await;
+        let (places, mine, others) = (Places::new(2), inbox(&budget), inbox(&budget));
+        let (on_its_way, place) = (Place::default(), Place::default());
+        places.enter(&on_its_way).await;
         deliver(&others, 0..4);
-        let _place = places.enter().await;
+        places.enter(&place).await;
         let done = async {
             tokio::time::sleep(TURN * 3 / 2).await;
-            drop((on_its_way.take(), others.take()));
+            on_its_way.leave();
+            drop(others.take());
             assert!(budget.has_room());
             deliver(&mine, 0..4);
         };
-        let (filled, ()) = tokio::join!(places.fill(&mine, true), done);
+        let (filled, ()) = tokio::join!(places.fill(&mine, &place), done);
         assert_eq!(filled, Some(Ok(Filled::Whole)));
 
-        assert!(!budget.has_room() && mine.take().is_some_and(|slab| slab.rows() == 4));
+        assert!(!budget.has_room() && mine.take().is_ok_and(|slab| slab.rows() == 4));
         deliver(&others, 4..7);
-        assert_eq!(places.fill(&mine, true).await, None, "it has nothing to give");
+        assert_eq!(places.fill(&mine, &place).await, None, "it has nothing to give");
         deliver(&mine, 4..5);
         let began = Instant::now();
-        assert_eq!(places.fill(&mine, true).await, Some(Ok(Filled::Cut)));
+        assert_eq!(places.fill(&mine, &place).await, Some(Ok(Filled::Cut)));
         assert!(began.elapsed() < TURN, "memory is short, and only it can give some back");
 
         drop(mine.take());
         assert!(!budget.has_room());
-        others.budget().set_aside(true);
-        assert!(
-            budget.has_room() && budget.held() > BYTES,
-            "who waits for something outside takes nobody's room"
-        );
-        let began = Instant::now();
-        assert_eq!(places.fill(&mine, true).await, None);
-        assert!(began.elapsed() >= TURN);
-        others.budget().set_aside(false);
-        assert!(!budget.has_room());
         drop(others.take());
         assert!(budget.has_room() && budget.held() == 0);
+    }
+
+    /// Scenario: three places, all taken, two blocks in columns, a third that waits; facts of the first are stored. Then its lane waits for
+    /// something outside, while another block waits for columns, and one that has no place comes.
+    /// Guarantees: the third goes on then; who has left holds nothing, whichever it waited for; without a place nobody waits.
+    #[tokio::test]
+    async fn one_block_fewer_in_columns_than_in_hand() {
+        let places = Places::new(3);
+        let all = [Place::default(), Place::default(), Place::default()];
+        for place in &all {
+            places.enter(place).await;
+        }
+        let [one, two, three] = &all;
+        places.enter_columns(one).await;
+        places.enter_columns(two).await;
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, places.enter_columns(three)).await.is_err());
+        one.leave_columns();
+        places.enter_columns(three).await;
+        assert!(all.iter().all(Place::is_held));
+
+        let ((), ()) = tokio::join!(places.enter_columns(one), async {
+            tokio::time::sleep(soon).await;
+            one.leave();
+            two.leave();
+        });
+        assert_eq!(places.in_columns.available_permits(), 1);
+        places.enter_columns(two).await;
+        places.enter_columns(&Place::default()).await;
+        assert_eq!((places.in_columns.available_permits(), places.free.available_permits()), (1, 2));
+        drop(all);
+        assert_eq!((places.in_columns.available_permits(), places.free.available_permits()), (2, 3));
     }
 }

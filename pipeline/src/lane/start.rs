@@ -68,7 +68,13 @@ impl<O: Outside> Lane<O> {
             partition: self.partition.number,
         };
         for gap in &expired {
-            tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "offsets expired before they were read");
+            let was_taken = committed.is_some_and(|committed| gap.first < committed);
+            let lost = if was_taken {
+                "offsets were taken, the store lost them, and Kafka has them no longer"
+            } else {
+                "offsets expired before they were read"
+            };
+            tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "{lost}");
         }
         if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
             self.record_expired(&origin, first.first..last.next, &expired).await?;

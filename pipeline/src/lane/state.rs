@@ -1,9 +1,9 @@
 //! What others may see of a lane, and how they tell it to stop.
 
-use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Mutex, PoisonError};
+use super::places::Place;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,14 +14,16 @@ pub(crate) struct LaneState {
     reached: Mutex<Option<Reached>>,
     /// Offsets that it attested, gaps included.
     pub(crate) offsets: AtomicI64,
-    /// Why it waits for an operator, while it does.
-    contradiction: Mutex<Option<String>>,
+    /// Why either of its sides waits for an operator, while it does.
+    contradiction: Mutex<[Option<String>; 2]>,
+    /// So often in a row only an operator seemed able to help its writing side.
+    pub(super) stops: AtomicU32,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// Which of its sides wait.
     pub(super) waiting: tokio::sync::Mutex<[bool; 2]>,
-    /// Its places in hand: one for each of its blocks between taking and receipt; none while it waits.
-    pub(super) places: Mutex<Vec<OwnedSemaphorePermit>>,
+    /// Places of its blocks between taking and receipt: it holds none while it waits.
+    places: Mutex<Vec<Place>>,
     /// When the oldest record between inbox and receipt came.
     pub(crate) oldest: Mutex<Option<Instant>>,
     /// Finish the block in hand and stop.
@@ -31,7 +33,7 @@ pub(crate) struct LaneState {
 }
 
 /// The two sides of a lane, which work at the same time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// Starting, taking and judging.
     Read,
@@ -56,11 +58,29 @@ impl LaneState {
 
     /// Why the lane waits for an operator; `None` where it does not.
     pub(crate) fn contradiction(&self) -> Option<String> {
-        self.contradiction.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let sides = self.contradiction.lock().unwrap_or_else(PoisonError::into_inner);
+        sides.iter().flatten().next().cloned()
     }
 
-    pub(super) fn waits_for_operator(&self, why: Option<String>) {
-        *self.contradiction.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    pub(super) fn waits_for_operator(&self, side: Side, why: Option<String>) {
+        self.contradiction.lock().unwrap_or_else(PoisonError::into_inner)[side as usize] = why;
+    }
+
+    /// A place that its lane may have to leave. False where the lane waits, and keeps none.
+    pub(super) fn keeps(&self, place: &Place) -> bool {
+        let mut places = self.places();
+        places.retain(Place::is_held);
+        places.push(place.clone());
+        !self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Gives all its places back.
+    pub(super) fn leave_all(&self) {
+        self.places().drain(..).for_each(|place| place.leave());
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The topic's offsets below `next` are attested.

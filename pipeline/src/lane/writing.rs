@@ -1,6 +1,7 @@
 //! The writing side of a lane: five steps for each block, then its commit.
 
 use super::outside::{Marks, Outside};
+use super::places::Place;
 use super::state::Side;
 use super::{Lane, PAUSES, Route};
 use crate::clock;
@@ -8,6 +9,8 @@ use crate::fault::{self, Bug};
 use crate::judge::Block;
 use crate::metrics::Attested;
 use crate::write::Step;
+use futures::future::{Either, select};
+use std::pin::pin;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,12 +29,21 @@ pub(super) struct Commit {
 /// How long a lane has nothing to write before it asks whether its last commit arrived.
 const CONFIRM: Duration = Duration::from_secs(5);
 
+/// Between two looks at whether a block is to be given up, and how long one that cannot be written is kept while there is memory.
+const LOOK: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// So often in a row, ten seconds apart, only an operator seemed able to help before that is taken to be so.
 const STOPS_MAX: u32 = 2;
 
 impl<O: Outside> Lane<O> {
-    /// `sent`: the commit that the lane began with.
-    pub(super) async fn store_blocks(&self, mut blocks: mpsc::Receiver<Block>, sent: Commit) {
+    /// `sent`: the commit that the lane began with. Returns when no more blocks come; before, with the first offset of a block that it
+    /// gives up.
+    pub(super) async fn store_blocks(
+        &self,
+        mut blocks: mpsc::Receiver<(Block, Place)>,
+        sent: Commit,
+    ) -> Result<(), i64> {
         let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
         loop {
             let block = match unconfirmed {
@@ -44,11 +56,13 @@ impl<O: Outside> Lane<O> {
                     }
                 },
             };
-            let Some(mut block) = block else { return };
+            let Some((mut block, place)) = block else { return Ok(()) };
             self.harm(&mut block).await;
-            self.store(&mut block).await;
+            if !self.is_stored(&mut block, &place).await {
+                return Err(block.first());
+            }
             pass(Point::Attested);
-            self.leave();
+            place.leave();
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.reach(topic_id, next);
             self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
@@ -99,8 +113,14 @@ impl<O: Outside> Lane<O> {
         }
     }
 
+    /// Writes and attests one block; false where it is given up.
+    async fn is_stored(&self, block: &mut Block, place: &Place) -> bool {
+        let (storing, giving_up) = (pin!(self.store(block, place)), pin!(self.gives_up()));
+        matches!(select(storing, giving_up).await, Either::Left(_))
+    }
+
     /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, block: &mut Block) {
+    async fn store(&self, block: &mut Block, place: &Place) {
         let mut token = block.token();
         for step in Step::ALL {
             let refused = self.until_done(step, block, &token).await;
@@ -114,6 +134,24 @@ impl<O: Outside> Lane<O> {
             }
             if step == Step::Facts {
                 block.forget_facts();
+                place.leave_columns();
+            }
+        }
+    }
+
+    /// Until what a lane holds had better be given up, and read again from Kafka: the store refuses it or does not answer, and either
+    /// others have no memory for theirs, or it has done so for long; then the ledger may not be what it was, and a start looks at it.
+    async fn gives_up(&self) {
+        let mut since = None;
+        loop {
+            clock::sleep(LOOK).await;
+            if !self.state.waiting.lock().await[Side::Write as usize] {
+                since = None;
+                continue;
+            }
+            let waited = clock::now().saturating_duration_since(*since.get_or_insert_with(clock::now));
+            if waited >= WAIT_MAX || waited >= LOOK && !self.inbox.budget().has_room() {
+                return;
             }
         }
     }
@@ -121,14 +159,15 @@ impl<O: Outside> Lane<O> {
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
         let Route { outside, metrics, .. } = self.route.as_ref();
-        let (mut tries, mut stops) = (0, 0);
+        let mut tries = 0;
         loop {
             let began = clock::now();
             let taken = self.answered(Side::Write, step.name(), step.take(outside, block, token));
             let error = match taken.await {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
-                    self.state.waits_for_operator(None);
+                    self.state.stops.store(0, Ordering::Relaxed);
+                    self.state.waits_for_operator(Side::Write, None);
                     self.stall(Side::Write, false).await;
                     return refused;
                 }
@@ -137,9 +176,11 @@ impl<O: Outside> Lane<O> {
             let (class, remedy) = error.retry();
             self.stall(Side::Write, true).await;
             metrics.retried(step.name(), class);
-            stops = if class == Retry::Stop { stops + 1 } else { 0 };
+            let stops = if class == Retry::Stop { self.state.stops.load(Ordering::Relaxed) + 1 } else { 0 };
+            self.state.stops.store(stops, Ordering::Relaxed);
             if stops > STOPS_MAX {
-                self.state.waits_for_operator(Some(format!("{}: {error}; {remedy}", step.name())));
+                self.state
+                    .waits_for_operator(Side::Write, Some(format!("{}: {error}; {remedy}", step.name())));
             }
             if class == Retry::Stop {
                 tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");

@@ -110,7 +110,8 @@ const POLL_INTERVAL_MS: u32 = 30_000;
 /// What an operator may override.
 const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "tally"),
-    ("fetch.message.max.bytes", "1048576"),
+    // each partition that waits for its turn holds one such response unpacked, each record with some 200 bytes of librdkafka's beside it
+    ("fetch.message.max.bytes", "524288"),
     ("fetch.wait.max.ms", "100"),
     // of a partition that waits for its turn, and of all others together: their queues are forwarded into one
     ("queued.max.messages.kbytes", "1024"),

@@ -121,7 +121,7 @@ impl Process {
 
     fn begin(&self, number: i32) {
         static BOOK: LazyLock<Arc<Book>> = LazyLock::new(|| Arc::new(Book::new(Topic::Task, None)));
-        let inbox = Arc::new(Inbox::new(&self.budget.of_lane(), self.limits));
+        let inbox = Arc::new(Inbox::new(&self.budget, self.limits));
         let state = Arc::new(LaneState::default());
         let lane = Lane {
             route: self.route.clone(),
