@@ -14,8 +14,10 @@ use uuid::Uuid;
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks at whether that can be reached at all, or whether the ledger has what it lacked.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// So many of them in a row a log may end before its goal: a leader that has just come back may not know yet how far it goes.
-const SHORT_MAX: u32 = 6;
+/// So many of them in a row a log may end before its goal, or a topic be another or none: a broker that has just come back may not know yet.
+const ODD_MAX: u32 = 6;
+/// How long the store may take to say whether it has what was committed.
+const STORE_MAX: Duration = Duration::from_secs(600);
 
 /// Why a one-off run cannot catch up.
 #[derive(Debug, Error)]
@@ -57,6 +59,12 @@ pub enum CatchUpError {
     /// A topic was deleted and created again.
     #[error("topic {topic} was created anew while this run read it: run it again for what the new one holds")]
     Anew {
+        /// Its name.
+        topic: String,
+    },
+    /// A topic was deleted.
+    #[error("topic {topic} was deleted while this run read it: what it had cannot be caught up with")]
+    Gone {
         /// Its name.
         topic: String,
     },
@@ -104,8 +112,8 @@ struct Open {
     goal: Goal,
     /// When the ledger did not bear out what was committed: a commit alone does not say that it is reached.
     lacked: Option<Instant>,
-    /// So many looks in a row its log ended before that.
-    short: u32,
+    /// So many looks in a row it could not be reached.
+    odd: u32,
 }
 
 /// The high watermarks of all partitions now; none of a log that is not the one that was taken, which nobody could catch up with.
@@ -182,7 +190,7 @@ pub(crate) async fn catch_up(
     waits: impl Fn() -> Option<(Partition, String)>,
     stop: CancellationToken,
 ) -> Result<Vec<Way>, CatchUpError> {
-    let open = goals.into_iter().map(|goal| Open { goal, lacked: None, short: 0 });
+    let open = goals.into_iter().map(|goal| Open { goal, lacked: None, odd: 0 });
     let (mut open, mut ways) = (open.collect::<Vec<_>>(), Vec::new());
     let mut looked = Instant::now();
     while !open.is_empty() {
@@ -233,16 +241,24 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 async fn can_be_reached(source: &Source, open: &mut [Open]) -> Result<(), CatchUpError> {
     let names = open.iter().map(|Open { goal, .. }| format!("{} to {}", goal.partition, goal.high));
     tracing::debug!(open = names.collect::<Vec<_>>().join(", "), "not caught up yet");
-    for Open { goal, short, .. } in open {
-        let topic = &goal.partition.topic;
-        if source.identity(topic).await.is_ok_and(|id| id != goal.topic_id) {
-            return Err(CatchUpError::Anew { topic: topic.clone() });
-        }
+    for Open { goal, odd, .. } in open {
+        let topic = goal.partition.topic.clone();
         let (asked, partition) = (source.clone(), goal.partition.clone());
-        let Ok((_, high)) = beside(move || asked.watermarks_now(&partition)).await? else { continue };
-        *short = if high < goal.high { *short + 1 } else { 0 };
-        if *short >= SHORT_MAX {
-            return Err(CatchUpError::Cut { partition: goal.partition.clone(), high, goal: goal.high });
+        let found = match source.identity(&topic).await {
+            Ok(id) if id != goal.topic_id => Err(CatchUpError::Anew { topic }),
+            Err(IdentityError::Topic { unknown: true, .. }) => Err(CatchUpError::Gone { topic }),
+            Err(_) => continue,
+            Ok(_) => match beside(move || asked.watermarks_now(&partition)).await? {
+                Err(_) => continue,
+                Ok((_, high)) if high >= goal.high => Ok(()),
+                Ok((_, high)) => {
+                    Err(CatchUpError::Cut { partition: goal.partition.clone(), high, goal: goal.high })
+                }
+            },
+        };
+        *odd = if found.is_err() { *odd + 1 } else { 0 };
+        if *odd >= ODD_MAX {
+            return found;
         }
     }
     Ok(())
@@ -257,7 +273,8 @@ impl Open {
         if self.lacked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
             return false;
         }
-        let is_there = self.goal.bears_out(store, next).await.is_ok_and(|whole| whole);
+        let said = tokio::time::timeout(STORE_MAX, self.goal.bears_out(store, next)).await;
+        let is_there = matches!(said, Ok(Ok(true)));
         self.lacked = (!is_there).then(Instant::now);
         is_there
     }

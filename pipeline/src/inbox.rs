@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::slab::{Budget, Record, Slab};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tally_schemas::sha256;
@@ -27,7 +27,8 @@ pub(crate) struct Inbox {
     ready: Notify,
     budget: Budget,
     limits: Limits,
-    is_trial: AtomicBool,
+    /// Of a full block such a part is one.
+    part: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ struct Open {
 impl Inbox {
     pub(crate) fn new(budget: &Budget, limits: Limits) -> Inbox {
         let open = Mutex::new(Open::default());
-        Inbox { open, ready: Notify::new(), budget: budget.clone(), limits, is_trial: AtomicBool::new(false) }
+        Inbox { open, ready: Notify::new(), budget: budget.clone(), limits, part: AtomicUsize::new(1) }
     }
 
     /// Starts to take records from offset `first` on. `taken`: of what was taken before, the record that is expected first, to see
@@ -104,13 +105,19 @@ impl Inbox {
 
     /// Whether a slab was closed because it was full.
     pub(crate) fn is_full(&self, slab: &Slab) -> bool {
-        let part = if self.is_trial.load(Ordering::Relaxed) { TRIAL_PART } else { 1 };
+        let part = self.part.load(Ordering::Relaxed);
         slab.rows() >= self.limits.rows_max.div_ceil(part) || slab.bytes() >= self.limits.bytes_max / part
     }
 
-    /// Whether blocks are little: what comes is to show whether it can be written, and takes the memory of others until then.
-    pub(crate) fn set_trial(&self, is_trial: bool) {
-        self.is_trial.store(is_trial, Ordering::Relaxed);
+    /// Blocks are little from now on: the next is to show whether it can be written, and takes the memory of others until then.
+    pub(crate) fn shrink(&self) {
+        self.part.store(TRIAL_PART, Ordering::Relaxed);
+    }
+
+    /// One was written: the next may be twice as large.
+    pub(crate) fn grow(&self) {
+        let part = self.part.load(Ordering::Relaxed);
+        self.part.store((part / 2).max(1), Ordering::Relaxed);
     }
 
     /// Waits for a block's worth: rows, bytes or linger; `whole`: rows, bytes or all to the end of the log, however long that
@@ -198,7 +205,7 @@ pub(crate) enum Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Inbox, Limits, Put};
+    use super::{Failure, Inbox, Limits, Ordering, Put};
     use crate::slab::{Budget, Record};
     use std::time::Duration;
     use tally_schemas::sha256;
@@ -260,10 +267,10 @@ mod tests {
         assert_eq!(inbox.take().err(), Some(Failure::Rewritten(9)));
     }
 
-    /// Scenario: a block of 64 rows and one of 64 times the bytes, once on trial and once not.
-    /// Guarantees: on trial it is full with the 64th part of either.
+    /// Scenario: a block of 64 rows and one of 64 times the bytes; after something failed, and after six blocks were written.
+    /// Guarantees: the next is full with the 64th part of either, and the seventh is a full one again.
     #[test]
-    fn a_block_on_trial_is_little() {
+    fn blocks_are_little_until_one_is_written() {
         for limits in [
             Limits { rows_max: 64, bytes_max: usize::MAX, ..LIMITS },
             Limits { rows_max: usize::MAX, bytes_max: 64 * 4, ..LIMITS },
@@ -273,9 +280,10 @@ mod tests {
             inbox.deliver(|put| put(record(0, b"four")));
             let slab = inbox.take().expect("a slab");
             assert!(!inbox.is_full(&slab));
-            inbox.set_trial(true);
+            inbox.shrink();
             assert!(inbox.is_full(&slab));
-            inbox.set_trial(false);
+            (0..6).for_each(|_| inbox.grow());
+            assert_eq!(inbox.part.load(Ordering::Relaxed), 1);
             assert!(!inbox.is_full(&slab));
         }
     }

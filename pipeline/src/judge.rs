@@ -124,6 +124,11 @@ impl Block {
         self.slab.next()
     }
 
+    /// The last offset that gets a receipt.
+    pub(crate) fn last_receipt(&self) -> Option<i64> {
+        self.accepted.at.offsets.iter().chain(&self.dead_at.offsets).max().copied()
+    }
+
     /// Lets go of the records and of what stands in facts alone, once no row can be refused any more: what follows needs only
     /// what goes into receipts.
     pub(crate) fn forget_facts(&mut self) {

@@ -7,6 +7,7 @@ mod places;
 mod simulation;
 mod start;
 mod state;
+mod waiting;
 mod writing;
 
 pub(crate) use outside::Servers;
@@ -20,6 +21,7 @@ pub(crate) use state::{LaneState, Reached};
 use outside::Outside;
 use start::Start;
 use state::Side;
+use waiting::{Failing, GivenUp, PAUSES};
 use writing::Commit;
 
 use crate::clock;
@@ -33,7 +35,7 @@ use futures::future::{Either, select};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tally_schemas::{Reader, Topic};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
@@ -83,12 +85,6 @@ pub(crate) fn rewritten(offset: i64) -> String {
     )
 }
 
-/// For so long something outside may leave a lane without an answer before it counts as stalled.
-const SILENCE: Duration = Duration::from_secs(30);
-
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
-
 impl<O: Outside> Lane<O> {
     /// Works until told to stop.
     pub(crate) async fn run(self) {
@@ -101,21 +97,26 @@ impl<O: Outside> Lane<O> {
     }
 
     async fn work(&self) {
-        let (mut tries, mut wary) = (0, None);
+        let (mut tries, mut wary) = (0, None); // what was given up, and the identity of its topic
         while !self.state.stop.is_cancelled() {
-            let starting = self.answered(Side::Read, "start", self.start());
+            let starting = self.answered(Side::Read, "start", || 0, self.start());
             let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };
             let start = match started {
-                Ok(start) => start,
-                Err(said) => {
+                Ok(Ok(start)) => start,
+                Err(GivenUp) => continue,
+                Ok(Err(said)) => {
                     self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, error = said, "lane cannot start, will try again");
                     self.pause(&mut tries).await;
                     continue;
                 }
             };
-            let next = start.next;
-            if wary != Some(next) {
+            self.fetches().await;
+            let at = (start.origin.topic_id, start.next);
+            if wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
+                if wary.take().is_some() {
+                    *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None; // it was stored after all
+                }
                 for side in [Side::Read, Side::Write] {
                     self.state.waits_for_operator(side, None);
                     self.stall(side, false).await;
@@ -127,14 +128,14 @@ impl<O: Outside> Lane<O> {
                 tries = 0;
             }
             wary = match end {
-                End::Contradiction(_) => Some(next),
-                End::GaveUp(first) => Some(first),
-                End::Stopped | End::Restart(_) => None,
+                End::Contradiction(_) => Some(at),
+                End::GaveUp(first) => Some((at.0, first)),
+                End::Stopped | End::Restart(_) => wary,
             };
             match end {
                 End::Stopped => return,
                 End::GaveUp(first) => {
-                    tracing::warn!(lane = %self.partition, first, "what cannot be written is given up, and read again in little pieces");
+                    tracing::warn!(lane = %self.partition, first, "the block in hand is given up, and read again");
                 }
                 End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
                 End::Contradiction(why) => {
@@ -144,10 +145,6 @@ impl<O: Outside> Lane<O> {
             }
             self.inbox.close();
             self.stall(Side::Read, true).await;
-            // it may have been stalled all the while, and had itself fetched to look again
-            if let Err(error) = self.route.outside.pause(&self.partition).await {
-                tracing::warn!(lane = %self.partition, error, "pause");
-            }
             self.pause(&mut tries).await;
         }
     }
@@ -162,7 +159,7 @@ impl<O: Outside> Lane<O> {
         let (judged, blocks) = mpsc::channel(1); // one block is judged while the one before it is written
         tracing::debug!(lane = %self.partition, next = start.next, "taking");
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
-        let storing = pin!(self.store_blocks(blocks, committing));
+        let storing = pin!(self.store_blocks(blocks, committing, start.last));
         let judging = pin!(self.judge_blocks(start, judged));
         let end = match select(judging, storing).await {
             Either::Left((end, storing)) => storing.await.map_or_else(End::GaveUp, |()| end),
@@ -183,13 +180,15 @@ impl<O: Outside> Lane<O> {
                 Some(Err(failure)) => return self.failed(&origin, failure).await,
                 Some(Ok(taken)) => taken,
             };
-            match self.state.stop.run_until_cancelled(self.confirm(&origin)).await {
+            match self.state.stop.run_until_cancelled(self.confirm(&origin, slab.first())).await {
                 None => return End::Stopped,
                 Some(Err(end)) => return end,
                 Some(Ok(())) => {}
             }
-            let Some(writers) = self.state.stop.run_until_cancelled(self.writers(&slab)).await else {
-                return End::Stopped;
+            let writers = match self.state.stop.run_until_cancelled(self.writers(&slab)).await {
+                None => return End::Stopped,
+                Some(Err(GivenUp)) => return End::GaveUp(slab.first()),
+                Some(Ok(writers)) => writers,
             };
             let columns = self.route.in_hand.enter_columns(&place);
             if self.state.stop.run_until_cancelled(columns).await.is_none() {
@@ -273,24 +272,12 @@ impl<O: Outside> Lane<O> {
         Ok((slab, place))
     }
 
-    /// Waits for an answer from outside; a lane that has none in a while is stalled, and says so.
-    async fn answered<T>(&self, side: Side, what: &str, answer: impl Future<Output = T>) -> T {
-        let mut answer = Box::pin(answer); // large, and waited for within others that are large
-        loop {
-            if let Some(answered) = clock::within(SILENCE, answer.as_mut()).await {
-                return answered;
-            }
-            tracing::warn!(lane = %self.partition, what, "no answer yet, waiting");
-            self.stall(side, true).await;
-        }
-    }
-
     /// What it means that nothing more can be taken. A topic created anew has other records at the same offsets.
     async fn failed(&self, origin: &Origin, failure: Failure) -> End {
         match failure {
             Failure::Fetch(said) => End::Restart(said),
             Failure::Rewritten(offset) => {
-                match self.state.stop.run_until_cancelled(self.confirm(origin)).await {
+                match self.state.stop.run_until_cancelled(self.confirm(origin, offset)).await {
                     None => End::Stopped,
                     Some(Err(end)) => end,
                     Some(Ok(())) => End::Contradiction(rewritten(offset)),
@@ -316,8 +303,9 @@ impl<O: Outside> Lane<O> {
 
     /// Holds the topic's identity against the one the lane started with: asked after the records came, so that
     /// records of a topic created anew never get the old one's name.
-    async fn confirm(&self, origin: &Origin) -> Result<(), End> {
-        let mut tries = 0;
+    /// `first`: of what the lane holds meanwhile.
+    async fn confirm(&self, origin: &Origin, first: i64) -> Result<(), End> {
+        let mut failing = Failing::default();
         loop {
             match self.route.outside.identity(&origin.topic).await {
                 Ok(id) if id == origin.topic_id => return Ok(()),
@@ -327,7 +315,7 @@ impl<O: Outside> Lane<O> {
                 Err(error) => {
                     self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
-                    self.pause(&mut tries).await;
+                    self.hold_out(&mut failing, None).await.map_err(|GivenUp| End::GaveUp(first))?;
                 }
             }
         }
@@ -336,7 +324,7 @@ impl<O: Outside> Lane<O> {
     /// Reads the block's gaps once more, in the same topic: one created anew meanwhile says nothing of them.
     async fn read_again(&self, block: &Block) -> Result<(), End> {
         match self.route.outside.read_again(&self.partition, &block.gaps).await {
-            Ok(()) => self.confirm(&block.origin).await,
+            Ok(()) => self.confirm(&block.origin, block.first()).await,
             Err(error) => {
                 if matches!(error, GapError::PassedOver(_)) {
                     self.route.metrics.passed_over(&self.partition);
@@ -346,45 +334,18 @@ impl<O: Outside> Lane<O> {
         }
     }
 
-    async fn writers(&self, slab: &Slab) -> Arc<tally_schemas::Writers> {
+    async fn writers(&self, slab: &Slab) -> Result<Arc<tally_schemas::Writers>, GivenUp> {
         let ids = named_in(slab);
-        let mut tries = 0;
+        let mut failing = Failing::default();
         loop {
             match self.book.resolve(ids.clone()).await {
-                Ok(writers) => return writers,
+                Ok(writers) => return Ok(writers),
                 Err(error) => {
                     self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
-                    self.pause(&mut tries).await;
+                    self.hold_out(&mut failing, None).await?;
                 }
             }
-        }
-    }
-
-    /// A stalled lane is paused at the source, so that it does not take the memory of the others; it is stalled while
-    /// either of its sides waits. It goes on from the offset that its inbox expects: where librdkafka would go on by
-    /// itself lies one record further once it has handed out the end of the log.
-    async fn stall(&self, side: Side, waits: bool) {
-        let mut waiting = self.state.waiting.lock().await; // held to the end: pauses and resumes keep their order
-        waiting[side as usize] = waits;
-        let stalled = waiting.contains(&true);
-        let before = self.state.stalled.swap(stalled, Ordering::Relaxed);
-        if side == Side::Write {
-            self.inbox.set_trial(waits);
-        }
-        if waits {
-            self.state.leave_all();
-        }
-        if before == stalled {
-            return;
-        }
-        let inbox = self.inbox.clone();
-        let done = match stalled {
-            true => self.route.outside.pause(&self.partition).await,
-            false => self.route.outside.fetch_from(&self.partition, move || inbox.expected()).await,
-        };
-        if let Err(error) = done {
-            tracing::warn!(lane = %self.partition, error, stalled, "pause or resume");
         }
     }
 }

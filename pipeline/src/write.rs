@@ -2,6 +2,7 @@
 
 use crate::judge::Block;
 use arrow_array::RecordBatch;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tally_sinks::fault::{self, Point};
 use tally_sinks::rows::{DeadLetter, Origin};
 use tally_sinks::{DeadTopic, DeadTopicError, Insert, Refused, Retry, Store, StoreError, bisect, rows};
@@ -57,6 +58,32 @@ impl Insert for Sinks {
 impl Sink for Sinks {
     async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
         Ok(self.dead_topic.send(origin, letters).await?)
+    }
+}
+
+/// A sink, and how often it has answered within one step: who looks for a refused row asks many times, and long.
+pub(crate) struct Heard<'a, S> {
+    sink: &'a S,
+    answers: &'a AtomicU64,
+}
+
+impl<'a, S> Heard<'a, S> {
+    pub(crate) fn new(sink: &'a S, answers: &'a AtomicU64) -> Heard<'a, S> {
+        Heard { sink, answers }
+    }
+}
+
+impl<S: Sink + Sync> Insert for Heard<'_, S> {
+    async fn insert(&self, table: &str, token: &str, batches: &[RecordBatch]) -> Result<(), StoreError> {
+        let answer = self.sink.insert(table, token, batches).await;
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+}
+
+impl<S: Sink + Sync> Sink for Heard<'_, S> {
+    async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
+        self.sink.send(origin, letters).await
     }
 }
 

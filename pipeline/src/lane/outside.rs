@@ -74,8 +74,8 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
     ) -> impl Future<Output = Result<T, String>> + Send;
 }
 
-/// How long ClickHouse may take to say what it holds.
-const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// How long ClickHouse may take to say what it holds: of a long ledger that is a scan.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
 
 /// The servers.
 #[derive(Debug)]

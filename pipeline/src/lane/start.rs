@@ -2,10 +2,13 @@
 
 use super::Lane;
 use super::outside::{Marks, Outside};
+use super::state::Side;
+use crate::clock;
 use crate::metrics::Attested;
 use std::ops::Range;
+use std::time::Instant;
 use tally_sinks::rows::{self, Gap, Origin};
-use tally_sinks::{Receipts, Taken};
+use tally_sinks::{Receipts, StoreError, Taken};
 
 /// Where a lane starts.
 pub(super) struct Start {
@@ -14,12 +17,15 @@ pub(super) struct Start {
     pub(super) receipts: Receipts,
     /// There is a backlog.
     pub(super) is_behind: bool,
+    /// The last receipt before that, and when it was asked for.
+    pub(super) last: Option<(i64, Instant)>,
 }
 
 impl<O: Outside> Lane<O> {
     /// Finds the first offset without a receipt and has the source fetch from there.
     pub(super) async fn start(&self) -> Result<Start, String> {
         let outside = &self.route.outside;
+        let asked_at = clock::now();
         let topic_id = outside.identity(&self.partition.topic).await.map_err(|e| e.to_string())?;
         if outside.is_stale() {
             return Err("a topic was created anew; the consumer is being opened anew".to_owned());
@@ -28,16 +34,22 @@ impl<O: Outside> Lane<O> {
         // an offset committed for another identity says nothing of this topic
         let committed = committed.filter(|(_, id)| *id == Some(topic_id)).map(|(offset, _)| offset);
         let place = (topic_id, self.partition.number);
+        let said = |error: StoreError| {
+            let (class, remedy) = error.retry();
+            self.asks_operator(Side::Read, class, || format!("{error}; {remedy}"));
+            error.to_string()
+        };
         let (before, from) = match committed {
             // of a store that lags nobody knows whether it lost something
             Some(committed) if !outside.may_lag() => {
-                let before = outside.last_receipt(place, committed).await.map_err(|e| e.to_string())?;
+                let before = outside.last_receipt(place, committed).await.map_err(said)?;
                 (before, ledger_end(before, low, committed))
             }
             committed => (None, committed.unwrap_or(0)),
         };
         let receipts = outside.receipts(self.contract.table(), place, from);
-        let receipts = receipts.await.map_err(|e| e.to_string())?;
+        let mut receipts = receipts.await.map_err(said)?;
+        receipts.inherited.append(&mut self.state.sent_of(topic_id));
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
         if committed.is_some_and(|committed| next < committed) {
             tracing::warn!(lane = %self.partition, next, ?committed, "the ledger lacks offsets that were committed: they are read again");
@@ -55,9 +67,10 @@ impl<O: Outside> Lane<O> {
             ));
         }
         let taken = match before.filter(|before| before.offset + 1 == next) {
-            None => outside.last_receipt(place, next).await.map_err(|e| e.to_string())?,
+            None => outside.last_receipt(place, next).await.map_err(said)?,
             before => before,
         };
+        let last = taken.as_ref().map(|taken| (taken.offset, asked_at));
         // one that lags may lack the receipts between that and the next
         let is_last = |taken: &Taken| !outside.may_lag() || taken.offset + 1 == next;
         let taken = taken.filter(|taken| taken.offset >= low && is_last(taken));
@@ -89,6 +102,7 @@ impl<O: Outside> Lane<O> {
             inbox.start(next, taken);
             inbox.expected()
         };
+        self.state.waiting.lock().await.is_paused = false;
         outside.fetch_from(&self.partition, open).await?;
         let (inherited, stored) = (receipts.inherited.len(), receipts.stored.len());
         tracing::info!(lane = %self.partition, %topic_id, next, low, ?committed, inherited, stored, "lane starts");
@@ -100,7 +114,7 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts, is_behind })
+        Ok(Start { origin, next, receipts, is_behind, last })
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.

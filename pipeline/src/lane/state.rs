@@ -1,9 +1,13 @@
 //! What others may see of a lane, and how they tell it to stop.
 
 use super::places::Place;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use crate::judge::Block;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tally_schemas::Fault;
+use tally_sinks::Inherited;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,12 +20,15 @@ pub(crate) struct LaneState {
     pub(crate) offsets: AtomicI64,
     /// Why either of its sides waits for an operator, while it does.
     contradiction: Mutex<[Option<String>; 2]>,
-    /// So often in a row only an operator seemed able to help its writing side.
-    pub(super) stops: AtomicU32,
+    /// So often in a row only an operator seemed able to help, and when that was counted last.
+    pub(super) stops: Mutex<(u32, Option<Instant>)>,
+    /// Letters that the dead-letter topic has acknowledged and that have no receipt yet: they are not sent again, and what was found dead
+    /// stays dead.
+    sent: Mutex<(Uuid, BTreeMap<i64, Fault>)>,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
-    /// Which of its sides wait.
-    pub(super) waiting: tokio::sync::Mutex<[bool; 2]>,
+    /// What it waits with.
+    pub(super) waiting: tokio::sync::Mutex<Waiting>,
     /// Places of its blocks between taking and receipt: it holds none while it waits.
     places: Mutex<Vec<Place>>,
     /// When the oldest record between inbox and receipt came.
@@ -30,6 +37,13 @@ pub(crate) struct LaneState {
     pub(crate) stop: CancellationToken,
     /// Drop everything and commit nothing.
     pub(crate) abandon: CancellationToken,
+}
+
+/// Which sides of a lane wait, and whether it is paused at the source.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) sides: [bool; 2],
+    pub(super) is_paused: bool,
 }
 
 /// The two sides of a lane, which work at the same time.
@@ -81,6 +95,34 @@ impl LaneState {
 
     fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the dead-letter topic has all letters of a block.
+    pub(super) fn were_sent(&self, block: &Block) -> bool {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.0 == block.origin.topic_id
+            && block.letters.iter().all(|letter| sent.1.contains_key(&letter.offset))
+    }
+
+    /// The dead-letter topic has them.
+    pub(super) fn sent(&self, block: &Block) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.0 != block.origin.topic_id {
+            *sent = (block.origin.topic_id, BTreeMap::new());
+        }
+        sent.1.extend(block.letters.iter().map(|letter| (letter.offset, letter.fault.clone())));
+    }
+
+    /// Letters of a topic that it has, and that may have no receipt.
+    pub(super) fn sent_of(&self, topic_id: Uuid) -> Inherited {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.0 == topic_id { sent.1.clone() } else { Inherited::new() }
+    }
+
+    /// Those below `next` have their receipts.
+    pub(super) fn forget_sent(&self, next: i64) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.1 = sent.1.split_off(&next);
     }
 
     /// The topic's offsets below `next` are attested.

@@ -3,17 +3,16 @@
 use super::outside::{Marks, Outside};
 use super::places::Place;
 use super::state::Side;
-use super::{Lane, PAUSES, Route};
+use super::waiting::{Failing, GivenUp, STOP_PAUSE, WAIT_MAX};
+use super::{Lane, Route};
 use crate::clock;
 use crate::fault::{self, Bug};
 use crate::judge::Block;
 use crate::metrics::Attested;
-use crate::write::Step;
-use futures::future::{Either, select};
-use std::pin::pin;
+use crate::write::{Heard, Step};
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::{Receipts, Refused, Retry};
 use tokio::sync::mpsc;
@@ -29,20 +28,14 @@ pub(super) struct Commit {
 /// How long a lane has nothing to write before it asks whether its last commit arrived.
 const CONFIRM: Duration = Duration::from_secs(5);
 
-/// Between two looks at whether a block is to be given up, and how long one that cannot be written is kept while there is memory.
-const LOOK: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// So often in a row, ten seconds apart, only an operator seemed able to help before that is taken to be so.
-const STOPS_MAX: u32 = 2;
-
 impl<O: Outside> Lane<O> {
-    /// `sent`: the commit that the lane began with. Returns when no more blocks come; before, with the first offset of a block that it
+    /// `sent` and `attested`: the commit and the last receipt that the lane began with. Returns when no more blocks come; before, with the first offset of a block that it
     /// gives up.
     pub(super) async fn store_blocks(
         &self,
         mut blocks: mpsc::Receiver<(Block, Place)>,
         sent: Commit,
+        mut attested: Option<(i64, Instant)>,
     ) -> Result<(), i64> {
         let mut unconfirmed = Some(sent).filter(|sent| sent.next > 0);
         loop {
@@ -58,13 +51,19 @@ impl<O: Outside> Lane<O> {
             };
             let Some((mut block, place)) = block else { return Ok(()) };
             self.harm(&mut block).await;
-            if !self.is_stored(&mut block, &place).await {
+            if self.store(&mut block, &place, attested).await.is_err() {
                 return Err(block.first());
             }
+            attested = block
+                .last_receipt()
+                .or(attested.map(|(offset, _)| offset))
+                .map(|offset| (offset, clock::now()));
             pass(Point::Attested);
             place.leave();
+            self.settled().await;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.reach(topic_id, next);
+            self.state.forget_sent(next);
             self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
             self.route.metrics.attested(&self.partition, &summary(&block));
             let waiting = self.inbox.waiting_since();
@@ -113,102 +112,115 @@ impl<O: Outside> Lane<O> {
         }
     }
 
-    /// Writes and attests one block; false where it is given up.
-    async fn is_stored(&self, block: &mut Block, place: &Place) -> bool {
-        let (storing, giving_up) = (pin!(self.store(block, place)), pin!(self.gives_up()));
-        matches!(select(storing, giving_up).await, Either::Left(_))
+    /// Whether the ledger still has a receipt that this lane wrote `before`, so long ago that the store may have been another since: a receipt
+    /// beyond a hole would have every later start pass over it.
+    async fn bears_out(&self, before: i64, block: &Block) -> Result<(), GivenUp> {
+        let place = (block.origin.topic_id, block.origin.partition);
+        let mut failing = Failing::default();
+        loop {
+            let asked = self.route.outside.last_receipt(place, block.first());
+            match self.answered(Side::Write, "last receipt", || 0, asked).await? {
+                Ok(last) if last.as_ref().is_some_and(|last| last.offset >= before) => return Ok(()),
+                Ok(_) => {
+                    tracing::warn!(lane = %self.partition, before, "the ledger lacks receipts that this lane wrote");
+                    return Err(GivenUp);
+                }
+                Err(error) => {
+                    self.stall(Side::Write, true).await;
+                    tracing::warn!(lane = %self.partition, %error, "what the ledger has is not known, waiting");
+                    self.hold_out(&mut failing, None).await?;
+                }
+            }
+        }
     }
 
-    /// Writes and attests one block; returns only when it is done.
-    async fn store(&self, block: &mut Block, place: &Place) {
+    /// Writes and attests one block. `attested`: the last receipt before it, and when the ledger had it.
+    async fn store(
+        &self,
+        block: &mut Block,
+        place: &Place,
+        attested: Option<(i64, Instant)>,
+    ) -> Result<(), GivenUp> {
         let mut token = block.token();
         for step in Step::ALL {
-            let refused = self.until_done(step, block, &token).await;
+            if step == Step::DeadTopic && self.state.were_sent(block) {
+                continue;
+            }
+            if step == Step::Receipts
+                && let Some((before, at)) = attested
+                && clock::now().saturating_duration_since(at) >= WAIT_MAX
+                && !self.route.outside.may_lag()
+            {
+                self.bears_out(before, block).await?;
+            }
+            let refused = self.until_done(step, block, &token).await?;
             if !refused.is_empty() {
-                let refused = self.never_stored(block, refused).await;
+                let refused = self.never_stored(block, refused).await?;
                 if let Err(error) = block.refuse(&refused) {
                     tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
                     return std::future::pending().await; // never attest what is not settled
                 }
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
-            if step == Step::Facts {
-                block.forget_facts();
-                place.leave_columns();
+            match step {
+                Step::Facts => {
+                    block.forget_facts();
+                    place.leave_columns();
+                }
+                Step::DeadTopic => self.state.sent(block),
+                Step::DeadLetters | Step::Gaps | Step::Receipts => {}
             }
         }
-    }
-
-    /// Until what a lane holds had better be given up, and read again from Kafka: the store refuses it or does not answer, and either
-    /// others have no memory for theirs, or it has done so for long; then the ledger may not be what it was, and a start looks at it.
-    async fn gives_up(&self) {
-        let mut since = None;
-        loop {
-            clock::sleep(LOOK).await;
-            if !self.state.waiting.lock().await[Side::Write as usize] {
-                since = None;
-                continue;
-            }
-            let waited = clock::now().saturating_duration_since(*since.get_or_insert_with(clock::now));
-            if waited >= WAIT_MAX || waited >= LOOK && !self.inbox.budget().has_room() {
-                return;
-            }
-        }
+        Ok(())
     }
 
     /// Tries a step until it succeeds: a lane that waits loses nothing, and says what it waits for.
-    async fn until_done(&self, step: Step, block: &Block, token: &str) -> Vec<Refused> {
+    async fn until_done(&self, step: Step, block: &Block, token: &str) -> Result<Vec<Refused>, GivenUp> {
         let Route { outside, metrics, .. } = self.route.as_ref();
-        let mut tries = 0;
+        let mut failing = Failing::default();
         loop {
             let began = clock::now();
-            let taken = self.answered(Side::Write, step.name(), step.take(outside, block, token));
-            let error = match taken.await {
+            let answers = AtomicU64::new(0);
+            let sink = Heard::new(outside, &answers);
+            let heard = || answers.load(Ordering::Relaxed);
+            let taken = self.answered(Side::Write, step.name(), heard, step.take(&sink, block, token));
+            let error = match taken.await? {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
-                    self.state.stops.store(0, Ordering::Relaxed);
-                    self.state.waits_for_operator(Side::Write, None);
-                    self.stall(Side::Write, false).await;
-                    return refused;
+                    return Ok(refused);
                 }
                 Err(error) => error,
             };
             let (class, remedy) = error.retry();
             self.stall(Side::Write, true).await;
             metrics.retried(step.name(), class);
-            let stops = if class == Retry::Stop { self.state.stops.load(Ordering::Relaxed) + 1 } else { 0 };
-            self.state.stops.store(stops, Ordering::Relaxed);
-            if stops > STOPS_MAX {
-                self.state
-                    .waits_for_operator(Side::Write, Some(format!("{}: {error}; {remedy}", step.name())));
-            }
+            self.asks_operator(Side::Write, class, || format!("{}: {error}; {remedy}", step.name()));
             if class == Retry::Stop {
                 tracing::error!(lane = %self.partition, step = step.name(), %error, remedy, "the lane waits for an operator");
             } else {
                 tracing::warn!(lane = %self.partition, step = step.name(), %error, remedy, "trying again");
             }
             let pause = match class {
-                Retry::Soon | Retry::Bisect => PAUSES[tries.min(PAUSES.len() - 1)],
-                Retry::Later => Duration::from_secs(3),
-                Retry::Stop => Duration::from_secs(10),
+                Retry::Soon | Retry::Bisect => None,
+                Retry::Later => Some(Duration::from_secs(3)),
+                Retry::Stop => Some(STOP_PAUSE),
             };
-            tries += 1;
-            clock::sleep(pause).await;
+            self.hold_out(&mut failing, pause).await?;
         }
     }
 
     /// Of the rows that the store refuses, those that it never took; waits until the store says what it took.
-    async fn never_stored(&self, block: &Block, refused: Vec<Refused>) -> Vec<Refused> {
+    async fn never_stored(&self, block: &Block, refused: Vec<Refused>) -> Result<Vec<Refused>, GivenUp> {
         let place = (block.origin.topic_id, block.origin.partition);
-        let mut tries = 0;
+        let mut failing = Failing::default();
         loop {
-            match self.route.outside.receipts(self.contract.table(), place, block.first()).await {
-                Ok(Receipts { stored, .. }) => return block.never_stored(refused, &stored),
+            let asked = self.route.outside.receipts(self.contract.table(), place, block.first());
+            match self.answered(Side::Write, "receipts", || 0, asked).await? {
+                Ok(Receipts { stored, .. }) => return Ok(block.never_stored(refused, &stored)),
                 Err(error) => {
                     self.stall(Side::Write, true).await;
                     tracing::warn!(lane = %self.partition, %error, "what is stored of refused rows is not known, waiting");
-                    clock::sleep(PAUSES[tries.min(PAUSES.len() - 1)]).await;
-                    tries += 1;
+                    self.hold_out(&mut failing, None).await?;
                 }
             }
         }

@@ -112,3 +112,57 @@ fn what_a_store_has_lost_is_read_again() {
     assert_eq!(said.matches("the ledger lacks offsets that were committed").count(), 3, "{said}");
     compare(&stage, &read(&record));
 }
+
+/// Scenario: an instance has taken everything and waits, longer than a lane trusts its memory; meanwhile ClickHouse loses the last receipts
+/// of a partition, with half of their facts, and all that it had of another. Then more is published.
+/// Guarantees: it says that the ledger lacks what it wrote, and reads it again before it goes on: each offset has one disposition, each
+/// event one fact.
+#[test]
+fn what_a_store_has_lost_beneath_a_running_instance_is_read_again() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let kafka = Kafka::start();
+    let stage = Stage::on(&kafka, ClickHouse::shared(), "lost-beneath");
+    let folder = TempFolder::new("lost-beneath");
+    let mut instance = stage.ingest(&[]);
+    let mut published = Vec::new();
+    for seed in ["1", "2"] {
+        let record = folder.path().join(seed);
+        let file = record.to_str().expect("paths are text");
+        let what = ["--events", "1200", "--seed", seed, "--invalid-permille", "100", "--record", file];
+        stage.simulate(&what).expect_success(SOON);
+        published.extend(read(&record));
+        let of = |contract: Topic| -> u64 {
+            let high = |number| kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
+            (0..PARTITIONS).map(high).sum()
+        };
+        stage.wait_for_receipts(Topic::ALL.into_iter().map(of).sum(), SOON);
+        if seed == "2" {
+            break;
+        }
+        // what a lane knows of the ledger, it may have written or read
+        instance.sigterm();
+        instance.expect_success(SOON);
+        instance = stage.ingest(&[]);
+        eventually(SOON, "twelve lanes", || {
+            (instance.stderr().matches("lane starts").count() >= 12).then_some(())
+        });
+        std::thread::sleep(Duration::from_secs(11));
+        let id = stage.topic_id(Topic::Task);
+        let (_, high) = kafka.watermarks(&stage.topic(Topic::Task), 0);
+        for (partition, receipts, rows) in [(0, high / 2, high * 3 / 4), (1, 0, 0)] {
+            for (table, from) in [("audit_log", receipts), ("task_events", rows), ("dead_letters", rows)] {
+                stage.database.query(&format!(
+                    "ALTER TABLE {table} DELETE WHERE topic_id = '{id}' AND partition = {partition} AND offset >= {from}
+                     SETTINGS mutations_sync = 2"
+                ));
+            }
+        }
+        assert_eq!(receipts(&stage, &id, high / 2), 0, "it lost nothing");
+    }
+    instance.sigterm();
+    let said = instance.expect_success(SOON).stderr;
+    assert_eq!(said.matches("the ledger lacks receipts that this lane wrote").count(), 2, "{said}");
+    compare(&stage, &published);
+}

@@ -327,3 +327,88 @@ fn a_table_that_is_gone_keeps_no_other_topic_waiting() {
     instance.expect_success(SOON);
     stage.catch_up(&[]);
 }
+
+/// Scenario: an instance stands still while many times the memory that it is given is published, and the ledger's table is renamed: the
+/// store takes facts, answers questions, and refuses receipts. It goes on for a while; then the table has its name again.
+/// Guarantees: all lanes come to stand, and together they hold what was given and little more: what cannot be written is given up. In the
+/// end everything balances.
+#[test]
+fn lanes_that_wait_do_not_fill_the_memory() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let stage = Stage::shared("no-ledger");
+    let mut instance = stage.ingest(&["--buffer-bytes-max", "1048576", "--block-bytes-max", "1048576"]);
+    let pages = pages(&mut instance);
+    simulate(&stage, 100);
+    stage.wait_for_receipts(100, SOON);
+    instance.pause();
+    simulate(&stage, 60_000);
+    stage.database.query("RENAME TABLE audit_log TO audit_log_gone");
+    instance.resume();
+    let of = |name: &str| -> Vec<f64> {
+        let text = get(&format!("{pages}/metrics")).1;
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
+    };
+    let lanes = Topic::ALL.len() * usize::try_from(PARTITIONS).expect("a few");
+    let (mut most, mut came_to_stand) = (0.0, std::collections::BTreeSet::new());
+    let end = std::time::Instant::now() + Duration::from_secs(25);
+    while std::time::Instant::now() < end {
+        most = of("tally_buffer_bytes").into_iter().fold(most, f64::max);
+        let stalled = of("tally_lane_stalled").into_iter().enumerate().filter(|(_, stalled)| *stalled > 0.0);
+        came_to_stand.extend(stalled.map(|(lane, _)| lane));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(came_to_stand.len(), lanes, "not all lanes have tried");
+    let allowed = f64::from(1_u32 << 20) + 6.0 * f64::from(1_u32 << 20); // and what the source reads in one turn
+    assert!(most > 0.0 && most < allowed, "{most} bytes were held");
+    stage.database.query("RENAME TABLE audit_log_gone TO audit_log");
+    let published = |contract: Topic| -> u64 {
+        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
+        (0..PARTITIONS).map(high).sum()
+    };
+    stage.wait_for_receipts(Topic::ALL.into_iter().map(published).sum(), SOON);
+    instance.sigterm();
+    instance.expect_success(SOON);
+    stage.catch_up(&[]);
+}
+
+/// Scenario: events of one topic name a schema of a registry that is away, many times as many as the memory holds that an instance is given;
+/// all other topics have a backlog, too. Then the registry is back.
+/// Guarantees: the others are taken to their ends meanwhile; in the end everything is.
+#[test]
+fn a_registry_that_is_away_keeps_no_other_topic_waiting() {
+    if skip_without(Kafka::real()) || skip_without(Registry::installed()) {
+        return;
+    }
+    let stage = Stage::shared("no-registry");
+    let mut registry = Registry::start();
+    let id = registry.register("task-events-value", &tally_schemas::latest(Topic::Task).json);
+    let (topic, schema) = (stage.topic(Topic::Task), examples::schema(Topic::Task, 2));
+    let (bootstrap, framing) = (stage.kafka.bootstrap(), format!("confluent:{id}"));
+    let events = examples::many(Topic::Task, 24_000);
+    for (partition, events) in (0..PARTITIONS).zip(events.chunks(8_000)) {
+        let more = ["--partition", &partition.to_string()];
+        let what = Produce { bootstrap, topic: &topic, schema: &schema, framing: &framing, more: &more };
+        python::produce(what, events);
+    }
+    simulate(&stage, 10_000);
+    registry.kill();
+    let memory = ["--buffer-bytes-max", "1048576", "--block-bytes-max", "524288"];
+    let mut instance = stage.ingest(&[&["--registry", registry.url().as_str()][..], &memory].concat());
+    let published = |contract: Topic| -> u64 {
+        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
+        (0..PARTITIONS).map(high).sum()
+    };
+    let all: u64 = Topic::ALL.into_iter().map(published).sum();
+    let others = i64::try_from(all - published(Topic::Task)).expect("a number of records");
+    let sql =
+        format!("SELECT uniqExact(topic_id, partition, offset) FROM audit_log WHERE topic != '{topic}'");
+    eventually(SOON, "the other topics' ends", || (stage.number(&sql) == others).then_some(()));
+    registry.restart();
+    stage.wait_for_receipts(all, SOON);
+    instance.sigterm();
+    instance.expect_success(SOON);
+    stage.catch_up(&["--registry", &registry.url()]);
+}

@@ -58,28 +58,18 @@ WITH pieces AS (
 ), accepted AS (
     SELECT topic, source, event_id, digest, min(topic_id) AS topic_id, count(*) AS receipts FROM audit_log WHERE disposition = 'ACCEPTED'
     GROUP BY topic, source, event_id, digest
-), unmatched AS (
-    SELECT accepted.topic_id AS topic_id, sum(accepted.receipts) AS accepted_without_fact
-    FROM accepted LEFT JOIN facts
-        ON facts.topic = accepted.topic AND facts.source = accepted.source AND facts.event_id = accepted.event_id AND facts.digest = accepted.digest
-    WHERE facts.topic IS NULL
-    GROUP BY accepted.topic_id
-), unasked AS (
-    SELECT facts.topic_id AS topic_id, count(*) AS fact_without_receipt
-    FROM facts LEFT JOIN accepted
-        ON facts.topic = accepted.topic AND facts.source = accepted.source AND facts.event_id = accepted.event_id AND facts.digest = accepted.digest
-    WHERE accepted.topic IS NULL
-    GROUP BY facts.topic_id
-), copies AS (
-    SELECT topic, source, event_id, digest, min(topic_id) AS topic_id, count(*) AS facts FROM facts
-    GROUP BY topic, source, event_id, digest HAVING count(*) > 1
-), copied AS (
-    SELECT coalesce(accepted.topic_id, copies.topic_id) AS topic_id, sum(copies.facts - 1) AS fact_twice
-    FROM copies LEFT JOIN accepted
-        ON copies.topic = accepted.topic AND copies.source = accepted.source AND copies.event_id = accepted.event_id AND copies.digest = accepted.digest
-    GROUP BY coalesce(accepted.topic_id, copies.topic_id)
-), repeated AS (
-    SELECT topic_id, sum(receipts - 1) AS duplicates FROM accepted WHERE receipts > 1 GROUP BY topic_id
+), stored AS (
+    SELECT topic, source, event_id, digest, min(topic_id) AS topic_id, count(*) AS facts FROM facts GROUP BY topic, source, event_id, digest
+), paired AS (
+    SELECT coalesce(accepted.topic_id, stored.topic_id) AS topic_id, coalesce(accepted.receipts, 0) AS receipts, coalesce(stored.facts, 0) AS facts
+    FROM accepted FULL JOIN stored
+        ON stored.topic = accepted.topic AND stored.source = accepted.source AND stored.event_id = accepted.event_id AND stored.digest = accepted.digest
+), matched AS (
+    SELECT topic_id, sum(CASE WHEN facts = 0 THEN receipts ELSE 0 END) AS accepted_without_fact,
+        sum(CASE WHEN receipts = 0 THEN facts ELSE 0 END) AS fact_without_receipt,
+        sum(CASE WHEN facts > 1 THEN facts - 1 ELSE 0 END) AS fact_twice, sum(CASE WHEN receipts > 1 THEN receipts - 1 ELSE 0 END) AS duplicates
+    FROM paired
+    GROUP BY topic_id
 ), distinct_ids AS (
     SELECT topic, source, event_id, min(topic_id) AS topic_id, count(DISTINCT digest) AS contents FROM accepted GROUP BY topic, source, event_id
 ), conflicting AS (
@@ -89,30 +79,26 @@ WITH pieces AS (
     FROM audit_log GROUP BY topic_id
 ), unburied AS (
     SELECT a.topic_id AS topic_id, sum(CASE WHEN a.disposition = 'DEAD' AND d.topic_id IS NULL THEN 1 ELSE 0 END) AS dead_without_letter,
-        sum(CASE WHEN a.disposition = 'ACCEPTED' AND d.topic_id IS NOT NULL THEN 1 ELSE 0 END) AS both_ways
+        sum(CASE WHEN a.disposition = 'ACCEPTED' AND d.topic_id IS NOT NULL THEN 1 ELSE 0 END) AS both_ways,
+        sum(CASE WHEN d.topic_id IS NOT NULL THEN 1 ELSE 0 END) AS letters
     FROM audit_log AS a LEFT JOIN dead_letters AS d ON d.topic_id = a.topic_id AND d.partition = a.partition AND d."offset" = a."offset"
     GROUP BY a.topic_id
-), unreceipted AS (
-    SELECT d.topic_id AS topic_id, count(*) AS letter_without_receipt
-    FROM dead_letters AS d LEFT JOIN audit_log AS a ON d.topic_id = a.topic_id AND d.partition = a.partition AND d."offset" = a."offset"
-    WHERE a.topic_id IS NULL
-    GROUP BY d.topic_id
+), lettered AS (
+    SELECT topic_id, count(*) AS letters FROM dead_letters GROUP BY topic_id
 )
 SELECT tiles.topic_id AS grp, tiles.partitions AS partitions, tiles.without_head AS without_head, tiles.uncovered AS uncovered,
     tiles.holes AS holes, tiles.overlaps AS overlaps, tiles.untaken AS untaken, tiles.never_taken AS never_taken,
     coalesce(receipts.receipts, 0) AS receipts, coalesce(receipts.dead, 0) AS dead,
     coalesce(receipts.receipts, 0) - coalesce(receipts.dead, 0) AS accepted, coalesce(receipts.skewed, 0) AS skewed,
-    tiles.covered - coalesce(receipts.receipts, 0) AS absent, coalesce(lost.expired, 0) AS expired, coalesce(copied.fact_twice, 0) AS fact_twice,
-    coalesce(unmatched.accepted_without_fact, 0) AS accepted_without_fact, coalesce(unasked.fact_without_receipt, 0) AS fact_without_receipt,
-    coalesce(unburied.dead_without_letter, 0) AS dead_without_letter, coalesce(unreceipted.letter_without_receipt, 0) AS letter_without_receipt,
-    coalesce(unburied.both_ways, 0) AS both_ways, coalesce(repeated.duplicates, 0) AS duplicates, coalesce(conflicting.conflicts, 0) AS conflicts
+    tiles.covered - coalesce(receipts.receipts, 0) AS absent, coalesce(lost.expired, 0) AS expired, coalesce(matched.fact_twice, 0) AS fact_twice,
+    coalesce(matched.accepted_without_fact, 0) AS accepted_without_fact, coalesce(matched.fact_without_receipt, 0) AS fact_without_receipt,
+    coalesce(unburied.dead_without_letter, 0) AS dead_without_letter,
+    coalesce(lettered.letters, 0) - coalesce(unburied.letters, 0) AS letter_without_receipt,
+    coalesce(unburied.both_ways, 0) AS both_ways, coalesce(matched.duplicates, 0) AS duplicates, coalesce(conflicting.conflicts, 0) AS conflicts
 FROM tiles
     LEFT JOIN receipts ON receipts.topic_id = tiles.topic_id
     LEFT JOIN lost ON lost.topic_id = tiles.topic_id
-    LEFT JOIN copied ON copied.topic_id = tiles.topic_id
-    LEFT JOIN unmatched ON unmatched.topic_id = tiles.topic_id
-    LEFT JOIN unasked ON unasked.topic_id = tiles.topic_id
-    LEFT JOIN repeated ON repeated.topic_id = tiles.topic_id
+    LEFT JOIN matched ON matched.topic_id = tiles.topic_id
     LEFT JOIN conflicting ON conflicting.topic_id = tiles.topic_id
     LEFT JOIN unburied ON unburied.topic_id = tiles.topic_id
-    LEFT JOIN unreceipted ON unreceipted.topic_id = tiles.topic_id
+    LEFT JOIN lettered ON lettered.topic_id = tiles.topic_id
