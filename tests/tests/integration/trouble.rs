@@ -405,6 +405,7 @@ fn a_registry_that_is_away_keeps_no_other_topic_waiting() {
     let others = i64::try_from(all - published(Topic::Task)).expect("a number of records");
     let sql =
         format!("SELECT uniqExact(topic_id, partition, offset) FROM audit_log WHERE topic != '{topic}'");
+    stage.wait_for_receipts(1, SOON); // and then there are tables
     eventually(SOON, "the other topics' ends", || (stage.number(&sql) == others).then_some(()));
     registry.restart();
     stage.wait_for_receipts(all, SOON);
