@@ -1,6 +1,6 @@
 //! How far a one-off run has to come, whether Kafka still has what was taken on the way there, and when it is done.
 
-use crate::lane::{Reached, first_unsettled, ledger_end, rewritten};
+use crate::lane::{Reached, first_unsettled, in_time, ledger_end, rewritten};
 use crate::look::Way;
 use crate::source::{IdentityError, Partition, Source, SourceError};
 use std::time::{Duration, Instant};
@@ -16,8 +16,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// So many of them in a row a log may end before its goal, or a topic be another or none: a broker that has just come back may not know yet.
 const ODD_MAX: u32 = 6;
-/// How long the store may take to say whether it has what was committed.
-const STORE_MAX: Duration = Duration::from_secs(600);
 
 /// Why a one-off run cannot catch up.
 #[derive(Debug, Error)]
@@ -273,8 +271,7 @@ impl Open {
         if self.lacked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
             return false;
         }
-        let said = tokio::time::timeout(STORE_MAX, self.goal.bears_out(store, next)).await;
-        let is_there = matches!(said, Ok(Ok(true)));
+        let is_there = in_time(self.goal.bears_out(store, next)).await.is_ok_and(|whole| whole);
         self.lacked = (!is_there).then(Instant::now);
         is_there
     }

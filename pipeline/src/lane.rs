@@ -10,7 +10,7 @@ mod state;
 mod waiting;
 mod writing;
 
-pub(crate) use outside::Servers;
+pub(crate) use outside::{Servers, in_time};
 pub(crate) use places::Places;
 use places::{Filled, Place};
 #[cfg(test)]
@@ -70,7 +70,7 @@ enum End {
     Stopped,
     /// The log is not what it was: look again at identity, receipts and watermarks.
     Restart(String),
-    /// The block that begins at this offset could not be written, and was given up: it is read again.
+    /// What begins at this offset could not go on, and was given up: it is read again.
     GaveUp(i64),
     /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
     Contradiction(String),
@@ -313,9 +313,10 @@ impl<O: Outside> Lane<O> {
                     return Err(End::Restart(format!("the topic was deleted and created again as {id}")));
                 }
                 Err(error) => {
-                    self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the topic's identity is not known, waiting");
-                    self.hold_out(&mut failing, None).await.map_err(|GivenUp| End::GaveUp(first))?;
+                    self.hold_out(Side::Read, &mut failing, None)
+                        .await
+                        .map_err(|GivenUp| End::GaveUp(first))?;
                 }
             }
         }
@@ -341,9 +342,8 @@ impl<O: Outside> Lane<O> {
             match self.book.resolve(ids.clone()).await {
                 Ok(writers) => return Ok(writers),
                 Err(error) => {
-                    self.stall(Side::Read, true).await;
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
-                    self.hold_out(&mut failing, None).await?;
+                    self.hold_out(Side::Read, &mut failing, None).await?;
                 }
             }
         }

@@ -179,6 +179,12 @@ impl<'a> Stage<'a> {
         counted.ok().and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// Records of a contract that Kafka has, by the high watermarks of its partitions.
+    pub fn published(&self, contract: Topic) -> u64 {
+        let topic = self.topic(contract);
+        (0..PARTITIONS).map(|number| self.kafka.watermarks(&topic, number).1.unsigned_abs()).sum()
+    }
+
     /// Dead letters by reason, for the message of a failure.
     pub fn reasons(&self) -> String {
         let sql = "SELECT reason, path, any(sentence), count() FROM dead_letters_final GROUP BY ALL ORDER BY 4 DESC";

@@ -93,7 +93,7 @@ async fn beside<T: Send + 'static, E: ToString + Send + 'static>(
 }
 
 /// A connection that is dead without a word would say nothing for a quarter of an hour.
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let unanswered = || Err(StoreError::Unanswered(format!("none in {ANSWER_MAX:?}")));
     clock::within(ANSWER_MAX, answer).await.unwrap_or_else(unanswered)
 }

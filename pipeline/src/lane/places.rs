@@ -101,9 +101,8 @@ impl Places {
 
     /// Waits until `place` is one; first come, first served.
     pub(super) async fn enter(&self, place: &Place) {
-        if let Ok(permit) = self.free.clone().acquire_owned().await {
-            place.lock().in_hand = Some(permit); // it is never closed
-        }
+        let permit = self.free.clone().acquire_owned().await.ok(); // it is never closed
+        place.lock().in_hand = permit;
     }
 
     /// Waits until what is in `place` may be put into columns; at once where it is no place.

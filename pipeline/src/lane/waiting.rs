@@ -38,14 +38,16 @@ pub(super) struct Failing {
 }
 
 impl<O: Outside> Lane<O> {
-    /// Waits before what failed is tried again, by a lane that holds records. `pause`: how long, where not longer each time.
+    /// Stalls a lane that holds records, and waits before what failed is tried again. `pause`: how long, where not longer each time.
     ///
     /// `GivenUp` where they had better be read again: others have no memory for theirs, or it has failed for long.
     pub(super) async fn hold_out(
         &self,
+        side: Side,
         failing: &mut Failing,
         pause: Option<Duration>,
     ) -> Result<(), GivenUp> {
+        self.stall(side, true).await;
         let since = *failing.since.get_or_insert_with(clock::now);
         let pause = pause.or(PAUSES.get(failing.tries).copied()).unwrap_or(PAUSES[PAUSES.len() - 1]);
         failing.tries += 1;

@@ -29,8 +29,8 @@ pub(super) struct Commit {
 const CONFIRM: Duration = Duration::from_secs(5);
 
 impl<O: Outside> Lane<O> {
-    /// `sent` and `attested`: the commit and the last receipt that the lane began with. Returns when no more blocks come; before, with the first offset of a block that it
-    /// gives up.
+    /// `sent` and `attested`: the commit and the last receipt that the lane began with. Returns when no more blocks come; before, with the
+    /// first offset of a block that it gives up.
     pub(super) async fn store_blocks(
         &self,
         mut blocks: mpsc::Receiver<(Block, Place)>,
@@ -126,9 +126,8 @@ impl<O: Outside> Lane<O> {
                     return Err(GivenUp);
                 }
                 Err(error) => {
-                    self.stall(Side::Write, true).await;
                     tracing::warn!(lane = %self.partition, %error, "what the ledger has is not known, waiting");
-                    self.hold_out(&mut failing, None).await?;
+                    self.hold_out(Side::Write, &mut failing, None).await?;
                 }
             }
         }
@@ -192,7 +191,6 @@ impl<O: Outside> Lane<O> {
                 Err(error) => error,
             };
             let (class, remedy) = error.retry();
-            self.stall(Side::Write, true).await;
             metrics.retried(step.name(), class);
             self.asks_operator(Side::Write, class, || format!("{}: {error}; {remedy}", step.name()));
             if class == Retry::Stop {
@@ -205,7 +203,7 @@ impl<O: Outside> Lane<O> {
                 Retry::Later => Some(Duration::from_secs(3)),
                 Retry::Stop => Some(STOP_PAUSE),
             };
-            self.hold_out(&mut failing, pause).await?;
+            self.hold_out(Side::Write, &mut failing, pause).await?;
         }
     }
 
@@ -218,9 +216,8 @@ impl<O: Outside> Lane<O> {
             match self.answered(Side::Write, "receipts", || 0, asked).await? {
                 Ok(Receipts { stored, .. }) => return Ok(block.never_stored(refused, &stored)),
                 Err(error) => {
-                    self.stall(Side::Write, true).await;
                     tracing::warn!(lane = %self.partition, %error, "what is stored of refused rows is not known, waiting");
-                    self.hold_out(&mut failing, None).await?;
+                    self.hold_out(Side::Write, &mut failing, None).await?;
                 }
             }
         }

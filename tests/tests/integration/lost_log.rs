@@ -20,6 +20,16 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
     ))
 }
 
+/// ClickHouse loses what it has of a partition from one offset on: receipts, and facts and dead letters.
+fn lose(stage: &Stage<'_>, topic_id: &str, partition: i32, (receipts, rows): (i64, i64)) {
+    for (table, from) in [("audit_log", receipts), ("task_events", rows), ("dead_letters", rows)] {
+        stage.database.query(&format!(
+            "ALTER TABLE {table} DELETE WHERE topic_id = '{topic_id}' AND partition = {partition} AND offset >= {from}
+             SETTINGS mutations_sync = 2"
+        ));
+    }
+}
+
 /// Scenario: a broker is killed, and its disk has lost the last records of a partition that were taken; then others are published and
 /// stand at the same offsets and beyond; then the topic is created anew. One instance goes on through it all.
 /// Guarantees: the partition waits, and says first that its log is too short and then which offset holds another record; a one-off
@@ -98,12 +108,7 @@ fn what_a_store_has_lost_is_read_again() {
     let id = stage.topic_id(Topic::Task);
     let (_, high) = kafka.watermarks(&stage.topic(Topic::Task), 0);
     for (partition, receipts, rows) in [(0, high / 2, high * 3 / 4), (1, 0, 0), (2, 0, i64::MAX)] {
-        for (table, from) in [("audit_log", receipts), ("task_events", rows), ("dead_letters", rows)] {
-            stage.database.query(&format!(
-                "ALTER TABLE {table} DELETE WHERE topic_id = '{id}' AND partition = {partition} AND offset >= {from}
-                 SETTINGS mutations_sync = 2"
-            ));
-        }
+        lose(&stage, &id, partition, (receipts, rows));
     }
     assert_eq!(receipts(&stage, &id, high / 2), 0, "it lost nothing");
 
@@ -133,11 +138,8 @@ fn what_a_store_has_lost_beneath_a_running_instance_is_read_again() {
         let what = ["--events", "1200", "--seed", seed, "--invalid-permille", "100", "--record", file];
         stage.simulate(&what).expect_success(SOON);
         published.extend(read(&record));
-        let of = |contract: Topic| -> u64 {
-            let high = |number| kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
-            (0..PARTITIONS).map(high).sum()
-        };
-        stage.wait_for_receipts(Topic::ALL.into_iter().map(of).sum(), SOON);
+        let all = Topic::ALL.into_iter().map(|contract| stage.published(contract)).sum();
+        stage.wait_for_receipts(all, SOON);
         if seed == "2" {
             break;
         }
@@ -152,12 +154,7 @@ fn what_a_store_has_lost_beneath_a_running_instance_is_read_again() {
         let id = stage.topic_id(Topic::Task);
         let (_, high) = kafka.watermarks(&stage.topic(Topic::Task), 0);
         for (partition, receipts, rows) in [(0, high / 2, high * 3 / 4), (1, 0, 0)] {
-            for (table, from) in [("audit_log", receipts), ("task_events", rows), ("dead_letters", rows)] {
-                stage.database.query(&format!(
-                    "ALTER TABLE {table} DELETE WHERE topic_id = '{id}' AND partition = {partition} AND offset >= {from}
-                     SETTINGS mutations_sync = 2"
-                ));
-            }
+            lose(&stage, &id, partition, (receipts, rows));
         }
         assert_eq!(receipts(&stage, &id, high / 2), 0, "it lost nothing");
     }

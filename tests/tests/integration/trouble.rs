@@ -313,13 +313,9 @@ fn a_table_that_is_gone_keeps_no_other_topic_waiting() {
     simulate(&stage, 30_000);
     stage.database.query("RENAME TABLE task_events TO task_events_gone");
     instance.resume();
-    let published = |contract: Topic| -> u64 {
-        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
-        (0..PARTITIONS).map(high).sum()
-    };
-    let tasks = published(Topic::Task);
+    let tasks = stage.published(Topic::Task);
     assert!(tasks > 10_000, "{tasks} events are no backlog");
-    let all: u64 = Topic::ALL.into_iter().map(published).sum();
+    let all: u64 = Topic::ALL.into_iter().map(|contract| stage.published(contract)).sum();
     stage.wait_for_receipts(all - tasks, SOON);
     stage.database.query("RENAME TABLE task_events_gone TO task_events");
     stage.wait_for_receipts(all, SOON);
@@ -364,11 +360,7 @@ fn lanes_that_wait_do_not_fill_the_memory() {
     let allowed = f64::from(1_u32 << 20) + 6.0 * f64::from(1_u32 << 20); // and what the source reads in one turn
     assert!(most > 0.0 && most < allowed, "{most} bytes were held");
     stage.database.query("RENAME TABLE audit_log_gone TO audit_log");
-    let published = |contract: Topic| -> u64 {
-        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
-        (0..PARTITIONS).map(high).sum()
-    };
-    stage.wait_for_receipts(Topic::ALL.into_iter().map(published).sum(), SOON);
+    stage.wait_for_receipts(Topic::ALL.into_iter().map(|contract| stage.published(contract)).sum(), SOON);
     instance.sigterm();
     instance.expect_success(SOON);
     stage.catch_up(&[]);
@@ -397,12 +389,8 @@ fn a_registry_that_is_away_keeps_no_other_topic_waiting() {
     registry.kill();
     let memory = ["--buffer-bytes-max", "1048576", "--block-bytes-max", "524288"];
     let mut instance = stage.ingest(&[&["--registry", registry.url().as_str()][..], &memory].concat());
-    let published = |contract: Topic| -> u64 {
-        let high = |number| stage.kafka.watermarks(&stage.topic(contract), number).1.unsigned_abs();
-        (0..PARTITIONS).map(high).sum()
-    };
-    let all: u64 = Topic::ALL.into_iter().map(published).sum();
-    let others = i64::try_from(all - published(Topic::Task)).expect("a number of records");
+    let all: u64 = Topic::ALL.into_iter().map(|contract| stage.published(contract)).sum();
+    let others = i64::try_from(all - stage.published(Topic::Task)).expect("a number of records");
     let sql =
         format!("SELECT uniqExact(topic_id, partition, offset) FROM audit_log WHERE topic != '{topic}'");
     stage.wait_for_receipts(1, SOON); // and then there are tables
