@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tally_dashboards::identity::Role;
+use tally_queries::private::write_private;
 
 use crate::mock_platform::MockPlatform;
 use crate::place::{TempFolder, free_port};
@@ -44,7 +45,7 @@ impl Gateway {
     pub fn start(stage: &Stage<'_>, platform: &MockPlatform, more: &[&str]) -> Gateway {
         let (key, folder) = (Arc::new(Key::new()), TempFolder::new("gateway"));
         let token = folder.path().join("platform-token");
-        std::fs::write(&token, "token\n").expect("a token is written");
+        write_private(&token, "token\n").expect("a token is written");
         let listen = format!("127.0.0.1:{}", free_port());
         let text = |path: &std::path::Path| path.to_str().expect("paths in tests are text").to_owned();
         let (file, store) = (text(&token), text(&folder.path().join("store")));

@@ -14,6 +14,7 @@
 //! | [`Browser`] | headless Chromium, for pages |
 //! | [`Proxy`], [`ProxiedKafka`] | a network that fails on request; a Kafka behind one |
 //! | [`Clock`] | a clock that a process goes by, and that jumps |
+//! | [`trickle`], [`at_once`] | clients that send byte by byte, or too much |
 //! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
 //!
 //! Everything listens on loopback, on ports that were free, and keeps its files in a
@@ -46,6 +47,7 @@ mod proxy;
 pub mod python;
 mod registry;
 pub mod service;
+mod slow;
 pub mod stage;
 mod tally;
 mod tls_proxy;
@@ -64,6 +66,7 @@ pub use process::{Ended, Process};
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use registry::Registry;
+pub use slow::{at_once, trickle};
 pub use stage::Stage;
 pub use tally::Tally;
 pub use tls_proxy::TlsProxy;

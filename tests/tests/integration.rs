@@ -45,6 +45,7 @@ mod integration {
     mod secrets;
     mod secured;
     mod service;
+    mod slow_clients;
     mod soak;
     mod store_killed;
     mod trouble;

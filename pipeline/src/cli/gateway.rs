@@ -6,11 +6,12 @@ use super::store;
 use anyhow::Context;
 use async_trait::async_trait;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tally_dashboards::identity::{Authority, Denied, Role};
+use tally_pipeline::client::BoxError;
 use tally_pipeline::config::{ClickHouse, Kafka};
 use tally_pipeline::gateway::code::Code;
 use tally_pipeline::gateway::{
@@ -18,6 +19,7 @@ use tally_pipeline::gateway::{
     serve,
 };
 use tally_pipeline::ops::{self, Shown};
+use tally_queries::private::read_private;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -61,8 +63,8 @@ struct Section {
     /// Address of the platform, under which the paths of platform.openapi.json are.
     #[arg(id = "gateway.platform", long = "platform", env = "TALLY_GATEWAY_PLATFORM", value_name = "URL")]
     platform: Option<Url>,
-    /// File of the bearer token that the platform is shown, one line. Whoever renews it moves a new file over it: it is read again
-    /// within a second, and at once when the platform refuses it.
+    /// File of the bearer token that the platform is shown, one line; refused where everybody may read it. Whoever renews it moves a
+    /// new file over it: it is read again within a second, and at once when the platform refuses it.
     #[arg(
         id = "gateway.platform_token_file",
         long = "platform-token-file",
@@ -153,6 +155,11 @@ impl Section {
     }
 }
 
+/// Reads the platform's token as every secret is read.
+pub(super) fn read_secret(path: &Path) -> Result<String, BoxError> {
+    Ok(read_private(path)?)
+}
+
 /// Tokens as the service checks them; of those who call, only services and admins.
 pub(super) struct Guard(pub(super) Authority);
 
@@ -194,7 +201,7 @@ pub(crate) async fn run(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     let platform = args.gateway.platform.clone().context("where is the platform? give --platform URL")?;
     let file = args.gateway.platform_token_file.clone();
     let file = file.context("with which token? give --platform-token-file FILE")?;
-    let credential = Credential::open(&file)?;
+    let credential = Credential::open(&file, read_secret)?;
     let stop = super::shutdown()?;
     let opened = store::open_migrated(&args.clickhouse).await?;
     let blind = Duration::from_secs(args.gateway.revocations_s_max);

@@ -34,7 +34,7 @@ mod upstream;
 
 pub use ask::{Caller, Gateway, Told};
 pub use breaker::BreakerConfig;
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, ReadSecret};
 pub use metrics::Metrics;
 pub use publish::Acknowledged;
 pub use serve::{GatewayConfig, GatewayError, Serving, serve};

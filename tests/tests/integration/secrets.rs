@@ -290,8 +290,8 @@ fn refused(watch: &mut Watch, stage: &Stage<'_>, variables: &[(&str, &str)]) {
     }
 }
 
-/// Scenario: everything that makes a key or a folder of events runs under a umask that hides nothing; then the keys are opened to
-/// everybody and used; and a configuration file with a password is.
+/// Scenario: everything that makes a key or a folder of events runs under a umask that hides nothing; then the keys, and the token that
+/// a gateway shows the platform, are opened to everybody and used; and a configuration file with a password is.
 /// Guarantees: keys are their owner's alone and folders are; a key that everybody may read is refused in words that say what to
 /// do; the file is told of.
 #[test]
@@ -325,7 +325,12 @@ fn keys_are_their_owners() {
     let serve = ["serve", "--data", &data, "--issuer", "i", "--token-key", &public];
     let serve = [&serve[..], &["--feed-keys", &feed, "--brokers", "127.0.0.1:1"]].concat();
     let serve = [&serve[..], &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]].concat();
-    for (key, command) in [(&token, &mint[..]), (&seal, &seal_all), (&feed_key, &serve)] {
+    let shown = path("platform-token");
+    fs::write(&shown, "shown\n").expect("a file");
+    let gateway = ["gateway", "--platform", "http://127.0.0.1:1", "--platform-token-file", &shown];
+    let gateway = [&gateway[..], &["--issuer", "i", "--token-key", &public]].concat();
+    let gateway = [&gateway[..], &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]].concat();
+    for (key, command) in [(&token, &mint[..]), (&seal, &seal_all), (&feed_key, &serve), (&shown, &gateway)] {
         open(key, 0o644);
         let said = Tally::spawn(command, &[]).expect_code(3, SOON).stderr;
         assert!(said.contains("everybody may read") && said.contains("chmod 600"), "{said}");

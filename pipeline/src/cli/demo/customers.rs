@@ -4,12 +4,12 @@
 
 mod life;
 
-use crate::cli::gateway::Guard;
+use crate::cli::gateway::{Guard, read_secret};
 use anyhow::Context;
 use life::Customer;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tally_dashboards::identity::{Authority, KeySource, Minter, Role, Settings as Issuer, TokenRequest};
@@ -24,6 +24,7 @@ use tally_pipeline::gateway::{
 };
 use tally_pipeline::simulate::{Sent, now_micros};
 use tally_pipeline::simulator::Expect;
+use tally_queries::private::write_private;
 use tally_schemas::Topic;
 use tally_sinks::Store;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -105,8 +106,7 @@ impl Customers {
             gateway_stop.clone(),
         );
         let platform = platform.await?.address;
-        let token_file = folder.join("platform-token");
-        std::fs::write(&token_file, "demo\n").with_context(|| token_file.display().to_string())?;
+        let token_file = write_token(folder)?;
         let keys = KeySource::Local(vec![minter.public()]);
         let issuer = Issuer { issuer: issuer.0, audience: issuer.1, keys };
         let authority = Authority::start(issuer, store.apart()?.client().clone(), gateway_stop.clone())?;
@@ -115,7 +115,7 @@ impl Customers {
             GatewayConfig {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 platform: format!("http://{platform}/").parse()?,
-                credential: Credential::open(&token_file)?,
+                credential: Credential::open(&token_file, read_secret)?,
                 callers: Arc::new(Guard(authority)),
                 kafka: sections.kafka.clone(),
                 store: StoreConfig {
@@ -174,6 +174,16 @@ impl Customers {
         let sent = std::mem::take(&mut *self.published.0.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((sent, statement.sums()))
     }
+}
+
+/// The file of the token that the platform is shown. One that an earlier run left may be open to everybody: it is made anew.
+fn write_token(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("platform-token");
+    if path.exists() {
+        std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+    }
+    write_private(&path, "demo\n").with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// Adds what the gateway publishes, for as long as it does.

@@ -8,10 +8,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use tally_dashboards::identity::Role;
 use tally_tests::service::Service;
-use tally_tests::{Kafka, Stage, TempFolder, skip_without, stage};
+use tally_tests::{Kafka, Stage, TempFolder, at_once, skip_without, stage, trickle};
 
 /// Further texts: other tongues than SQL's, numbers at and beyond their ends, one that is too long.
-const MORE: [&str; 11] = [
+pub(super) const MORE: [&str; 11] = [
     "1 OR 1=1",
     "1; SELECT sleep(3)",
     "1 OR sleep(3) = 0",
@@ -25,55 +25,123 @@ const MORE: [&str; 11] = [
     "\u{202e}\u{feff}%00",
 ];
 /// What an attacker would learn by.
-const TELLING: [&str; 5] = ["DB::Exception", "ClickHouse", "Code: ", "system.", "Stack trace"];
+pub(super) const TELLING: [&str; 5] = ["DB::Exception", "ClickHouse", "Code: ", "system.", "Stack trace"];
 /// How long an answer is waited for at all.
 const ANSWER: Duration = Duration::from_secs(20);
 /// How much longer an attack may take than what is asked without it: less than the store would sleep.
-const SLOWER_MAX: Duration = Duration::from_secs(2);
+pub(super) const SLOWER_MAX: Duration = Duration::from_secs(2);
 /// How often a slow answer is asked for again: a busy machine is not slow each time, a store that sleeps is.
 const TRIES: usize = 3;
 
+/// The rows of every table.
+pub(super) const ROWS: &str = "SELECT table, sum(rows) FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table";
+/// What may be asked of a path, as the document names it.
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
 /// One parameter of one operation.
 struct Parameter {
+    method: &'static str,
     path: String,
     name: String,
     place: String,
+    /// What the operation takes beside it.
+    body: String,
+}
+
+/// Every operation of the document: its path, its method, and what the document says of it.
+fn operations(document: &Value) -> impl Iterator<Item = (&String, &'static str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    paths.flat_map(|(path, item)| {
+        METHODS.into_iter().filter_map(move |method| Some((path, method, item.get(method)?)))
+    })
 }
 
 fn parameters(document: &Value) -> Vec<Parameter> {
     let mut all = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        let Some(get) = item.get("get") else { continue };
-        for one in get["parameters"].as_array().into_iter().flatten() {
-            let text = |key: &str| one[key].as_str().expect("a text").to_owned();
-            all.push(Parameter { path: path.clone(), name: text("name"), place: text("in") });
+    for (path, method, operation) in operations(document) {
+        let fields = fields(document, operation);
+        let mut add = |name: &str, place: &str| {
+            let body = if fields.is_empty() { String::new() } else { body(&fields, "", "") };
+            let (path, name, place) = (path.clone(), name.to_owned(), place.to_owned());
+            all.push(Parameter { method, path, name, place, body });
+        };
+        for one in operation["parameters"].as_array().into_iter().flatten() {
+            let text = |key: &str| one[key].as_str().expect("a text");
+            add(text("name"), text("in"));
+        }
+        if method != "get" {
+            add("execute", "query"); // what is written is said in the body: none of them has a query
         }
     }
     all
 }
 
+/// The fields of what an operation takes, each with a value that is no attack; none where it takes nothing.
+fn fields(document: &Value, operation: &Value) -> Vec<(String, Value)> {
+    let body = &operation["requestBody"];
+    if body.is_null() {
+        return Vec::new();
+    }
+    let schema = body["content"]["application/json"]["schema"]["$ref"].as_str();
+    let schema = schema.and_then(|name| name.rsplit('/').next()).expect("a schema");
+    let fields = document["components"]["schemas"][schema]["properties"].as_object().expect("fields");
+    let plain = |name: &str, field: &Value| match (name, field["type"].as_str()) {
+        ("kind", _) => Value::from("subject"),
+        (_, Some("boolean")) => Value::from(false),
+        _ => Value::from("x"),
+    };
+    fields.iter().map(|(name, field)| (name.clone(), plain(name, field))).collect()
+}
+
+/// A body of these fields, but for one that holds the attack.
+fn body(fields: &[(String, Value)], attacked: &str, text: &str) -> String {
+    let field = |(name, plain): &(String, Value)| {
+        let value = if name == attacked { Value::from(text) } else { plain.clone() };
+        (name.clone(), value)
+    };
+    Value::from(fields.iter().map(field).collect::<serde_json::Map<String, Value>>()).to_string()
+}
+
 /// A path whose placeholders hold what may stand there, but for one that holds the attack.
-fn filled(path: &str, attacked: &str, text: &str) -> String {
+pub(super) fn filled(path: &str, attacked: &str, text: &str) -> String {
     let parts =
         path.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
             Some(name) if name == attacked => text.to_owned(),
             Some("topic") => "task-events".to_owned(),
-            Some("partition" | "version") => "1".to_owned(),
+            Some("partition") => "0".to_owned(),
+            Some("version") => "1".to_owned(),
             Some("offset") => "42".to_owned(),
             Some("event_id" | "result_id") => "00000000-0000-4000-8000-000000000501".to_owned(),
+            Some("case_id") => "k-ann".to_owned(),
             Some(_) => "t-ann".to_owned(),
             None => part.to_owned(),
         });
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// What is asked: path and query, a token, a header where one is attacked, a body where it takes one.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) token: &'a str,
+    pub(super) header: Option<(&'a str, &'a str)>,
+    pub(super) body: &'a str,
+}
+
 /// Status and the beginning of the body; a stream of events does not end by itself.
-fn ask(address: &str, path: &str, token: &str, header: Option<(&str, &str)>) -> (u16, String) {
+pub(super) fn ask(address: &str, asked: Asked<'_>) -> (u16, String) {
+    let Asked { path, token, body, .. } = asked;
+    let method = asked.method.to_uppercase();
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(ANSWER)).expect("a timeout");
-    let header = header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+    let header = asked.header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+    let length = match body.len() {
+        0 => String::new(),
+        length => format!("content-type: application/json\r\ncontent-length: {length}\r\n"),
+    };
     let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{header}connection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{header}{length}connection: close\r\n\r\n{body}"
     );
     stream.write_all(head.as_bytes()).expect("a request");
     let mut said = Vec::new();
@@ -82,7 +150,7 @@ fn ask(address: &str, path: &str, token: &str, header: Option<(&str, &str)>) -> 
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(read) => said.extend_from_slice(&piece[..read]),
-            Err(error) => panic!("{path}: {error}"),
+            Err(error) => panic!("{method} {path}: {error}"),
         }
         if said.starts_with(b"HTTP/1.1 200") && said.windows(17).any(|window| window == b"text/event-stream")
         {
@@ -90,13 +158,13 @@ fn ask(address: &str, path: &str, token: &str, header: Option<(&str, &str)>) -> 
         }
     }
     let said = String::from_utf8_lossy(&said).into_owned();
-    let status =
-        said.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{path}: {said}"));
+    let status: Option<u16> = said.get(9..12).and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("{method} {path}: {said}"));
     (status, said.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
 /// The same, and how long it took; the shortest of some tries where the first was slow.
-fn timed<T>(usual: Duration, ask: impl Fn() -> T) -> (T, Duration) {
+pub(super) fn timed<T>(usual: Duration, ask: impl Fn() -> T) -> (T, Duration) {
     let once = || {
         let begun = Instant::now();
         (ask(), begun.elapsed())
@@ -112,8 +180,8 @@ fn timed<T>(usual: Duration, ask: impl Fn() -> T) -> (T, Duration) {
     best
 }
 
-/// Scenario: a buyer and an admin ask each operation of the document, feed included, with an attack in one of its parameters:
-/// in the path, the query or a header, and in every field of a body.
+/// Scenario: a buyer and an admin ask each operation of the document, whatever its method, feed included, with an attack in one of its
+/// parameters: in the path, the query or a header, in a query that it does not have, and in every field of a body.
 /// Guarantees: each answer is a refusal of the client's, or one without a row; no word of ClickHouse, none slower by what the
 /// store was asked to sleep; tables and rows stay.
 #[test]
@@ -128,139 +196,104 @@ fn every_parameter_of_the_document_stays_a_text() {
     let document: Value = service.get("/api/v1/openapi.json", "").json();
     let parameters = parameters(&document);
     let of = |place: &str| parameters.iter().filter(|one| one.place == place).count();
+    let writes = parameters.iter().filter(|one| one.method != "get" && one.place == "path").count();
     assert!(
-        of("path") >= 10 && of("query") >= 30,
-        "the document has its parameters: {} {}",
+        of("path") >= 13 && of("query") >= 33 && writes >= 3,
+        "the document has its parameters: {} {} {writes}",
         of("path"),
         of("query")
     );
-    let address = service.url.trim_start_matches("http://");
-    let buyer = service.token(Role::Buyer, "ann");
-    let admin = service.token(Role::Admin, "ops");
-    let count = "SELECT table, sum(rows) FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table";
-    let before = database.query(count);
+    let before = database.query(ROWS);
     let long = "'".repeat(4_000);
     let texts: Vec<&str> = TEXTS.into_iter().chain(MORE).chain([long.as_str()]).collect();
-    for Parameter { path, name, place } in &parameters {
-        let path = path.replace("/feed/ws", "/feed/events"); // the same parameters; its upgrade is met by the frames' tests
-        let normal = filled(&path, "", "");
-        let poll = if path == "/feed/events" && name != "wait" { "wait=0&" } else { "" };
-        let (_, usual) = timed(Duration::ZERO, || ask(address, &format!("{normal}?{poll}"), &admin, None));
-        for text in &texts {
-            if ["wait", "heartbeat_ms"].contains(&name.as_str()) && text.parse::<u64>().is_ok() {
-                continue; // a time is no attack: it is bounded, and waited for
-            }
-            let attack = encoded(text);
-            let plain: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
-            let (asked, header) = match place.as_str() {
-                "path" => (filled(&path, name, &attack), None),
-                "query" => (format!("{normal}?{poll}{}={attack}", encoded(name)), None),
-                _ => (format!("{normal}?{poll}"), Some((name.as_str(), plain.as_str()))),
-            };
-            for (who, token) in [("buyer", &buyer), ("admin", &admin)] {
-                let ((status, body), took) = timed(usual, || ask(address, &asked, token, header));
-                let at = format!("{who}, {place} {name} of {path} with {text:.60}: {status} {body:.400}");
-                let is_empty = || {
-                    let body: Value = serde_json::from_str(&body).unwrap_or_default();
-                    ["items", "events"].iter().any(|list| body[*list].as_array().is_some_and(Vec::is_empty))
-                };
-                assert!(took < usual + SLOWER_MAX, "{took:?} instead of {usual:?}: {at}");
-                let is_refused = (400..500).contains(&status);
-                assert!(is_refused || status == 200 || status == 304, "{at}");
-                let echoed = body.replace(&**text, ""); // a problem may repeat what was asked
-                assert!(!TELLING.iter().any(|word| echoed.contains(word)), "{at}");
-                if who == "buyer" && status == 200 {
-                    assert!(!body.contains("bob") && !body.contains("carl"), "{at}");
-                }
-                if who == "admin" && status == 200 && place == "query" {
-                    assert!(is_empty(), "no parameter is passed over, so this filters nothing: {at}");
-                }
-                assert!(place != "path" || is_refused, "{at}");
-            }
-        }
+    for parameter in &parameters {
+        attack(&service, parameter, &texts);
     }
     bodies(&service, &document, &texts);
-    let now = database.query(count);
+    let now = database.query(ROWS);
     // what the bodies revoke, and streams that began
     let is_ours = |line: &&str| !line.starts_with("revocations") && !line.starts_with("feed_resumes");
     let but = |rows: &str| rows.lines().filter(is_ours).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(but(&before), but(&now));
 }
 
-/// Every field of every body that the document has.
+/// One parameter with each of the texts.
+fn attack(service: &Service, Parameter { method, path, name, place, body }: &Parameter, texts: &[&str]) {
+    let address = service.url.trim_start_matches("http://");
+    let (buyer, admin) = (service.token(Role::Buyer, "ann"), service.token(Role::Admin, "ops"));
+    let path = path.replace("/feed/ws", "/feed/events"); // the same parameters; its upgrade is met by the frames' tests
+    let normal = filled(&path, "", "");
+    let poll = if path == "/feed/events" && name != "wait" { "wait=0&" } else { "" };
+    let plain = format!("{normal}?{poll}");
+    let usually = Asked { method, path: &plain, token: &admin, header: None, body };
+    let (_, usual) = timed(Duration::ZERO, || ask(address, usually));
+    for text in texts {
+        if ["wait", "heartbeat_ms"].contains(&name.as_str()) && text.parse::<u64>().is_ok() {
+            continue; // a time is no attack: it is bounded, and waited for
+        }
+        let attack = encoded(text);
+        let line: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+        let (path_now, header) = match place.as_str() {
+            "path" => (filled(&path, name, &attack), None),
+            "query" => (format!("{plain}{}={attack}", encoded(name)), None),
+            _ => (plain.clone(), Some((name.as_str(), line.as_str()))),
+        };
+        for (who, token) in [("buyer", &buyer), ("admin", &admin)] {
+            let asked = Asked { path: &path_now, token, header, ..usually };
+            let ((status, body), took) = timed(usual, || ask(address, asked));
+            let at = format!("{who}, {method} {place} {name} of {path}, {text:.60}: {status} {body:.400}");
+            let is_empty = || {
+                let body: Value = serde_json::from_str(&body).unwrap_or_default();
+                ["items", "events"].iter().any(|list| body[*list].as_array().is_some_and(Vec::is_empty))
+            };
+            assert!(took < usual + SLOWER_MAX, "{took:?} instead of {usual:?}: {at}");
+            let is_refused = (400..500).contains(&status);
+            assert!(is_refused || [200, 201, 204, 304].contains(&status), "{at}");
+            let echoed = body.replace(&**text, ""); // a problem may repeat what was asked
+            assert!(!TELLING.iter().any(|word| echoed.contains(word)), "{at}");
+            if who == "buyer" && status == 200 {
+                assert!(!body.contains("bob") && !body.contains("carl"), "{at}");
+            }
+            if who == "admin" && status == 200 && place == "query" && *method == "get" {
+                assert!(is_empty(), "no parameter is passed over, so this filters nothing: {at}");
+            }
+            assert!(place != "path" || is_refused, "{at}");
+        }
+    }
+}
+
+/// Every field of every body that the document has, the others as they should be.
 fn bodies(service: &Service, document: &Value, texts: &[&str]) {
+    let address = service.url.trim_start_matches("http://");
     let admin = service.token(Role::Admin, "ops");
     let mut number = 0;
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        let Some(post) = item.get("post") else { continue };
-        let schema = &post["requestBody"]["content"]["application/json"]["schema"];
-        let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");
-        let fields = document["components"]["schemas"][name]["properties"].as_object().expect("fields");
-        let plain: serde_json::Map<String, Value> = fields
-            .keys()
-            .map(|field| (field.clone(), if field == "kind" { "subject" } else { "x" }.into()))
-            .collect();
-        let plain = Value::from(plain).to_string();
+    for (path, method, operation) in operations(document) {
+        let fields = fields(document, operation);
+        if fields.is_empty() {
+            continue;
+        }
         let path = filled(path, "", "");
-        let post = |body: &str| service.post(&path, &admin, "application/json", body);
-        let (unharmed, usual) = timed(Duration::ZERO, || post(&plain));
-        assert!(![404, 405].contains(&unharmed.status), "{path}: {}", unharmed.body);
-        for attacked in fields.keys() {
+        let send = |body: &str| {
+            let asked = Asked { method, path: &path, token: &admin, header: None, body };
+            ask(address, asked)
+        };
+        let plain = body(&fields, "", "");
+        let ((status, said), usual) = timed(Duration::ZERO, || send(&plain));
+        assert!(![404, 405].contains(&status), "{method} {path}: {status} {said}");
+        for (attacked, _) in &fields {
             for text in texts {
-                let value = |field: &String| match field {
-                    field if field == attacked => Value::from(*text),
-                    field if field == "kind" => "subject".into(),
-                    _ => "x".into(),
-                };
-                let body: serde_json::Map<String, Value> =
-                    fields.keys().map(|field| (field.clone(), value(field))).collect();
-                let (answer, took) = timed(usual, || post(&Value::from(body.clone()).to_string()));
-                assert!(took < usual + SLOWER_MAX, "{path} {attacked} {text:.60}: {took:?}, not {usual:?}");
-                let fine = (400..500).contains(&answer.status) || [200, 201, 204].contains(&answer.status);
-                assert!(fine, "{path} {attacked} {text:.60}: {} {}", answer.status, answer.body);
-                let echoed = answer.body.replace(*text, "");
-                assert!(
-                    !TELLING.iter().any(|word| echoed.contains(word)),
-                    "{path} {attacked}: {}",
-                    answer.body
-                );
+                let attack = body(&fields, attacked, text);
+                let ((status, said), took) = timed(usual, || send(&attack));
+                let at = format!("{method} {path} {attacked} {text:.60}: {status} {said:.400}");
+                assert!(took < usual + SLOWER_MAX, "{took:?} instead of {usual:?}: {at}");
+                assert!((400..500).contains(&status) || [200, 201, 204].contains(&status), "{at}");
+                let echoed = said.replace(*text, "");
+                assert!(!TELLING.iter().any(|word| echoed.contains(word)), "{at}");
                 number += 1;
             }
         }
     }
     assert!(number > texts.len(), "the document has bodies");
-}
-
-/// Sends bytes one by one, so slowly that no bound of silence is met, until the other side has had enough; what it said and when.
-fn trickle(address: &str, head: &str, rest: &str) -> (String, Duration) {
-    let begun = Instant::now();
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    stream.write_all(head.as_bytes()).expect("a beginning");
-    let (mut said, mut piece, mut rest) = (Vec::new(), [0; 4096], rest.bytes().cycle());
-    while begun.elapsed() < Duration::from_secs(60) {
-        match stream.read(&mut piece) {
-            Ok(0) => break,
-            Ok(read) => said.extend_from_slice(&piece[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if stream.write_all(&[rest.next().expect("it goes round")]).is_err() {
-                    break;
-                }
-            }
-            Err(_) => break, // it was cut
-        }
-    }
-    (String::from_utf8_lossy(&said).into_owned(), begun.elapsed())
-}
-
-/// The whole at once; what came until the end.
-fn at_once(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-    let mut said = Vec::new();
-    // it may be cut while it is still being sent
-    _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut said).map(drop));
-    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Scenario: heads and bodies that come byte by byte, a body without a length that is too large, a hundred and one headers, an

@@ -1,5 +1,6 @@
 //! The demo's page and its tokens.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tally_tests::{Tally, TempFolder, eventually};
 
@@ -40,7 +41,8 @@ fn look_as(page: &str, role: &str, origin: &str) -> (u16, String) {
 /// Scenario: a short demo; its first page is loaded under its own name and under one that somebody else made point to it; somebody
 /// chooses a role there; the counts are asked for without a token, with the cookie, and with tokens that the printed command makes.
 /// Guarantees: no data without a token; roles are given to this machine's names and our own form only, the cookie is out of scripts'
-/// reach and out of URLs; each role can sign in as printed; the demo's balance holds, with code 0.
+/// reach and out of URLs; each role can sign in as printed; the demo's balance holds, with code 0; what its gateway shows the platform
+/// is its owner's alone.
 #[test]
 fn the_demo_lets_its_own_page_in_and_nobody_else() {
     let folder = TempFolder::new("demo");
@@ -84,4 +86,6 @@ fn the_demo_lets_its_own_page_in_and_nobody_else() {
     let ended = demo.expect_success(Duration::from_secs(180));
     assert!(ended.stdout.contains("balance: holds"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("eyJ") && !ended.stderr.contains("eyJ"), "a token in the output");
+    let shown = std::fs::metadata(folder.path().join("platform-token")).expect("what its gateway shows");
+    assert_eq!(shown.permissions().mode() & 0o777, 0o600);
 }

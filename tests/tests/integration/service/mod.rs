@@ -1,5 +1,6 @@
 //! `tally serve` over stores written by hand: who is let in, who sees what, and what holds under misuse.
 
+mod attacked_pages;
 mod attacks;
 mod bounds;
 mod contract;
