@@ -76,6 +76,16 @@ fn a_yardstick(bencher: Bencher<'_, '_>, topic: Topic) {
 }
 
 #[divan::bench(args = Topic::ALL)]
+fn framing_alone(bencher: Bencher<'_, '_>, topic: Topic) {
+    let values = messages(topic);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        for value in &values {
+            divan::black_box(framing::split(divan::black_box(value.as_slice())).expect("a frame"));
+        }
+    });
+}
+
+#[divan::bench(args = Topic::ALL)]
 fn framing_and_walk(bencher: Bencher<'_, '_>, topic: Topic) {
     let (values, writer) = (messages(topic), newest(topic));
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {

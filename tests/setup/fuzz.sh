@@ -1,14 +1,23 @@
 #!/bin/sh
-# fuzz.sh SECONDS: framing and decoding under libFuzzer, with coverage, where there is a nightly toolchain; else says so.
+# fuzz.sh SECONDS: framing (ten of them at most) and decoding under libFuzzer, with coverage, where there is a nightly toolchain; else
+# says so, and fails where TALLY_SKIP_NOTHING is set.
 set -eu
 setup=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$setup/../.." && pwd)
 if ! rustup run nightly rustc --version > /dev/null 2>&1; then
     echo "fuzz: no nightly toolchain: framing and decoding are left to the property tests of schemas/" >&2
+    [ -z "${TALLY_SKIP_NOTHING+set}" ] || { echo "fuzz: TALLY_SKIP_NOTHING is set: that is a failure" >&2; exit 1; }
     exit 0
 fi
 bin=$(sh "$setup/tool.sh" cargo-fuzz)
 cd "$root/schemas"
-kept=$root/.cache/fuzz/read
-mkdir -p "$kept"
-PATH=$bin:$PATH cargo +nightly fuzz run read "$kept" fuzz/seeds/read -- -max_total_time="$1" -max_len=8192
+
+# fuzz TARGET SECONDS [SEEDS]
+fuzz() {
+    kept=$root/.cache/fuzz/$1
+    mkdir -p "$kept"
+    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$kept" ${3:+"$3"} -- -max_total_time="$2" -max_len=8192
+}
+
+fuzz framing "$(($1 < 10 ? $1 : 10))"
+fuzz read "$1" fuzz/seeds/read

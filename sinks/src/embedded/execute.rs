@@ -42,9 +42,9 @@ pub(super) struct Bounds {
     pub(super) idle: Duration,
 }
 
-/// All that a statement needs.
-pub(super) struct Job {
-    pub(super) engine: Arc<Engine>,
+/// All that a statement needs. `E` is where it runs.
+pub(super) struct Job<E = Engine> {
+    pub(super) engine: Arc<E>,
     pub(super) request: Request,
     pub(super) body: Option<mpsc::Receiver<Piece>>,
     pub(super) lease: Option<Lease>,
@@ -97,9 +97,7 @@ impl Job {
 
     fn execute(&mut self, session: &mut Session, reply: &mut Option<Reply>) -> Result<Done, Exception> {
         let started = Instant::now();
-        let pieces = self.body.take().ok_or_else(cancelled)?;
-        let mut body = Body::new(pieces, self.request.body_coding, self.request.body_in_blocks)?;
-        let (text, complete) = self.read_text(&mut body)?;
+        let (mut body, text, complete) = self.read()?;
         match statement::split(&text) {
             Statement::Forbidden(what) => Err(forbidden(what)),
             Statement::Insert(insert) if insert.data < text.len() || !complete || insert.format.is_some() => {
@@ -122,22 +120,6 @@ impl Job {
             Statement::Insert(_) => self.whole(session, &text, started, None),
             Statement::Query { format } => self.query(session, &text, format, started, reply),
         }
-    }
-
-    /// The text in the address and the beginning of the body, up to the bound; and whether that is
-    /// all there is.
-    fn read_text(&mut self, body: &mut Body) -> Result<(Vec<u8>, bool), Exception> {
-        let mut text = std::mem::take(&mut self.request.query).into_bytes();
-        if !text.is_empty() {
-            text.push(b'\n');
-        }
-        while text.len() <= self.bounds.query_bytes_max {
-            match body.next()? {
-                Some(piece) => text.extend_from_slice(&piece),
-                None => return Ok((text, true)),
-            }
-        }
-        Ok((text, false))
     }
 
     pub(super) fn check_readonly(
@@ -195,6 +177,27 @@ impl Job {
 
     pub(super) fn check_cancelled(&self) -> Result<(), Exception> {
         if self.cancelled.load(Ordering::Acquire) { Err(cancelled()) } else { Ok(()) }
+    }
+}
+
+impl<E> Job<E> {
+    /// Reads what is needed before the engine sees any of it: the text in the address and the
+    /// beginning of the body, up to the bound; and whether that is all there is. The body goes on
+    /// behind the text.
+    pub(super) fn read(&mut self) -> Result<(Body, Vec<u8>, bool), Exception> {
+        let pieces = self.body.take().ok_or_else(cancelled)?;
+        let mut body = Body::new(pieces, self.request.body_coding, self.request.body_in_blocks)?;
+        let mut text = std::mem::take(&mut self.request.query).into_bytes();
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+        while text.len() <= self.bounds.query_bytes_max {
+            match body.next()? {
+                Some(piece) => text.extend_from_slice(&piece),
+                None => return Ok((body, text, true)),
+            }
+        }
+        Ok((body, text, false))
     }
 }
 

@@ -1,28 +1,32 @@
-//! Bytes of any kind as an HTTP request to the embedded ClickHouse, up to where the engine would take over.
+//! Bytes of any kind as requests to the embedded ClickHouse: the real connections, up to where the engine would take over.
 
-use std::convert::Infallible;
-use std::io::Read as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
 use tally_fuzz::{Target, fuzz, outcome};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 
-use super::blocks;
+use super::answer;
 use super::error::Exception;
-use super::request::Request;
-use super::statement;
+use super::execute::{Answer, Job, Reply};
+use super::library::Progress;
+use super::request::is_name;
+use super::server::{self, Runs, Server};
+use super::statement::{self, Statement};
+use super::{Config, blocks};
 
-/// Bytes of an input, of a body, and of what a body may become when it is decoded.
+/// Bytes of an input.
 const INPUT_BYTES_MAX: usize = 4_096;
-const DECODED_BYTES_MAX: u64 = 1 << 20;
+/// The server's bounds of a statement and of a body, small enough to be met.
+const QUERY_BYTES_MAX: usize = 256;
+const BODY_BYTES_MAX: u64 = 512;
+/// All answers to one input.
+const ENDS: Duration = Duration::from_secs(5);
 
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 45] = [
     "GET ",
     "POST ",
     "HEAD ",
@@ -31,6 +35,7 @@ const WORDS: [&str; 44] = [
     "\r\n",
     "\r\n\r\n",
     "host: x\r\n",
+    "/ping",
     "/?",
     "&",
     "=",
@@ -78,100 +83,117 @@ fn seeds() -> Vec<Vec<u8>> {
     blocks::write(b"INSERT INTO t VALUES (1)", &mut compressed);
     vec![
         b"GET /?query=SELECT+1&max_threads=3&param_x=a%27b&session_id=s&session_timeout=5 HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip, zstd;q=0.5\r\n\r\n".to_vec(),
-        with_body("POST /?database=d HTTP/1.1\r\nhost: x\r\nauthorization: Basic dTpwOnE=\r\n", b"/* a */ INSERT INTO t FORMAT JSONEachRow\n{\"a\":1}"),
+        with_body("POST /?database=d HTTP/1.1\r\nhost: x\r\nx-clickhouse-user: default\r\n", b"/* a */ INSERT INTO t FORMAT JSONEachRow\n{\"a\":1}"),
+        with_body("POST / HTTP/1.1\r\nhost: x\r\nauthorization: Basic dTpwOnE=\r\n", b"SELECT 1"),
+        with_body("POST / HTTP/1.1\r\nhost: x\r\n", &b"SELECT 1 -- ".repeat(QUERY_BYTES_MAX / 10)),
+        with_body("POST /?query=SELECT+1 HTTP/1.1\r\nhost: x\r\n", &b"  ".repeat(QUERY_BYTES_MAX * 2)),
         with_body("POST / HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n", form.as_bytes()),
         with_body("POST /?decompress=1 HTTP/1.1\r\nhost: x\r\n", &compressed),
         with_body("POST / HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\n", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 4, 0]),
         b"POST /?query=INSERT+INTO+t+FORMAT+CSV HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\n1,2,3\r\n0\r\n\r\n".to_vec(),
+        b"GET /ping HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\nPUT / HTTP/1.1\r\n\r\nGET /?query=SELECT+1 HTTP/1.1\r\n\r\nHEAD /?query=SELECT+1 HTTP/1.0\r\n\r\n".to_vec(),
     ]
 }
 
-/// What the server does with a request before the engine, and what came of it.
-async fn take(request: hyper::Request<Incoming>) -> String {
-    let (parts, body) = request.into_parts();
-    let read = Request::read(&parts);
-    let body = Limited::new(body, INPUT_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
-    match (read, body) {
-        (Err(exception), _) => refused("head", &exception),
-        (Ok(_), Err(_)) => "body".to_owned(),
-        (Ok(mut request), Ok(body)) => {
-            assert!(
-                request.readonly <= 2
-                    && request.settings.iter().all(|(name, _)| super::request::is_name(name))
-            );
-            if request.boundary.is_some() {
-                return match request.add_form(&body) {
-                    Err(exception) => refused("form", &exception),
-                    Ok(()) => {
-                        format!("form {} {}", request.parameters.len().min(3), request.settings.len().min(3))
-                    }
-                };
-            }
-            let (coding, in_blocks) = (request.body_coding, request.body_in_blocks);
-            let text = match coding.decode(std::io::Cursor::new(body)) {
-                Ok(reader) if in_blocks => whole(blocks::Blocks::new(reader)),
-                Ok(reader) => whole(reader),
-                Err(error) => Err(error),
-            };
-            let Ok(text) = text else { return format!("coding {coding:?} {in_blocks}") };
-            let text = [request.query.as_bytes(), b"\n", &text].concat();
-            let statement = statement::split(&text);
-            let blank = statement::is_blank(&text);
-            format!("{coding:?} {in_blocks} {blank} {}", shape(&statement))
-        }
+/// In place of the engine: keeps what each statement was.
+struct Stub {
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Runs for Stub {
+    fn run(mut job: Job<Self>, reply: Reply) {
+        let answer = take(&mut job);
+        job.finished.store(true, Ordering::Release);
+        drop(job); // session and place are free before the client sees an end, as with the engine
+        drop(reply.send(answer));
     }
+
+    fn kill(&self, _comment: Option<&str>) {}
 }
 
-/// Bombs end at the bound, as they do in the server, which reads a statement up to one.
-fn whole(reader: impl std::io::Read) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    reader.take(DECODED_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(text)
+/// Reads of a statement what is read before the engine sees any of it. The answer to an INSERT is whole, any other comes in pieces.
+fn take(job: &mut Job<Stub>) -> Result<Answer, Exception> {
+    let (started, request) = (Instant::now(), &job.request);
+    assert!(request.readonly <= 2 && request.settings.iter().all(|(name, _)| is_name(name)), "{request:?}");
+    let user = (request.user.as_str(), request.password.as_str());
+    assert_eq!(user, ("default", ""), "nobody else is let in");
+    let (coding, in_blocks) = (request.body_coding, request.body_in_blocks);
+    let (parameters, settings) = (request.parameters.len().min(3), request.settings.len().min(3));
+    let format = request.default_format.clone().unwrap_or_else(|| "TabSeparated".into());
+    let (_body, text, complete) = job.read()?;
+    assert!(complete || text.len() > QUERY_BYTES_MAX, "a statement is read to its end or its bound");
+    let (statement, blank) = (statement::split(&text), statement::is_blank(&text));
+    let shape = shape(&statement);
+    let became = format!("{coding:?} {in_blocks} {parameters} {settings} {complete} {blank} {shape}");
+    job.engine.taken.lock().expect("no panic").push(became);
+    let rest = matches!(statement, Statement::Query { .. }).then(|| {
+        let (pieces, rest) = mpsc::channel(1);
+        pieces.try_send(Ok(Bytes::from_static(b"2\n"))).expect("room");
+        rest
+    });
+    let first = vec![Bytes::from_static(b"1\n")];
+    Ok(Answer { format, progress: Progress::default(), elapsed: started.elapsed(), first, rest })
 }
 
-fn shape(statement: &statement::Statement) -> String {
+fn shape(statement: &Statement) -> String {
     let text: String = format!("{statement:?}").chars().filter(char::is_ascii_alphabetic).take(24).collect();
     text
 }
 
-fn refused(place: &str, exception: &Exception) -> String {
-    format!("{place} {} {}", exception.code, exception.status())
+/// A server with one user who has no password, over the stub.
+fn over(stub: Stub) -> Arc<Server<Stub>> {
+    let about = answer::Server {
+        version: "26.7".into(),
+        timezone: "UTC".into(),
+        display_name: "tally-embedded".into(),
+    };
+    let config = Config {
+        body_bytes_max: BODY_BYTES_MAX,
+        query_bytes_max: QUERY_BYTES_MAX,
+        queries_max: 1,
+        ..Config::new("nowhere")
+    };
+    Arc::new(Server::over(stub, about, config))
 }
 
-/// Scenario: requests, changed in every way, over a connection in memory.
-/// Guarantees: nothing panics and nothing hangs; names of settings are names; an answer is well-formed whatever was asked.
+/// Status and code of exception of each answer, line by line.
+fn outcomes(said: &[u8]) -> Vec<String> {
+    let kept = |line: &&str| line.starts_with("HTTP/1.") || line.starts_with("x-clickhouse-exception-code:");
+    String::from_utf8_lossy(said).lines().filter(kept).map(str::to_owned).collect()
+}
+
+/// Scenario: requests, one or several, changed in every way, over a connection in memory to the real server without its engine.
+/// Guarantees: nothing panics and nothing hangs; nobody but the user gets a statement in; names of settings are names; no more than the
+/// bound is read of a statement; an answer is well-formed whatever was asked.
 #[test]
 fn any_bytes_are_read_as_a_request_or_refused() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let target = Target { name: "http", seeds: seeds(), words: &WORDS, bytes_max: INPUT_BYTES_MAX };
+    let mut http = server::http();
+    http.half_close(true); // all is sent at once, and its end must not cut off the answers
     fuzz(&target, |input| {
         let taken: Arc<Mutex<Vec<String>>> = Arc::default();
-        let taking = Arc::clone(&taken);
-        let service = service_fn(move |request| {
-            let taking = Arc::clone(&taking);
-            async move {
-                let became = take(request).await;
-                taking.lock().expect("no panic").push(became);
-                Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"Ok."))))
-            }
-        });
-        let said = runtime.block_on(async {
+        let server = over(Stub { taken: Arc::clone(&taken) });
+        let (ended, said) = runtime.block_on(async {
             let (mut near, far) = tokio::io::duplex(4 * INPUT_BYTES_MAX);
             near.write_all(input).await.expect("room");
             near.shutdown().await.expect("it is open");
-            let served = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(far), service);
-            let ended = tokio::time::timeout(Duration::from_secs(5), served).await.expect("it ends");
             let mut said = Vec::new();
-            tokio::io::AsyncReadExt::read_to_end(&mut near, &mut said).await.expect("what was said");
+            let talk = async { tokio::join!(server.handle(&http, far), near.read_to_end(&mut said)) };
+            let (ended, read) = tokio::time::timeout(ENDS, talk).await.expect("it ends");
+            read.expect("what was said");
             (ended.is_ok(), said)
         });
         assert!(
-            said.1.is_empty() || said.1.starts_with(b"HTTP/1."),
+            said.is_empty() || said.starts_with(b"HTTP/1."),
             "an answer is one: {:?}",
-            said.1.escape_ascii().to_string()
+            said.escape_ascii().to_string()
         );
-        let status = String::from_utf8_lossy(said.1.get(..12).unwrap_or_default()).into_owned();
+        let mut answers = outcomes(&said);
+        // the code of a statement whose thread ended without an answer
+        assert!(!answers.iter().any(|line| line.ends_with(": 1002")), "a thread panicked");
+        answers.truncate(4);
         let taken: Vec<String> = taken.lock().expect("no panic").iter().take(2).cloned().collect();
-        outcome(&(said.0, status, taken))
+        outcome(&(ended, answers, taken))
     });
 }

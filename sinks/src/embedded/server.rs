@@ -11,8 +11,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use subtle::ConstantTimeEq;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use super::answer::{self, AnswerTo, Labels};
 use super::body;
 use super::engine::Engine;
 use super::error::{Exception, Kind};
-use super::execute::{Bounds, Job};
+use super::execute::{Bounds, Job, Reply};
 use super::request::Request;
 use super::session::Sessions;
 
@@ -34,9 +35,28 @@ const HEAD_BYTES_MAX: usize = 400 << 10;
 /// Longest wait for the head of a request.
 const HEAD_SECONDS_MAX: u64 = 30;
 
+/// Where statements run: the engine, and what stands in its place when connections alone are tested.
+pub(super) trait Runs: Sized + Send + Sync + 'static {
+    /// Runs a statement on its thread, and answers through `reply`.
+    fn run(job: Job<Self>, reply: Reply);
+
+    /// Ends the statements whose `log_comment` is `comment`; all of them when `None`.
+    fn kill(&self, comment: Option<&str>);
+}
+
+impl Runs for Engine {
+    fn run(job: Job, reply: Reply) {
+        job.run(reply);
+    }
+
+    fn kill(&self, comment: Option<&str>) {
+        Engine::kill(self, comment);
+    }
+}
+
 /// What all connections share.
-pub(super) struct Server {
-    engine: Arc<Engine>,
+pub(super) struct Server<E = Engine> {
+    engine: Arc<E>,
     sessions: Arc<Sessions>,
     config: Config,
     about: answer::Server,
@@ -48,6 +68,15 @@ pub(super) struct Server {
 
 type Answered = Response<answer::Body>;
 
+/// The bounds of every connection.
+pub(super) fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX))
+        .max_buf_size(HEAD_BYTES_MAX);
+    http
+}
+
 impl Server {
     pub(super) fn new(engine: Engine, config: Config) -> Self {
         let about = answer::Server {
@@ -55,6 +84,13 @@ impl Server {
             timezone: engine.timezone.clone(),
             display_name: "tally-embedded".into(),
         };
+        Self::over(engine, about, config)
+    }
+}
+
+impl<E: Runs> Server<E> {
+    /// Over what runs the statements; `about` is what the answers say of the server.
+    pub(super) fn over(engine: E, about: answer::Server, config: Config) -> Self {
         Self {
             engine: Arc::new(engine),
             sessions: Arc::new(Sessions::new(config.sessions_max)),
@@ -69,7 +105,7 @@ impl Server {
 
     /// Serves until `shutdown`, then lets the running statements end, up to the deadline; those
     /// that do not are killed. Gives back the engine when nothing uses it any more.
-    pub(super) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Option<Engine> {
+    pub(super) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Option<E> {
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
         let mut sweep = tokio::time::interval(Duration::from_secs(5));
@@ -96,7 +132,7 @@ impl Server {
     }
 
     /// Waits up to 5 s more for the threads, whose sessions must close before the engine.
-    async fn into_engine(self: Arc<Self>) -> Option<Engine> {
+    async fn into_engine(self: Arc<Self>) -> Option<E> {
         let queries_max = u32::try_from(self.config.queries_max).unwrap_or(u32::MAX);
         let all = Arc::clone(&self.running).acquire_many_owned(queries_max);
         let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
@@ -117,22 +153,29 @@ impl Server {
 
     fn connection(self: &Arc<Self>, stream: tokio::net::TcpStream, graceful: &GracefulShutdown) {
         let _ = stream.set_nodelay(true);
-        let server = Arc::clone(self);
-        let service = service_fn(move |request| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(server.route(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX))
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        let watched = graceful.watch(connection);
+        let watched = graceful.watch(self.handle(&http(), stream));
         tokio::spawn(async move {
             if let Err(error) = watched.await {
                 tracing::debug!(%error, "a connection ended early");
             }
         });
+    }
+
+    /// Answers what comes over one connection, whatever carries it.
+    pub(super) fn handle<S>(
+        self: &Arc<Self>,
+        http: &http1::Builder,
+        stream: S,
+    ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<E, S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let server = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let server = Arc::clone(&server);
+            async move { Ok::<_, Infallible>(server.route(request).await) }
+        });
+        http.serve_connection(TokioIo::new(stream), service)
     }
 
     async fn route(self: Arc<Self>, request: hyper::Request<Incoming>) -> Answered {
@@ -176,7 +219,7 @@ impl Server {
         mut request: Request,
         incoming: &mut Option<Incoming>,
         labels: &mut Labels,
-    ) -> Result<(AnswerTo, Job, Guard), Exception> {
+    ) -> Result<(AnswerTo, Job<E>, Guard<E>), Exception> {
         self.authenticate(&request)?;
         if let Some(query_id) = &request.query_id {
             labels.query_id.clone_from(query_id);
@@ -225,10 +268,10 @@ impl Server {
         body::Bounds { bytes_max: self.config.body_bytes_max, idle: self.config.idle }
     }
 
-    async fn start(&self, job: Job) -> Result<super::execute::Answer, Exception> {
+    async fn start(&self, job: Job<E>) -> Result<super::execute::Answer, Exception> {
         let (reply, answer) = oneshot::channel();
         let thread = std::thread::Builder::new().name("clickhouse-query".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || job.run(reply)).map_err(|error| {
+        thread.spawn(move || E::run(job, reply)).map_err(|error| {
             Exception::new(
                 Kind::TooManyQueries,
                 format_args!("cannot start a thread for the query: {error}."),
@@ -307,14 +350,14 @@ impl Server {
 }
 
 /// Ends the statement when the client goes before it has ended.
-struct Guard {
-    engine: Arc<Engine>,
+struct Guard<E: Runs> {
+    engine: Arc<E>,
     comment: Option<String>,
     cancelled: Arc<AtomicBool>,
     finished: Arc<AtomicBool>,
 }
 
-impl Drop for Guard {
+impl<E: Runs> Drop for Guard<E> {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::Release);
         if self.finished.load(Ordering::Acquire) {

@@ -24,9 +24,12 @@ const SECONDS_DEFAULT: u64 = 1;
 const SEED_DEFAULT: u64 = 1;
 /// Inputs that are held; the oldest give way.
 const INPUTS_MAX: usize = 4_096;
-/// Kept files of a target, and bytes of one: corpora stay small.
-const FILES_MAX: usize = 48;
+/// Kept files of a target, bytes of one and of all: corpora stay small. Findings are kept whatever their number and size, and take no room.
+const FILES_MAX: usize = 256;
 const FILE_BYTES_MAX: usize = 2_048;
+const FOLDER_BYTES_MAX: u64 = 128 << 10;
+/// What the names of findings begin with.
+const FINDING: &str = "found-";
 /// One input that takes longer, on a machine that builds at the same time, is a finding too.
 const INPUT_MAX: Duration = Duration::from_secs(10);
 /// Tries to make a finding shorter.
@@ -155,8 +158,11 @@ fn kept(folder: &PathBuf) -> Vec<Vec<u8>> {
 }
 
 fn keep(folder: &PathBuf, input: &[u8]) {
-    let number = fs::read_dir(folder).map_or(0, Iterator::count);
-    if input.len() > FILE_BYTES_MAX || number >= FILES_MAX {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let counted = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with(FINDING));
+    let sizes: Vec<u64> = counted.map(|entry| entry.metadata().map_or(0, |file| file.len())).collect();
+    let bytes = sizes.iter().sum::<u64>() + input.len() as u64;
+    if input.len() > FILE_BYTES_MAX || sizes.len() >= FILES_MAX || bytes > FOLDER_BYTES_MAX {
         return;
     }
     let written = fs::create_dir_all(folder)
@@ -180,7 +186,7 @@ fn finding(target: &Target<'_>, run: &Run, mut input: Vec<u8>, check: &impl Fn(&
         piece /= 2;
     }
     let Run { seed, folder, .. } = run;
-    let path = folder.join(format!("found-{:016x}", outcome(&input)));
+    let path = folder.join(format!("{FINDING}{:016x}", outcome(&input)));
     let kept = fs::create_dir_all(folder).and_then(|()| fs::write(&path, &input));
     let kept = kept.map_or_else(|error| error.to_string(), |()| path.display().to_string());
     panic!("{} (seed {seed}): the input {} breaks a promise; kept in {kept}", target.name, shown(&input))
@@ -200,7 +206,9 @@ fn report(line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Run, Target, outcome, take};
+    use super::{
+        End, FILE_BYTES_MAX, FILES_MAX, FINDING, FOLDER_BYTES_MAX, Run, Target, keep, outcome, take,
+    };
     use std::panic::catch_unwind;
     use std::path::PathBuf;
 
@@ -209,6 +217,17 @@ mod tests {
 
     /// A folder of one process, that is gone with it.
     struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            Folder(std::env::temp_dir().join(format!("tally-fuzz-{name}-{}", std::process::id())))
+        }
+
+        /// Files that are in it.
+        fn files(&self) -> usize {
+            std::fs::read_dir(&self.0).expect("a folder").count()
+        }
+    }
 
     impl Drop for Folder {
         fn drop(&mut self) {
@@ -227,7 +246,7 @@ mod tests {
             words: &["alpha", "beta", "gamma"],
             bytes_max: 64,
         };
-        let folder = Folder(std::env::temp_dir().join(format!("tally-fuzz-doors-{}", std::process::id())));
+        let folder = Folder::new("doors");
         let run = Run { seed: 1, folder: folder.0.clone(), end: End::Inputs(INPUTS_MAX) };
         let found = catch_unwind(|| {
             take(&target, &run, |input| {
@@ -243,5 +262,23 @@ mod tests {
         let kept: Vec<_> = std::fs::read_dir(&folder.0).expect("the finding was kept").flatten().collect();
         assert_eq!(kept.len(), 1);
         assert_eq!(std::fs::read(kept[0].path()).expect("it can be read"), b"alphabetagamma");
+    }
+
+    /// Scenario: more new inputs than a folder may hold, small ones and large ones; a large finding lies there already.
+    /// Guarantees: it takes them up to its bounds and no further; the finding takes no room from them.
+    #[test]
+    fn kept_inputs_have_bounds() {
+        let (many, large) = (Folder::new("many"), Folder::new("large"));
+        std::fs::create_dir_all(&many.0).expect("a folder");
+        std::fs::write(many.0.join(format!("{FINDING}0")), vec![0; FILE_BYTES_MAX * 100]).expect("a file");
+        for number in 0..FILES_MAX + 8 {
+            keep(&many.0, &number.to_le_bytes());
+            let bytes = [&number.to_le_bytes()[..], &[0_u8; FILE_BYTES_MAX - size_of::<usize>()]].concat();
+            keep(&large.0, &bytes);
+        }
+        assert_eq!(many.files(), FILES_MAX + 1);
+        assert_eq!(large.files() as u64, FOLDER_BYTES_MAX / FILE_BYTES_MAX as u64);
+        keep(&large.0, &[0; FILE_BYTES_MAX + 1]);
+        assert_eq!(large.files() as u64, FOLDER_BYTES_MAX / FILE_BYTES_MAX as u64);
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Layout {
     pub(super) events: u64,
     /// Partitions of each topic.
     pub(super) partitions: i32,
+    /// The one topic that has records, where it is not all of them.
+    pub(super) only: Option<Topic>,
     /// Invalid records of a thousand; as many are duplicates, up to 10.
     pub(super) invalid_permille: u16,
     /// Bytes of a field of the writer's own, behind those of the contract; none: it has no such field.
@@ -65,8 +67,13 @@ impl<'a> Backlog<'a> {
             duplicate_permille: layout.invalid_permille.min(10),
             ..Config::seeded(SEED)
         });
-        for _ in 0..layout.events {
+        let mut published = 0;
+        while published < layout.events {
             let emission = platform.next();
+            if layout.only.is_some_and(|only| only != emission.topic) {
+                continue;
+            }
+            published += 1;
             let mut value = in_confluent(emission.value, ids);
             if !matches!(emission.expect, Expect::Dead(_)) {
                 add_own(&mut value, layout.own_bytes);

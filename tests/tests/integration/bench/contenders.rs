@@ -56,7 +56,7 @@ pub(super) struct Contender {
 }
 
 /// Everybody, in the order of a round.
-pub(super) const CONTENDERS: [Contender; 8] = [
+pub(super) const CONTENDERS: [Contender; 9] = [
     Contender { name: "tally ingest", run: tally },
     Contender { name: "Kafka engine, 1 consumer a table", run: |arena| kafka_engine::drain(arena, 1) },
     Contender { name: "Kafka engine, 2 consumers a table", run: |arena| kafka_engine::drain(arena, 2) },
@@ -64,6 +64,7 @@ pub(super) const CONTENDERS: [Contender; 8] = [
     Contender { name: "raw insert, facts and receipts", run: |arena| raw::insert(arena, true) },
     Contender { name: "raw insert, facts alone", run: |arena| raw::insert(arena, false) },
     Contender { name: "raw reading, one thread", run: raw::read },
+    Contender { name: "raw decode, one thread", run: raw::decode },
     Contender { name: "raw consume", run: raw::consume },
 ];
 

@@ -6,20 +6,24 @@ use super::contenders::{Arena, tally};
 use super::report::{self, Figures};
 use super::{gauge, number, raw};
 use serde_json::json;
+use tally_schemas::Topic;
 use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
 
 /// What is drained where nothing else is said.
 const USUAL: Layout =
-    Layout { codec: "lz4", events: 500_000, partitions: 3, invalid_permille: 10, own_bytes: 0 };
+    Layout { codec: "lz4", events: 500_000, partitions: 3, only: None, invalid_permille: 10, own_bytes: 0 };
 
 /// Rounds, unless `TALLY_BENCH_ROUNDS` says otherwise.
 const ROUNDS: u64 = 1;
 
-/// What is changed, and the layouts along it; the largest backlog has `most` events.
+/// What is changed, and the layouts along it; the largest backlog has `most` events. Partitions are those of each of the four topics,
+/// save the first: one partition of one topic, so one lane alone.
 fn axes(most: u64) -> [(&'static str, Vec<Layout>); 4] {
     let usual = Layout { events: most.min(USUAL.events), ..USUAL };
+    let alone = Layout { partitions: 1, only: Some(Topic::Task), ..usual };
+    let spread = [1, 3, 12].map(|partitions| Layout { partitions, ..usual });
     [
-        ("partitions", [1, 3, 12].map(|partitions| Layout { partitions, ..usual }).to_vec()),
+        ("partitions", [&[alone][..], &spread].concat()),
         ("invalid", [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..usual }).to_vec()),
         ("size", [0, 400, 3_600].map(|own_bytes| Layout { own_bytes, ..usual }).to_vec()),
         ("events", [most / 100, most / 10, most].map(|events| Layout { events, ..usual }).to_vec()),
@@ -65,7 +69,11 @@ fn bench_growth() {
 }
 
 fn said(backlog: &Backlog<'_>) -> String {
-    let Layout { events, partitions, invalid_permille, .. } = backlog.layout;
+    let Layout { events, partitions, only, invalid_permille, .. } = backlog.layout;
     let (thousands, bytes) = (events / 1_000, backlog.event_bytes());
-    format!("{thousands} k, {} partitions, {invalid_permille} \u{2030}, {bytes} B", partitions * 4)
+    let lanes = match only {
+        Some(_) => format!("{partitions} lane alone"),
+        None => format!("{} partitions", partitions * 4),
+    };
+    format!("{thousands} k, {lanes}, {invalid_permille} \u{2030}, {bytes} B")
 }

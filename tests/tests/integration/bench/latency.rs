@@ -1,19 +1,20 @@
-//! From the producer's call to a row that ClickHouse shows, and to a frame of the feed that an admin's WebSocket has, at steady rates.
-//! Not a test: `make bench` prints it.
+//! From when an event is due to a row that ClickHouse shows, and to a frame of the feed that an admin's WebSocket has, at steady rates.
+//! A producer that comes late makes its events wait: that counts, too. Not a test: `make bench` prints it.
 
 use super::backlog::{in_confluent, register};
 use super::{gauge, report};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally_dashboards::identity::Role;
-use tally_pipeline::simulator::{Config, Simulator};
+use tally_pipeline::simulator::{Config, Expect, Simulator};
 use tally_schemas::Topic;
 use tally_tests::feed::{Desk, Event, Frames as _, Heard, Ws};
 use tally_tests::{ClickHouse, Kafka, Registry, Stage, TempFolder, skip_without};
@@ -25,16 +26,22 @@ const RATES: [u32; 3] = [1_000, 10_000, 50_000];
 const SECONDS: u32 = 20;
 /// What the consumer's start and the first blocks take is not measured.
 const WARM_SECONDS: u32 = 5;
+/// Steps of a second in which events are due.
+const STEPS_A_SECOND: u32 = 1_000;
+/// What must be published of the rate that was asked for: else the figures are those of another rate.
+const PUBLISHED_SHARE_MIN: f64 = 0.98;
 /// Between two looks at the store: the grain of the figures.
 const LOOK: Duration = Duration::from_millis(20);
-/// For the last rows to be seen.
+/// For the last records to be acknowledged, and the last rows and frames to be seen.
 const DRAIN: Duration = Duration::from_secs(60);
+/// After so long without a frame it is looked whether more are to come.
+const SILENCE: Duration = Duration::from_secs(1);
 
-/// When each record was handed to the producer, by topic, partition and offset.
+/// When each record was due, by topic, partition and offset.
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<ByPartition>>);
 
-/// By topic and partition: when the record of each offset was handed to the producer.
+/// By topic and partition: when the record of each offset was due.
 type ByPartition = HashMap<(String, i32), Vec<Instant>>;
 
 impl ClientContext for Sent {}
@@ -42,17 +49,35 @@ impl ClientContext for Sent {}
 impl ProducerContext for Sent {
     type DeliveryOpaque = Box<Instant>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, at: Box<Instant>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, due: Box<Instant>) {
         let message = result.as_ref().expect("an acknowledgement");
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let partition = sent.entry((message.topic().to_owned(), message.partition())).or_default();
         assert_eq!(partition.len() as i64, message.offset(), "acknowledged in order, without a hole");
-        partition.push(*at);
+        partition.push(*due);
     }
 }
 
-/// When each event was handed to the producer, by its id: at first, where it was repeated.
-type Handed = Mutex<HashMap<Uuid, Instant>>;
+/// What was published so far.
+#[derive(Default)]
+struct Published {
+    records: Sent,
+    /// When each valid event was due, by its id: at first, where it was repeated.
+    valid: Mutex<HashMap<Uuid, Instant>>,
+    /// Whether that is all.
+    is_all: AtomicBool,
+}
+
+/// When the first frame of each event came, by its id.
+type Came = HashMap<Uuid, Instant>;
+
+/// What a run found.
+struct Found {
+    /// Events a second that were published.
+    rate: f64,
+    /// The wait of every event that was due after the warm-up.
+    waits: Vec<Duration>,
+}
 
 /// Publishes at each rate, first while `tally ingest` runs with its defaults, then while `tally serve` does: beside each other they, their
 /// listener and all servers would wait for two cores.
@@ -65,10 +90,10 @@ fn bench_latency() {
     }
     let (kafka, registry, data) = (Kafka::start(), Registry::start(), TempFolder::new("bench-clickhouse"));
     let ids = register(&registry);
-    println!("from the producer's call, ms; load {}", gauge::load());
+    println!("from when an event is due, ms; load {}", gauge::load());
     println!(
-        "  {:>9} {:<22}{:>8}{:>8}{:>8}{:>8}{:>9}",
-        "events/s", "to", "p50", "p99", "p99.9", "most", "events"
+        "  {:>9}{:>11} {:<22}{:>8}{:>8}{:>8}{:>8}{:>9}",
+        "events/s", "published", "to", "p50", "p99", "p99.9", "most", "events"
     );
     let mut documents = Vec::new();
     for rate in RATES {
@@ -90,16 +115,18 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Looks at the ledger, which comes after the facts.
-    fn to_a_row(&self, data: &TempFolder) -> Vec<Duration> {
+    fn to_a_row(&self, data: &TempFolder) -> Found {
         let clickhouse = ClickHouse::start(data.path());
         let stage = Stage::on(self.kafka, &clickhouse, "latency");
         let _ingest = stage.ingest(&["--registry", &self.registry.url()]);
-        let (sent, seen) = self.publish_beside(&stage, |done, expected| look(&stage, expected, done));
-        waits(&sent.0, &seen)
+        let events = self.events();
+        let (published, rate, seen) =
+            self.publish_beside(&stage, |published| look(&stage, events.into(), &published.is_all));
+        Found { rate, waits: waits(&published.records, &seen) }
     }
 
     /// Listens to the feed as an admin, who hears everything.
-    fn to_a_frame(&self, data: &TempFolder) -> Vec<Duration> {
+    fn to_a_frame(&self, data: &TempFolder) -> Found {
         let clickhouse = ClickHouse::start(data.path());
         let stage = Stage::on(self.kafka, &clickhouse, "latency");
         stage.tally_at_clickhouse(&["migrate"]).expect_success(DRAIN);
@@ -107,105 +134,131 @@ impl Run<'_> {
         let service = desk.serve(&stage, &["--registry", &self.registry.url()]);
         let mut feed = service.ws(&desk.pass(Role::Admin, "bench"), "now");
         feed.frame("hello");
-        let (sent, heard) = self.publish_beside(&stage, |done, _| listen(&mut feed, done));
-        pushed(&sent.1, &heard)
+        let (published, rate, came) = self.publish_beside(&stage, |published| listen(&mut feed, published));
+        Found { rate, waits: pushed(&published, &came) }
     }
 
-    /// When each event was handed over, and what somebody saw of them meanwhile.
+    /// Events of the run.
+    fn events(&self) -> u32 {
+        self.rate * (SECONDS + WARM_SECONDS)
+    }
+
+    /// What was published, how many events a second, and what somebody saw of them meanwhile.
     fn publish_beside<T: Send>(
         &self,
         stage: &Stage<'_>,
-        see: impl FnOnce(&AtomicBool, u64) -> T + Send,
-    ) -> ((Sent, Handed), T) {
-        let (sent, handed) = (Sent::default(), Handed::default());
-        let (done, expected) = (AtomicBool::new(false), u64::from(self.rate * (SECONDS + WARM_SECONDS)));
-        let seen = std::thread::scope(|scope| {
-            let seeing = scope.spawn(|| see(&done, expected));
-            publish(stage, self.ids, self.rate, (&sent, &handed));
-            done.store(true, Ordering::Relaxed);
-            seeing.join().expect("everything was seen")
+        see: impl FnOnce(&Published) -> T + Send,
+    ) -> (Published, f64, T) {
+        let published = Published::default();
+        let (rate, seen) = std::thread::scope(|scope| {
+            let seeing = scope.spawn(|| see(&published));
+            let rate = self.publish(stage, &published);
+            published.is_all.store(true, Ordering::Relaxed);
+            (rate, seeing.join())
         });
-        ((sent, handed), seen)
+        assert!(
+            rate >= f64::from(self.rate) * PUBLISHED_SHARE_MIN,
+            "{rate:.0} events/s were published instead of {}: this machine does not keep that rate",
+            self.rate
+        );
+        (published, rate, seen.expect("everything was seen"))
+    }
+
+    /// Keeps the rate for as long as it is to be kept, in steps of a millisecond: all events of a step are due at its beginning. Whoever
+    /// comes late goes on at once. Returns the events a second up to the last acknowledgement.
+    fn publish(&self, stage: &Stage<'_>, published: &Published) -> f64 {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", stage.kafka.bootstrap())
+            .set("compression.type", "lz4")
+            .set("acks", "all");
+        config.set("linger.ms", "5").set("enable.idempotence", "true");
+        let context = published.records.clone();
+        let producer: ThreadedProducer<Sent> = config.create_with_context(context).expect("a producer");
+        let mut platform = Simulator::new(Config::seeded(u64::from(self.rate)));
+        let step = (self.rate / STEPS_A_SECOND).max(1);
+        let began = Instant::now();
+        for number in 0..self.events() {
+            let first_of_step = f64::from(number - number % step);
+            let due = began + Duration::from_secs_f64(first_of_step / f64::from(self.rate));
+            if number % step == 0 {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            let emission = platform.next();
+            let value = in_confluent(emission.value, self.ids);
+            let topic = stage.topic(emission.topic);
+            if !matches!(emission.expect, Expect::Dead(_)) {
+                let mut valid = published.valid.lock().unwrap_or_else(PoisonError::into_inner);
+                valid.entry(emission.event_id).or_insert(due);
+            }
+            let record = BaseRecord::with_opaque_to(&topic, Box::new(due));
+            let mut record = record.key(&emission.key).payload(&value);
+            while let Err((error, again)) = producer.send(record) {
+                let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                assert_eq!(error, full, "the producer refused");
+                record = again;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        producer.flush(DRAIN).expect("every record is acknowledged");
+        f64::from(self.events()) / began.elapsed().as_secs_f64()
     }
 }
 
 /// Prints one line, and gives the same for machines.
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
-fn told(rate: u32, to: &str, mut waits: Vec<Duration>) -> Value {
+fn told(rate: u32, to: &str, found: Found) -> Value {
+    let Found { rate: published, mut waits } = found;
     assert!(!waits.is_empty(), "nothing came to {to}");
     waits.sort_unstable();
     let at =
         |permille: usize| waits[(waits.len() * permille / 1000).min(waits.len() - 1)].as_secs_f64() * 1e3;
     let (p50, p99, p999, most, events) = (at(500), at(990), at(999), at(1000), waits.len());
-    println!("  {rate:>9} {to:<22}{p50:>8.0}{p99:>8.0}{p999:>8.0}{most:>8.0}{events:>9}");
-    json!({ "events_per_second": rate, "to": to, "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "most_ms": most, "events": events })
+    println!("  {rate:>9}{published:>11.0} {to:<22}{p50:>8.0}{p99:>8.0}{p999:>8.0}{most:>8.0}{events:>9}");
+    json!({
+        "events_per_second": rate, "published_per_second": published, "to": to,
+        "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "most_ms": most, "events": events,
+    })
 }
 
-/// What the feed pushes, and when it came, until nothing comes any more.
-fn listen(feed: &mut Ws, published: &AtomicBool) -> Vec<(Uuid, Instant)> {
-    let mut heard = Vec::new();
+/// What the feed pushes, and when each event came first, until all valid ones have come or their time is over.
+fn listen(feed: &mut Ws, published: &Published) -> Came {
+    let (mut came, mut over) = (Came::new(), None);
     loop {
-        match feed.hear(Duration::from_secs(3)) {
+        match feed.hear(SILENCE) {
             Heard::Frame(frame) if frame["op"] == "event" => {
                 let now = Instant::now();
-                heard.push((Event::of(&frame).id.parse().expect("an event's id"), now));
+                came.entry(Event::of(&frame).id.parse().expect("an event's id")).or_insert(now);
             }
             Heard::Frame(_) => {} // of the connection itself
             Heard::Silence => {}
             ended => panic!("the feed let its reader go: {ended:?}"),
         }
         // signs of life come for ever
-        if published.load(Ordering::Relaxed)
-            && heard.last().is_none_or(|(_, at)| at.elapsed() > Duration::from_secs(3))
-        {
-            return heard;
+        if published.is_all.load(Ordering::Relaxed) {
+            let since = *over.get_or_insert_with(Instant::now);
+            let valid = published.valid.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if came.len() >= valid || since.elapsed() > DRAIN {
+                return came;
+            }
         }
     }
 }
 
-/// The wait of every event that was published after the warm-up and pushed; of one that was repeated, its first frame's, as a client
-/// takes it.
-fn pushed(handed: &Handed, heard: &[(Uuid, Instant)]) -> Vec<Duration> {
-    let handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = handed.values().min().copied().expect("an event");
+/// The wait of every valid event that was due after the warm-up, all of which must have come; of one that was pushed again, its first
+/// frame's, as a client takes it.
+fn pushed(published: &Published, came: &Came) -> Vec<Duration> {
+    let valid = published.valid.lock().unwrap_or_else(PoisonError::into_inner);
+    let missing = valid.keys().filter(|id| !came.contains_key(*id)).count();
+    assert!(
+        missing == 0,
+        "{missing} of {} valid events were not pushed within {DRAIN:?} of the last acknowledgement",
+        valid.len()
+    );
+    let first = valid.values().min().copied().expect("an event");
     let warm = first + Duration::from_secs(WARM_SECONDS.into());
-    let wait = |(id, at): &(Uuid, Instant)| {
-        let from = handed.get(id).filter(|from| **from >= warm)?;
-        Some(at.saturating_duration_since(*from))
-    };
-    let mut known = HashSet::new();
-    heard.iter().filter(|(id, _)| known.insert(*id)).filter_map(wait).collect()
-}
-
-/// Keeps the rate for as long as it is to be kept, in steps of a millisecond.
-fn publish(stage: &Stage<'_>, ids: &HashMap<u64, u32>, rate: u32, (sent, handed): (&Sent, &Handed)) {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", stage.kafka.bootstrap())
-        .set("compression.type", "lz4")
-        .set("acks", "all");
-    config.set("linger.ms", "5").set("enable.idempotence", "true");
-    let producer: ThreadedProducer<Sent> = config.create_with_context(sent.clone()).expect("a producer");
-    let mut platform = Simulator::new(Config::seeded(u64::from(rate)));
-    let began = Instant::now();
-    for number in 0..rate * (SECONDS + WARM_SECONDS) {
-        let due = began + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
-        if number % (rate / 1000).max(1) == 0 {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        let emission = platform.next();
-        let value = in_confluent(emission.value, ids);
-        let topic = stage.topic(emission.topic);
-        let now = Instant::now();
-        handed.lock().unwrap_or_else(PoisonError::into_inner).entry(emission.event_id).or_insert(now);
-        let record = BaseRecord::with_opaque_to(&topic, Box::new(now));
-        let refused = producer.send(record.key(&emission.key).payload(&value)).err();
-        assert!(
-            refused.is_none(),
-            "the producer's queue is full: this machine does not keep {rate} events/s"
-        );
-    }
-    producer.flush(DRAIN).expect("every record is acknowledged");
+    let counted = valid.iter().filter(|(_, due)| **due >= warm);
+    counted.map(|(id, due)| came[id].saturating_duration_since(*due)).collect()
 }
 
 /// Per topic and partition: up to which offset the ledger was seen, and when.
@@ -255,7 +308,7 @@ fn look(stage: &Stage<'_>, expected: u64, published: &AtomicBool) -> Seen {
     seen
 }
 
-/// The wait of every record that was published after the warm-up.
+/// The wait of every record that was due after the warm-up.
 fn waits(sent: &Sent, seen: &Seen) -> Vec<Duration> {
     let sent = sent.0.lock().unwrap_or_else(PoisonError::into_inner);
     let first = sent.values().filter_map(|of| of.first()).min().copied().expect("a record");

@@ -47,6 +47,7 @@ fn bench_drain() {
             codec,
             events: number("TALLY_BENCH_EVENTS", EVENTS),
             partitions: 3,
+            only: None,
             invalid_permille: 10,
             own_bytes: 0,
         };
