@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 use bytes::{Bytes, BytesMut};
 
 /// A piece that is shorter is put together with its neighbours: the stream is full of headers and paddings.
-const PIECE_BYTES_MIN: usize = 16 << 10;
+const PIECE_BYTES_MIN: usize = if cfg!(feature = "faults") { 1 << 10 } else { 16 << 10 }; // blocks of a run of faults are small
 
 /// The batches, which share a schema, as pieces of an Arrow IPC stream, in order. Columns are not copied: a piece keeps
 /// the memory of its column until it is dropped.

@@ -46,9 +46,14 @@ impl Store {
                 .with_setting("distributed_foreground_insert", "1") // acknowledged means on the shard
                 .with_setting("insert_quorum", "auto");
         }
-        for piece in pieces {
-            insert.send(piece).await.map_err(StoreError::from)?;
-            fault::pass(Point::WithinInsert);
+        let mut pieces = pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let sent = insert.send(piece);
+            if pieces.peek().is_some() {
+                fault::during(Point::WithinInsert, sent).await?;
+            } else {
+                sent.await?; // it may be all that there is
+            }
         }
         fault::during(Point::InsertSent, insert.end()).await?;
         fault::pass(Point::Inserted);

@@ -1,7 +1,7 @@
 //! `tally publish`: JSON lines in, Avro events out, each held against its contract first.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
-use super::schema::{subject, topic};
+use super::schema::topic;
 use anyhow::{Context, bail};
 use deliver::{Delivery, Stopped};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -295,11 +295,7 @@ async fn registered_id(args: &PublishArgs, contract: &Contract) -> anyhow::Resul
     let Some(registry) = args.registry.client()? else {
         bail!("the Confluent framing names schemas by a registry's id: give --registry URL");
     };
-    let subject = subject(&args.kafka.topic_prefix, args.topic);
-    match registry.id_of(&subject, &contract.json).await? {
-        Some(id) => Ok(id),
-        None => bail!("{subject} has no version {}; run `tally schema register` first", contract.version),
-    }
+    super::schema::registered_id(&registry, &args.kafka.topic_prefix, contract).await
 }
 
 /// A bar on standard error; none where that is not a terminal.

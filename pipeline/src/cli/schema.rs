@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tally_pipeline::config::{Kafka, SchemaRegistry};
+use tally_pipeline::registry::Registry;
 use tally_schemas::{Contract, Topic, check, check_alone, contracts};
 
 /// The contracts: list them, hold versions against each other, register them.
@@ -233,8 +234,21 @@ fn appends_symbols(contract: &Contract) -> bool {
         .any(|earlier| !check(&earlier.schema, &contract.schema).notices.is_empty())
 }
 
+/// The id that a registry has for a contract.
+pub(super) async fn registered_id(
+    registry: &Registry,
+    topic_prefix: &str,
+    contract: &Contract,
+) -> anyhow::Result<u32> {
+    let subject = subject(topic_prefix, contract.topic);
+    match registry.id_of(&subject, &contract.json).await? {
+        Some(id) => Ok(id),
+        None => bail!("{subject} has no version {}; run `tally schema register` first", contract.version),
+    }
+}
+
 /// The subject under which a topic's contract is registered.
-pub(super) fn subject(topic_prefix: &str, topic: Topic) -> String {
+fn subject(topic_prefix: &str, topic: Topic) -> String {
     format!("{topic_prefix}{topic}-value")
 }
 

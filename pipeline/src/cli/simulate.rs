@@ -2,21 +2,26 @@
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use anyhow::Context;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use tally_pipeline::TruthFile;
-use tally_pipeline::config::Kafka;
+use tally_pipeline::config::{Kafka, SchemaRegistry};
 use tally_pipeline::simulate::{Pace, SimulateError, now_micros, simulate};
 use tally_pipeline::simulator::{Config, Expect, Simulator};
 
 /// Publish the events of a seeded, simulated platform: tasks, money, licences, cases; some invalid, some twice.
+///
+/// With `--registry` they are framed in the Confluent wire format, under the contracts that `tally schema register` has put there.
 #[derive(clap::Args, Debug)]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     kafka: Kafka,
+    #[command(flatten)]
+    registry: SchemaRegistry,
     /// How many events.
     #[arg(long, value_name = "N")]
     events: u64,
@@ -50,9 +55,13 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         duplicate_permille: args.duplicate_permille,
         ..Config::seeded(args.seed)
     };
+    let ids = registered_ids(&args).await?;
     let began = Instant::now();
     let publish = move || {
         let mut simulator = Simulator::new(config);
+        if let Some(ids) = ids {
+            simulator.frame_confluent(|contract| ids[&contract.fingerprint]);
+        }
         let sent = simulate(&args.kafka, &mut simulator, Pace::Count(args.events), &shutdown)?;
         Ok::<_, SimulateError>((sent, simulator))
     };
@@ -80,4 +89,15 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     }
     println!("{} events acknowledged in {seconds:.1} s", sent.len());
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the registry, if one is given, has for each contract, by its fingerprint.
+async fn registered_ids(args: &SimulateArgs) -> anyhow::Result<Option<HashMap<u64, u32>>> {
+    let Some(registry) = args.registry.client()? else { return Ok(None) };
+    let mut ids = HashMap::new();
+    for contract in tally_schemas::contracts() {
+        let id = super::schema::registered_id(&registry, &args.kafka.topic_prefix, contract).await?;
+        ids.insert(contract.fingerprint, id);
+    }
+    Ok(Some(ids))
 }

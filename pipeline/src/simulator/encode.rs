@@ -6,9 +6,6 @@ use super::foreign::{Lapse, foreign_schemas};
 use apache_avro::Schema;
 use tally_schemas::{Contract, Topic, versions};
 
-/// Bytes before the body in single-object encoding: the marker and the fingerprint.
-pub(super) const HEADER_BYTES: usize = 10;
-
 /// Which schema an event is written under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edition {
@@ -42,21 +39,41 @@ impl Encoder {
         Encoder { plans: Topic::ALL.into_iter().map(plans).collect() }
     }
 
+    /// From now on names the contracts as the Confluent wire format does, by these ids of a registry.
+    pub(super) fn frame_confluent(&mut self, id: impl Fn(&Contract) -> u32) {
+        for topic in Topic::ALL {
+            let latest = tally_schemas::latest(topic);
+            let oldest = versions(topic).next().unwrap_or(latest);
+            for (plan, contract) in self.plans[topic as usize].iter_mut().zip([oldest, latest]) {
+                plan.header = tally_schemas::frame_confluent(id(contract), &[]);
+            }
+        }
+    }
+
+    /// Bytes before the body: the marker, and the fingerprint or the id.
+    pub(super) fn header_bytes(&self, topic: Topic, edition: Edition) -> usize {
+        self.plan(topic, edition).header.len()
+    }
+
     /// The framed bytes of `event`.
     pub(super) fn encode(&self, event: &Event, edition: Edition) -> Vec<u8> {
-        let [oldest, latest, tag_missing, tag_unknown] = &self.plans[event.topic as usize];
-        let plan = match edition {
-            Edition::Oldest => oldest,
-            Edition::Latest => latest,
-            Edition::Foreign(Lapse::TagMissing) => tag_missing,
-            Edition::Foreign(Lapse::TagUnknown) => tag_unknown,
-        };
+        let plan = self.plan(event.topic, edition);
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&plan.header);
         for step in &plan.steps {
             step.write(event, &mut out);
         }
         out
+    }
+
+    fn plan(&self, topic: Topic, edition: Edition) -> &Plan {
+        let [oldest, latest, tag_missing, tag_unknown] = &self.plans[topic as usize];
+        match edition {
+            Edition::Oldest => oldest,
+            Edition::Latest => latest,
+            Edition::Foreign(Lapse::TagMissing) => tag_missing,
+            Edition::Foreign(Lapse::TagUnknown) => tag_unknown,
+        }
     }
 }
 

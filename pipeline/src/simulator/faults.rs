@@ -1,6 +1,5 @@
 //! Invalid events: a fresh valid event with one thing wrong, never a part of anyone's history.
 
-use super::encode::HEADER_BYTES;
 use super::event::{Event, Field, Value};
 use super::foreign::Lapse;
 use super::world::SECOND;
@@ -51,7 +50,7 @@ impl Simulator {
         let lapse = Lapse::of(reason);
         let edition = lapse.map_or_else(|| self.edition(&event), Edition::Foreign);
         let mut value = self.encoder.encode(&event, edition);
-        self.spoil_bytes(reason, &mut value);
+        self.spoil_bytes(reason, &mut value, self.encoder.header_bytes(topic, edition));
         let event_id = match *event.get(Field::EventId) {
             Value::Id(id) => id,
             _ => uuid::Uuid::nil(),
@@ -143,7 +142,7 @@ impl Simulator {
         };
     }
 
-    fn spoil_bytes(&mut self, reason: &'static str, value: &mut Vec<u8>) {
+    fn spoil_bytes(&mut self, reason: &'static str, value: &mut Vec<u8>, header: usize) {
         match reason {
             "framing" if self.rng.chance(300) => value.clear(),
             "framing" => {
@@ -155,13 +154,15 @@ impl Simulator {
                 value[0] = 0x10 | (value[0] & 0x0F);
             }
             "unknown_schema" => {
-                for byte in &mut value[2..HEADER_BYTES] {
+                // the fingerprint, or the middle of the id: its first byte stays, so that it is no negative number
+                let named = if header < 10 { 2..header - 1 } else { 2..header };
+                for byte in &mut value[named] {
                     *byte ^= 0x5A;
                 }
             }
             "body" => {
-                let body = value.len() - HEADER_BYTES;
-                value.truncate(HEADER_BYTES + self.any(body));
+                let body = value.len() - header;
+                value.truncate(header + self.any(body));
             }
             "trailing_bytes" => {
                 let more = self.rng.bits().to_le_bytes();

@@ -45,7 +45,7 @@ use life::Life;
 use rng::Rng;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
-use tally_schemas::Topic;
+use tally_schemas::{Contract, Topic};
 use truth::Tally;
 use uuid::Uuid;
 use world::World;
@@ -128,6 +128,11 @@ impl Simulator {
         }
         simulator.at(simulator.config.start - begin, Action::Visit);
         simulator
+    }
+
+    /// From now on frames events in the Confluent wire format, under these ids that a registry has for the contracts.
+    pub fn frame_confluent(&mut self, id: impl Fn(&Contract) -> u32) {
+        self.encoder.frame_confluent(id);
     }
 
     /// When the platform opens, microseconds since 1970 UTC: what is emitted with an earlier time is its past.

@@ -2,8 +2,8 @@
 
 mod injection;
 
-use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tally_tests::stage::seal_and_verify;
 use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually, examples};
 
 use super::super::kill::Moments;
+use super::commits;
 use super::counts::Counts;
 use super::servers::{Network, Servers};
 
@@ -28,6 +29,8 @@ const EVENTS: u64 = 500;
 const PUBLICATIONS: u64 = 3;
 /// Events of each version of a contract in an upgrade, and of a transaction.
 const WRITTEN: usize = 40;
+/// What a run says where a commit went beyond the ledger.
+pub(super) const BEYOND: &str = "committed beyond the ledger";
 /// Task events whose id ends so are refused by the store, where a run has that constraint.
 const POISON: &str = "7";
 
@@ -54,6 +57,15 @@ pub(super) enum Planted {
     SkipOffset,
 }
 
+/// An instance of the run's group.
+struct Instance {
+    tally: Tally,
+    /// Where it dies or stands still, if it does.
+    point: Option<Point>,
+    /// It was told to end.
+    told: bool,
+}
+
 struct Schedule<'a> {
     seed: u64,
     moments: Moments,
@@ -69,7 +81,7 @@ struct Schedule<'a> {
     timed: Vec<u32>,
     planted: Planted,
     folder: TempFolder,
-    instances: Vec<Tally>,
+    instances: Vec<Instance>,
     /// How long it waited for Kafka to go down and come back.
     waited: Duration,
     /// Instances that stand still, until then.
@@ -82,11 +94,11 @@ struct Schedule<'a> {
     counts: Counts,
 }
 
-/// Runs a seed; says what happened.
+/// Runs a seed; says what was published and what happened.
 ///
 /// # Panics
-/// Where the balance does not hold.
-pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> String {
+/// Where the balance does not hold, a commit went beyond the ledger, or an instance ended in a way that nobody asked for.
+pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> (String, Counts) {
     Tally::binary_with_faults(); // built first: that may take far longer than everything that goes wrong
     let began = Instant::now();
     let mut moments = draws(seed, Of::Run, 0);
@@ -102,10 +114,15 @@ pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> String {
         stage.database.query(&format!("ALTER TABLE task_events ADD CONSTRAINT no_poison {check}"));
     }
     let address = |url: &str| url.split("://").nth(1).unwrap_or(url).trim_end_matches('/').to_owned();
-    let registry = servers.registry().map(|registry| {
-        let address = address(&registry.url());
+    let registry = servers.registry().map(|url| {
+        let address = address(url);
         Proxy::before(address.split('/').next().expect("a host"))
     });
+    if let Some(url) = servers.registry() {
+        let _quiet = servers.quiet();
+        let what = ["schema", "register", "--registry", url, "--topic-prefix", stage.prefix()];
+        Tally::spawn(&what, &[]).expect_success(ENDED);
+    }
     let mut schedule = Schedule {
         seed,
         moments,
@@ -127,19 +144,37 @@ pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> String {
         gone: None,
         counts: Counts::default(),
     };
-    schedule.trouble();
-    let published = schedule.settle(has_poison);
-    schedule.count();
+    let stop = AtomicBool::new(false);
+    let (published, seen) = thread::scope(|scope| {
+        let watching = scope.spawn(|| commits::watch(&stage, &stop));
+        let _stop = Raised(&stop); // else a run that fails would be watched for ever
+        schedule.trouble();
+        let published = schedule.settle(has_poison);
+        stop.store(true, Ordering::Relaxed);
+        (published, watching.join().expect("the commits were watched"))
+    });
+    schedule.count(&seen);
     assert!(!published.is_empty(), "nothing was published: {:?}", schedule.counts);
     assert!(schedule.counts.wrong() > 0, "nothing went wrong: {:?}", schedule.counts);
     let said = schedule.hold(&published, has_poison);
+    assert!(seen.broken.is_none(), "{BEYOND}: {}", seen.broken.unwrap_or_default());
     schedule.clear();
-    format!("{said} ({:?}, {:.1} s)", schedule.counts, began.elapsed().as_secs_f64())
+    (format!("{said} ({:.1} s)", began.elapsed().as_secs_f64()), schedule.counts)
+}
+
+/// Raises a flag at the end of its scope, however that comes.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Schedule<'_> {
-    /// What the networks did, as far as it met anything.
-    fn count(&mut self) {
+    /// What the networks did, as far as it met anything, and what was looked at.
+    fn count(&mut self, seen: &commits::Seen) {
+        self.counts.commits = seen.commits;
         self.counts.stores_met = self.store.injected();
         self.counts.registries_met = self.registry.as_ref().map_or(0, Proxy::injected);
         let Some(network) = &self.network else { return };
@@ -184,8 +219,18 @@ impl Schedule<'_> {
         let path = self.folder.path().join(format!("record-{number}"));
         let (events, seed) = (EVENTS.to_string(), (self.seed * PUBLICATIONS + number).to_string());
         let file = path.to_str().expect("paths are text");
-        let what = ["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record", file];
-        self.publishers.push((self.stage.simulate(&what), path));
+        let mut what =
+            vec!["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record", file];
+        if let Some(url) = self.servers.registry().filter(|_| number % 2 == 1) {
+            what.extend(["--registry", url]); // in the Confluent wire format
+            let (_quiet, began) = (self.servers.quiet(), Instant::now());
+            let mut publisher = self.stage.simulate(&what);
+            publisher.expect_success(ENDED); // it asks the registry first
+            self.waited += began.elapsed();
+            self.publishers.push((publisher, path));
+        } else {
+            self.publishers.push((self.stage.simulate(&what), path));
+        }
         self.counts.publications += 1;
     }
 
@@ -215,12 +260,8 @@ impl Schedule<'_> {
         for (version, events) in [(1, &events[..WRITTEN]), (2, &events[WRITTEN..])] {
             let schema = examples::schema(Topic::Credit, version);
             let text = std::fs::read_to_string(&schema).expect("a contract can be read");
-            let framing = match self.servers.registry() {
-                Some(registry) => {
-                    format!("confluent:{}", registry.register(&format!("credit-{version}-value"), &text))
-                }
-                None => "single-object".to_owned(),
-            };
+            let id = self.servers.register(&format!("credit-{version}-value"), &text);
+            let framing = id.map_or_else(|| "single-object".to_owned(), |id| format!("confluent:{id}"));
             let what = Produce { bootstrap, topic: &topic, schema: &schema, framing: &framing, more: &[] };
             for delivered in python::produce(what, events) {
                 self.written.push(Published {
@@ -286,32 +327,32 @@ impl Schedule<'_> {
                 "rejected_by_store".clone_into(&mut one.expect);
             }
         }
-        self.instances.iter_mut().for_each(|instance| instance.resume());
-        let instances = RefCell::new(std::mem::take(&mut self.instances));
+        self.instances.iter_mut().for_each(|one| one.tally.resume());
         let deadline = Instant::now() + SETTLED;
         let wanted = published.len() as u64;
         while self.stage.receipts() < wanted && self.planted == Planted::Nothing {
-            let mut instances = instances.borrow_mut();
-            instances.retain_mut(|one| one.is_running());
-            if instances.is_empty() {
-                instances.push(self.plain());
+            self.bury();
+            if self.instances.is_empty() {
+                let plain = Instance { tally: self.plain(), point: None, told: false };
+                self.instances.push(plain);
             }
-            instances.iter_mut().for_each(|instance| instance.resume()); // who stops at a point now
+            self.instances.iter_mut().for_each(|one| one.tally.resume()); // who stops at a point now
             assert!(
                 Instant::now() < deadline,
                 "{} of {wanted} receipts after {SETTLED:?}\n{}",
                 self.stage.receipts(),
-                instances.iter().map(|one| one.log_tail()).collect::<String>()
+                self.instances.iter().map(|one| one.tally.log_tail()).collect::<String>()
             );
             thread::sleep(Duration::from_millis(100));
         }
-        for mut instance in instances.into_inner() {
-            instance.resume();
-            instance.sigterm();
-            if instance.wait_with_timeout(Duration::from_secs(8)).is_none() {
-                instance.resume();
-                instance.sigkill();
+        for mut one in std::mem::take(&mut self.instances) {
+            one.tally.resume();
+            one.tell();
+            let ended = one.tally.wait_with_timeout(Duration::from_secs(8)).is_some();
+            if !ended {
+                one.tally.sigkill(); // at a crash point, or it waits for something that does not come
             }
+            self.ended(one, !ended);
         }
         drop(quiet);
         published
@@ -319,11 +360,10 @@ impl Schedule<'_> {
 
     /// An instance without a crash point and without a network between.
     fn plain(&self) -> Tally {
-        let url = self.servers.registry().map(tally_tests::Registry::url);
         let mut more = vec!["--linger-ms", "20", "--kafka-property", "session.timeout.ms=1500"];
         more.extend(["--kafka-property", "heartbeat.interval.ms=300"]);
-        if let Some(url) = &url {
-            more.extend(["--registry", url.as_str()]);
+        if let Some(url) = self.servers.registry() {
+            more.extend(["--registry", url]);
         }
         self.stage.ingest(&more)
     }
@@ -331,10 +371,9 @@ impl Schedule<'_> {
     /// Holds everything against what was published, and has Tally itself say the same.
     fn hold(&self, published: &[Published], has_poison: bool) -> String {
         let _quiet = self.servers.quiet();
-        let url = self.servers.registry().map(tally_tests::Registry::url);
         let mut more = vec!["--linger-ms", "20"];
-        if let Some(url) = &url {
-            more.extend(["--registry", url.as_str()]);
+        if let Some(url) = self.servers.registry() {
+            more.extend(["--registry", url]);
         }
         match self.planted {
             Planted::Nothing => drop(self.stage.catch_up(&more)),
@@ -374,15 +413,18 @@ impl Schedule<'_> {
     }
 }
 
+/// Starts an instance in the stage's group, with a crash point.
+pub(super) fn with_fault(stage: &Stage<'_>, fault: &str) -> Tally {
+    let group = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--linger-ms", "20"];
+    let session =
+        ["--kafka-property", "session.timeout.ms=1500", "--kafka-property", "heartbeat.interval.ms=300"];
+    let arguments = [&["ingest"][..], &stage.at_kafka(), &stage.at_clickhouse(), &group, &session].concat();
+    Tally::spawn_with_faults(&arguments, &[("TALLY_FAULT", fault)])
+}
+
 /// Whether a process with that crash point dies there at its first pass.
-pub(super) fn dies_at(point: Point, stage: &Stage<'_>, clickhouse: &ClickHouse) -> bool {
-    let database = clickhouse.database();
-    let fault = format!("{}:1", point.name());
-    let mut arguments = vec!["ingest", "--clickhouse", clickhouse.url(), "--database", database.name()];
-    arguments.extend(stage.at_kafka());
-    let group = format!("{}{}", stage.prefix(), point.name());
-    arguments.extend(["--group", &group, "--listen", "127.0.0.1:0", "--linger-ms", "20"]);
-    let mut tally = Tally::spawn_with_faults(&arguments, &[("TALLY_FAULT", &fault)]);
+pub(super) fn dies_at(point: Point, stage: &Stage<'_>) -> bool {
+    let mut tally = with_fault(stage, &format!("{}:1", point.name()));
     if point == Point::Revoked {
         eventually(ENDED, "an assignment", || tally.stderr().contains("partitions assigned").then_some(()));
         tally.sigterm();

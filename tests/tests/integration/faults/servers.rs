@@ -7,7 +7,9 @@ use tally_tests::{Kafka, ProxiedKafka, Proxy, Registry, skip_without};
 /// The servers that runs share. Each run has a ClickHouse of its own.
 pub(super) struct Servers {
     kafka: Option<Kafka>,
-    registry: Option<Registry>,
+    registry: Option<Mutex<Registry>>,
+    /// Its address, the same after a restart.
+    registry_url: Option<String>,
     /// Networks before Kafka, and the places of those that no run has now.
     networks: Vec<Proxy>,
     free: Mutex<Vec<usize>>,
@@ -58,7 +60,15 @@ impl Servers {
 
     fn with(kafka: Option<Kafka>, registry: Option<Registry>, networks: Vec<Proxy>) -> Servers {
         let free = Mutex::new((0..networks.len()).collect());
-        Servers { kafka, registry, networks, free, quiet: RwLock::new(()) }
+        let registry_url = registry.as_ref().map(Registry::url);
+        Servers {
+            kafka,
+            registry: registry.map(Mutex::new),
+            registry_url,
+            networks,
+            free,
+            quiet: RwLock::new(()),
+        }
     }
 
     pub(super) fn kafka(&self) -> &Kafka {
@@ -73,8 +83,15 @@ impl Servers {
         Some(Network { proxy, place, free: &self.free, met_before, came_before })
     }
 
-    pub(super) fn registry(&self) -> Option<&Registry> {
-        self.registry.as_ref()
+    /// Address of the registry, where there is one.
+    pub(super) fn registry(&self) -> Option<&str> {
+        self.registry_url.as_deref()
+    }
+
+    /// The id of a schema in the registry, where there is one.
+    pub(super) fn register(&self, subject: &str, schema: &str) -> Option<u32> {
+        let registry = self.registry.as_ref()?;
+        Some(registry.lock().unwrap_or_else(PoisonError::into_inner).register(subject, schema))
     }
 
     /// While it is held no server goes away.
@@ -89,6 +106,16 @@ impl Servers {
         let _nobody = self.quiet.write().unwrap_or_else(PoisonError::into_inner);
         kafka.kill();
         kafka.restart();
+        true
+    }
+
+    /// Kills the registry and starts it again, likewise.
+    pub(super) fn restart_registry(&self) -> bool {
+        let Some(registry) = &self.registry else { return false };
+        let _nobody = self.quiet.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.kill();
+        registry.restart();
         true
     }
 }
