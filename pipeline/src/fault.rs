@@ -8,6 +8,8 @@ pub(crate) enum Bug {
     CommitFirst,
     /// The last record of each block is forgotten.
     SkipOffset,
+    /// A lane panics, once in a process.
+    Panic,
 }
 
 /// Whether a bug is planted here.
@@ -23,6 +25,7 @@ pub(crate) fn planted(bug: Bug) -> bool {
         std::sync::LazyLock::new(|| match std::env::var("TALLY_PLANT").ok()?.as_str() {
             "commit-first" => Some(Bug::CommitFirst),
             "skip-offset" => Some(Bug::SkipOffset),
+            "panic" => Some(Bug::Panic),
             _ => None,
         });
     *PLANTED == Some(bug)

@@ -132,7 +132,13 @@ impl Block {
     /// Lets go of the records and of what stands in facts alone, once no row can be refused any more: what follows needs only
     /// what goes into receipts.
     pub(crate) fn forget_facts(&mut self) {
-        self.slab.forget_records();
+        let letter = |letter: &DeadLetter| {
+            let header =
+                |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+            let own = [&letter.key, &letter.value].into_iter().flatten().map(Vec::len).sum::<usize>();
+            size_of::<DeadLetter>() + own + letter.headers.iter().map(header).sum::<usize>()
+        };
+        self.slab.forget_records(self.letters.iter().map(letter).sum());
         self.accepted.events = rows::attested(&self.accepted.events);
     }
 

@@ -31,12 +31,15 @@ use crate::metrics::Metrics;
 use crate::slab::Slab;
 use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
+use futures::FutureExt as _;
 use futures::future::{Either, select};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tally_schemas::{Reader, Topic};
+use tally_sinks::Retry;
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
 use tokio::sync::mpsc;
@@ -76,6 +79,11 @@ enum End {
     Contradiction(String),
 }
 
+/// For so long Kafka may give nothing of a stretch that is read again; twice as long each time that it was not enough, since records of a
+/// transaction that was aborted are nothing to hear of.
+pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(30);
+const UNREAD_DOUBLED_MAX: u32 = 6;
+
 pub(crate) fn rewritten(offset: i64) -> String {
     format!(
         "the log is not the one that was taken: offset {offset} holds another record than the ledger says, and others before it may. \
@@ -89,17 +97,31 @@ impl<O: Outside> Lane<O> {
     /// Works until told to stop.
     pub(crate) async fn run(self) {
         let abandon = self.state.abandon.clone();
-        abandon.run_until_cancelled(self.work()).await;
+        abandon.run_until_cancelled(self.unfailing()).await;
         self.inbox.close();
         self.state.leave_all();
         self.route.outside.hold(&self.partition, false);
         self.route.metrics.forget(&self.partition);
     }
 
+    /// Works, and begins anew after a bug: what was in hand is read again, as after a crash, and nobody else notices.
+    async fn unfailing(&self) {
+        let mut tries = 0;
+        while let Err(panic) = AssertUnwindSafe(self.work()).catch_unwind().await {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            tracing::error!(lane = %self.partition, said, "a bug: the lane panicked, and starts anew");
+            self.asks_operator(Side::Read, Retry::Stop, || format!("a bug, please report it: {said}"));
+            self.inbox.close();
+            self.stall(Side::Read, true).await;
+            self.pause(&mut tries).await;
+        }
+    }
+
     async fn work(&self) {
         let (mut tries, mut wary) = (0, None); // what was given up, and the identity of its topic
         while !self.state.stop.is_cancelled() {
-            let starting = self.answered(Side::Read, "start", || 0, self.start());
+            let starting = self.answered(Side::Read, false, "start", || 0, self.start());
             let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };
             let start = match started {
                 Ok(Ok(start)) => start,
@@ -324,12 +346,22 @@ impl<O: Outside> Lane<O> {
 
     /// Reads the block's gaps once more, in the same topic: one created anew meanwhile says nothing of them.
     async fn read_again(&self, block: &Block) -> Result<(), End> {
-        match self.route.outside.read_again(&self.partition, &block.gaps).await {
-            Ok(()) => self.confirm(&block.origin, block.first()).await,
+        let failed = self.state.unread.fetch_add(1, Ordering::Relaxed);
+        let patience = UNREAD_MAX * (1 << failed.min(UNREAD_DOUBLED_MAX));
+        let asked = self.route.outside.read_again(&self.partition, &block.gaps, patience);
+        let read = self.answered(Side::Read, true, "what stands in a gap", || 0, asked).await;
+        match read.map_err(|GivenUp| End::GaveUp(block.first()))? {
+            Ok(()) => {
+                self.state.unread.store(0, Ordering::Relaxed);
+                self.confirm(&block.origin, block.first()).await
+            }
+            Err(GapError::PassedOver(offset)) => {
+                self.route.metrics.passed_over(&self.partition);
+                Err(End::Restart(GapError::PassedOver(offset).to_string()))
+            }
             Err(error) => {
-                if matches!(error, GapError::PassedOver(_)) {
-                    self.route.metrics.passed_over(&self.partition);
-                }
+                let why = || format!("{error}; see whether Kafka gives this partition to anybody");
+                self.asks_operator(Side::Read, Retry::Stop, why);
                 Err(End::Restart(error.to_string()))
             }
         }
@@ -339,9 +371,12 @@ impl<O: Outside> Lane<O> {
         let ids = named_in(slab);
         let mut failing = Failing::default();
         loop {
-            match self.book.resolve(ids.clone()).await {
+            let asked = self.book.resolve(ids.clone());
+            match self.answered(Side::Read, true, "schemas of the registry", || 0, asked).await? {
                 Ok(writers) => return Ok(writers),
                 Err(error) => {
+                    let class = if error.is_retryable() { Retry::Soon } else { Retry::Stop };
+                    self.asks_operator(Side::Read, class, || format!("the registry: {error}"));
                     tracing::warn!(lane = %self.partition, %error, "the registry does not answer, waiting");
                     self.hold_out(Side::Read, &mut failing, None).await?;
                 }

@@ -82,6 +82,14 @@ impl Default for Budget {
     }
 }
 
+impl Held {
+    fn shrink_to(&mut self, bytes: usize) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.budget.held.fetch_sub(given_back, Ordering::Relaxed);
+        self.bytes -= given_back;
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -154,9 +162,13 @@ impl Slab {
         self.entries = kept;
     }
 
-    /// Gives the records' memory back; the range stays.
-    pub(crate) fn forget_records(&mut self) {
-        *self = Slab { first: self.first, next: self.next, ..Slab::default() };
+    /// Gives the records' memory back; the range stays. `kept`: bytes of copies that go on being held for them.
+    pub(crate) fn forget_records(&mut self, kept: usize) {
+        let mut held = self.held.take();
+        if let Some(held) = &mut held {
+            held.shrink_to(kept);
+        }
+        *self = Slab { first: self.first, next: self.next, held, ..Slab::default() };
     }
 
     /// A copy of the same range with only the records at offsets that are wanted.

@@ -1,6 +1,7 @@
 //! Writing a judged block: five steps in this order, each of which may be the last one before a crash.
 
 use crate::judge::Block;
+use crate::lane::LaneState;
 use arrow_array::RecordBatch;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tally_sinks::fault::{self, Point};
@@ -13,10 +14,10 @@ use thiserror::Error;
 pub(crate) enum Step {
     /// Accepted events into their fact table.
     Facts,
+    /// Dead letters into their table: whoever goes on after a crash finds them there, and judges them no more.
+    DeadLetters,
     /// Dead letters to `<topic>.dead`, acknowledged.
     DeadTopic,
-    /// Dead letters into their table.
-    DeadLetters,
     /// Offsets that hold no record.
     Gaps,
     /// One row for every offset taken.
@@ -34,11 +35,12 @@ pub(crate) enum StepError {
 
 /// Where the steps put a block.
 pub(crate) trait Sink: Insert {
-    /// Tells the dead-letter topic, and waits until it has acknowledged every letter.
+    /// Tells the dead-letter topic, and waits until it has acknowledged every letter; `told` hears of each.
     fn send(
         &self,
         origin: &Origin,
-        letters: &[DeadLetter],
+        letters: &[&DeadLetter],
+        told: &(dyn Fn(&DeadLetter) + Sync),
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
@@ -56,20 +58,27 @@ impl Insert for Sinks {
 }
 
 impl Sink for Sinks {
-    async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
-        Ok(self.dead_topic.send(origin, letters).await?)
+    async fn send(
+        &self,
+        origin: &Origin,
+        letters: &[&DeadLetter],
+        told: &(dyn Fn(&DeadLetter) + Sync),
+    ) -> Result<(), StepError> {
+        Ok(self.dead_topic.send(origin, letters, told).await?)
     }
 }
 
-/// A sink, and how often it has answered within one step: who looks for a refused row asks many times, and long.
+/// A sink, and how often it has answered within one step: who looks for a refused row asks many times, and long. Letters that the
+/// dead-letter topic has are not sent again.
 pub(crate) struct Heard<'a, S> {
     sink: &'a S,
     answers: &'a AtomicU64,
+    state: &'a LaneState,
 }
 
 impl<'a, S> Heard<'a, S> {
-    pub(crate) fn new(sink: &'a S, answers: &'a AtomicU64) -> Heard<'a, S> {
-        Heard { sink, answers }
+    pub(crate) fn new(sink: &'a S, answers: &'a AtomicU64, state: &'a LaneState) -> Heard<'a, S> {
+        Heard { sink, answers, state }
     }
 }
 
@@ -82,8 +91,19 @@ impl<S: Sink + Sync> Insert for Heard<'_, S> {
 }
 
 impl<S: Sink + Sync> Sink for Heard<'_, S> {
-    async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
-        self.sink.send(origin, letters).await
+    async fn send(
+        &self,
+        origin: &Origin,
+        letters: &[&DeadLetter],
+        told: &(dyn Fn(&DeadLetter) + Sync),
+    ) -> Result<(), StepError> {
+        let left = self.state.not_sent(origin.topic_id, letters);
+        let heard = |letter: &DeadLetter| {
+            self.state.sent(origin.topic_id, letter);
+            self.answers.fetch_add(1, Ordering::Relaxed);
+            told(letter);
+        };
+        self.sink.send(origin, &left, &heard).await
     }
 }
 
@@ -92,9 +112,7 @@ impl StepError {
     pub(crate) fn retry(&self) -> (Retry, &'static str) {
         match self {
             StepError::Store(error) => error.retry(),
-            StepError::DeadTopic(_) => {
-                (Retry::Soon, "see that the dead-letter topic exists and may be written")
-            }
+            StepError::DeadTopic(error) => error.retry(),
         }
     }
 }
@@ -102,7 +120,7 @@ impl StepError {
 impl Step {
     /// The steps in order.
     pub(crate) const ALL: [Step; 5] =
-        [Step::Facts, Step::DeadTopic, Step::DeadLetters, Step::Gaps, Step::Receipts];
+        [Step::Facts, Step::DeadLetters, Step::DeadTopic, Step::Gaps, Step::Receipts];
 
     /// The name in metrics and logs.
     pub(crate) const fn name(self) -> &'static str {
@@ -129,7 +147,8 @@ impl Step {
             Step::Gaps if block.gaps.is_empty() => {}
             Step::Facts => return facts(sink, block, token).await,
             Step::DeadTopic => {
-                sink.send(origin, &block.letters).await?;
+                let letters: Vec<&DeadLetter> = block.letters.iter().collect();
+                sink.send(origin, &letters, &|_| {}).await?;
                 fault::pass(Point::LettersAcknowledged);
             }
             Step::DeadLetters => {

@@ -1,14 +1,16 @@
 //! The dead-letter topic, `<topic>.dead`: at least once, keyed by coordinates, acknowledged before attested.
 
+use crate::Retry;
 use crate::fault::{self, Point};
 use crate::rows::{DeadLetter, Origin};
-use futures::stream::{FuturesUnordered, TryStreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -21,10 +23,32 @@ pub struct DeadTopicError {
     source: KafkaError,
 }
 
+impl DeadTopicError {
+    /// What to do about it, and what an operator can.
+    pub fn retry(&self) -> (Retry, &'static str) {
+        match self.source.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+            ) => (Retry::Stop, "grant write on the dead-letter topic"),
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                (Retry::Stop, "create the dead-letter topic, or grant that it is created")
+            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                (Retry::Stop, "raise max.message.bytes of the dead-letter topic")
+            }
+            _ => (Retry::Soon, "see that the dead-letter topic exists and may be written"),
+        }
+    }
+}
+
 /// Producer of dead letters.
 #[derive(Clone)]
 pub struct DeadTopic {
-    producer: FutureProducer,
+    config: ClientConfig,
+    /// Replaced where it has failed for good.
+    producer: Arc<RwLock<FutureProducer>>,
 }
 
 impl std::fmt::Debug for DeadTopic {
@@ -35,6 +59,10 @@ impl std::fmt::Debug for DeadTopic {
 
 /// How long one letter may wait for its acknowledgement before the block is tried again.
 const ACK_SECONDS_MAX: u64 = 60;
+/// Letters of one block that are on their way: what stands in their headers, librdkafka does not count.
+const LETTERS_AT_ONCE_MAX: usize = 1_024;
+/// Of a letter that fits in no other way.
+const TEXT_BYTES_MAX: usize = 1_000;
 
 impl DeadTopic {
     /// A producer over the given connection properties.
@@ -42,22 +70,28 @@ impl DeadTopic {
     /// # Errors
     /// Where librdkafka refuses a property.
     pub fn new(mut config: ClientConfig) -> Result<DeadTopic, KafkaError> {
-        let config = config
+        config
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
             .set("message.max.bytes", "67108864")
             .set("queue.buffering.max.kbytes", "65536")
+            .set("queue.buffering.max.messages", (4 * LETTERS_AT_ONCE_MAX).to_string())
             .set("message.timeout.ms", (ACK_SECONDS_MAX * 1000).to_string());
-        Ok(DeadTopic { producer: config.create()? })
+        let producer = Arc::new(RwLock::new(config.create()?));
+        Ok(DeadTopic { config, producer })
     }
 
     /// Creates the dead-letter topics that are missing, with the brokers' default replication. Trouble is told, not
     /// fatal: the credentials may be allowed to write a topic and not to make one.
     pub async fn ensure(config: &ClientConfig, topics: &[String]) {
-        let made: Result<AdminClient<DefaultClientContext>, _> = config.create();
         let names: Vec<String> = topics.iter().map(|topic| DeadTopic::name(topic)).collect();
+        DeadTopic::create(config, &names).await;
+    }
+
+    async fn create(config: &ClientConfig, names: &[String]) {
+        let made: Result<AdminClient<DefaultClientContext>, _> = config.create();
         let wanted: Vec<_> =
             names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(-1))).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
@@ -80,66 +114,132 @@ impl DeadTopic {
         format!("{topic}.dead")
     }
 
-    /// Sends the letters of one block and waits until every one is acknowledged by all in-sync replicas.
+    /// Sends letters of one block and waits for their acknowledgements by all in-sync replicas; `told` hears of each.
     ///
     /// # Errors
-    /// The first failure; letters before it may be there, and are sent again under the same key.
-    pub async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), DeadTopicError> {
-        let topic = DeadTopic::name(&origin.topic);
-        let acks: FuturesUnordered<_> =
-            letters.iter().map(|letter| self.one(&topic, origin, letter)).collect();
-        let sent: Result<Vec<()>, KafkaError> = fault::during(Point::LettersSent, acks.try_collect()).await;
-        sent.map(drop).map_err(|source| DeadTopicError { topic, source })
-    }
-
-    async fn one(&self, topic: &str, origin: &Origin, letter: &DeadLetter) -> Result<(), KafkaError> {
-        let key = format!("{}/{}/{}", origin.topic_id, origin.partition, letter.offset);
-        match self.produce(topic, &key, letter.value.as_deref(), headers(origin, letter)).await {
-            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                let note = Header {
-                    key: "tally-value",
-                    value: Some("too large for this topic; see table dead_letters"),
-                };
-                self.produce(topic, &key, None, headers(origin, letter).insert(note)).await
-            }
-            other => other,
-        }
-    }
-
-    async fn produce(
+    /// The first failure; of the others that were not heard of some may be there. They are sent again under the same key.
+    pub async fn send(
         &self,
-        topic: &str,
-        key: &str,
-        value: Option<&[u8]>,
-        headers: OwnedHeaders,
-    ) -> Result<(), KafkaError> {
-        let mut record = FutureRecord::<str, [u8]>::to(topic).key(key).headers(headers);
-        record.payload = value;
-        let wait = Duration::from_secs(ACK_SECONDS_MAX);
-        self.producer.send(record, wait).await.map(|_| ()).map_err(|(error, _)| error)
+        origin: &Origin,
+        letters: &[&DeadLetter],
+        told: &(dyn Fn(&DeadLetter) + Sync),
+    ) -> Result<(), DeadTopicError> {
+        let topic = DeadTopic::name(&origin.topic);
+        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sending = async {
+            let (mut left, mut acks, mut failed) = (letters.iter(), FuturesUnordered::new(), None);
+            loop {
+                let some = left.by_ref().take(LETTERS_AT_ONCE_MAX - acks.len());
+                acks.extend(some.map(|letter| one(&producer, &topic, origin, letter)));
+                match acks.next().await {
+                    Some(Ok(letter)) => told(letter),
+                    Some(Err(error)) => failed = failed.or(Some(error)),
+                    None => return failed,
+                }
+            }
+        };
+        let Some(source) = fault::during(Point::LettersSent, sending).await else { return Ok(()) };
+        self.mend(&topic, &producer, &source).await;
+        Err(DeadTopicError { topic, source })
+    }
+
+    /// Does what makes another attempt worth it: a producer that has failed for good never sends again, and a topic may be missing that
+    /// could not be made at the start.
+    async fn mend(&self, topic: &str, failed: &FutureProducer, error: &KafkaError) {
+        if let Some((code, said)) = failed.client().fatal_error() {
+            let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+            // another lane may have replaced it
+            if producer.client().fatal_error().is_some() {
+                match self.config.create() {
+                    Ok(fresh) => {
+                        tracing::warn!(%code, said, "the producer of dead letters has failed for good, another takes its place");
+                        *producer = fresh;
+                    }
+                    Err(error) => tracing::warn!(%error, "no producer of dead letters"),
+                }
+            }
+        }
+        let is_missing =
+            [RDKafkaErrorCode::UnknownTopic, RDKafkaErrorCode::UnknownTopicOrPartition].map(Some);
+        if is_missing.contains(&error.rdkafka_error_code()) {
+            DeadTopic::create(&self.config, &[topic.to_owned()]).await;
+        }
     }
 }
 
+/// What a letter says of its record.
+#[derive(Clone, Copy)]
+enum Form {
+    Whole,
+    WithoutValue,
+    Coordinates,
+}
+
+/// Sends one letter: whole, without its value where that is too large for the topic, or with its coordinates alone.
+async fn one<'a>(
+    producer: &FutureProducer,
+    topic: &str,
+    origin: &Origin,
+    letter: &'a DeadLetter,
+) -> Result<&'a DeadLetter, KafkaError> {
+    let key = format!("{}/{}/{}", origin.topic_id, origin.partition, letter.offset);
+    let mut sent = Ok(letter);
+    for form in [Form::Whole, Form::WithoutValue, Form::Coordinates] {
+        let value = letter.value.as_deref().filter(|_| matches!(form, Form::Whole));
+        sent = produce(producer, topic, &key, value, headers(origin, letter, form)).await.map(|()| letter);
+        match &sent {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {}
+            _ => break,
+        }
+    }
+    sent
+}
+
+async fn produce(
+    producer: &FutureProducer,
+    topic: &str,
+    key: &str,
+    value: Option<&[u8]>,
+    headers: OwnedHeaders,
+) -> Result<(), KafkaError> {
+    let mut record = FutureRecord::<str, [u8]>::to(topic).key(key).headers(headers);
+    record.payload = value;
+    let wait = Duration::from_secs(ACK_SECONDS_MAX);
+    producer.send(record, wait).await.map(|_| ()).map_err(|(error, _)| error)
+}
+
 /// The record's own headers first, untouched, then what is known of its death.
-fn headers(origin: &Origin, letter: &DeadLetter) -> OwnedHeaders {
+fn headers(origin: &Origin, letter: &DeadLetter, form: Form) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new();
-    for (name, value) in &letter.headers {
+    let is_short = matches!(form, Form::Coordinates);
+    for (name, value) in letter.headers.iter().filter(|_| !is_short) {
         headers = headers.insert(Header { key: name, value: value.as_deref() });
     }
-    if let Some(key) = &letter.key {
+    if let Some(key) = letter.key.as_ref().filter(|_| !is_short) {
         headers = headers.insert(Header { key: "tally-key", value: Some(key.as_slice()) });
     }
+    let text_bytes_max = if is_short { TEXT_BYTES_MAX } else { usize::MAX };
+    let cut = |text: &str| text[..text.floor_char_boundary(text_bytes_max)].to_owned();
+    let note = match form {
+        Form::Whole => None,
+        Form::WithoutValue => Some("too large for this topic; see table dead_letters"),
+        Form::Coordinates => {
+            Some("too large for this topic, as are its key and headers; see table dead_letters")
+        }
+    };
     let text = [
         ("tally-topic", origin.topic.clone()),
         ("tally-topic-id", origin.topic_id.to_string()),
         ("tally-partition", origin.partition.to_string()),
         ("tally-offset", letter.offset.to_string()),
         ("tally-timestamp-ms", letter.appended_at_ms.to_string()),
-        ("tally-schema", letter.schema.clone()),
+        ("tally-schema", cut(&letter.schema)),
         ("tally-sha256", hex::encode(letter.raw_sha256)),
         ("tally-reason", letter.fault.reason.name().to_owned()),
-        ("tally-path", letter.fault.path.clone()),
-        ("tally-sentence", letter.fault.sentence.clone()),
+        ("tally-path", cut(&letter.fault.path)),
+        ("tally-sentence", cut(&letter.fault.sentence)),
     ];
-    text.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }))
+    let note = note.map(|note| ("tally-value", note.to_owned()));
+    let all = text.into_iter().chain(note);
+    all.fold(headers, |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }))
 }

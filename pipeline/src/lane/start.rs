@@ -90,7 +90,7 @@ impl<O: Outside> Lane<O> {
             tracing::error!(lane = %self.partition, first = gap.first, next = gap.next, "{lost}");
         }
         if let (Some(first), Some(last)) = (expired.first(), expired.last()) {
-            self.record_expired(&origin, first.first..last.next, &expired).await?;
+            self.record_expired(&origin, first.first..last.next, &expired).await.map_err(said)?;
         }
         let is_behind = high - next >= self.route.backlog_offsets_min;
         outside.hold(&self.partition, is_behind);
@@ -118,11 +118,16 @@ impl<O: Outside> Lane<O> {
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.
-    async fn record_expired(&self, origin: &Origin, range: Range<i64>, gaps: &[Gap]) -> Result<(), String> {
+    async fn record_expired(
+        &self,
+        origin: &Origin,
+        range: Range<i64>,
+        gaps: &[Gap],
+    ) -> Result<(), StoreError> {
         let Origin { topic_id, partition, .. } = origin;
         let token = format!("{topic_id}/{partition}/expired/{}-{}/{}", range.start, range.end, gaps.len());
-        let rows = rows::gaps(origin, gaps).map_err(|e| e.to_string())?;
-        self.route.outside.insert("gaps", &token, &[rows]).await.map_err(|e| e.to_string())?;
+        let rows = rows::gaps(origin, gaps)?;
+        self.route.outside.insert("gaps", &token, &[rows]).await?;
         let offsets = gaps.iter().map(|gap| (gap.next - gap.first).unsigned_abs()).sum();
         let attested = Attested { gap_offsets: [0, offsets], next: range.end, ..Attested::default() };
         self.route.metrics.attested(&self.partition, &attested);

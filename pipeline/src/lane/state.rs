@@ -1,13 +1,13 @@
 //! What others may see of a lane, and how they tell it to stop.
 
 use super::places::Place;
-use crate::judge::Block;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tally_schemas::Fault;
 use tally_sinks::Inherited;
+use tally_sinks::rows::DeadLetter;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -25,6 +25,8 @@ pub(crate) struct LaneState {
     /// Letters that the dead-letter topic has acknowledged and that have no receipt yet: they are not sent again, and what was found dead
     /// stays dead.
     sent: Mutex<(Uuid, BTreeMap<i64, Fault>)>,
+    /// So often in a row a gap could not be read again.
+    pub(super) unread: AtomicU32,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// What it waits with.
@@ -97,20 +99,20 @@ impl LaneState {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the dead-letter topic has all letters of a block.
-    pub(super) fn were_sent(&self, block: &Block) -> bool {
+    /// Of these letters, those that the dead-letter topic is not known to have.
+    pub(crate) fn not_sent<'a>(&self, topic_id: Uuid, letters: &[&'a DeadLetter]) -> Vec<&'a DeadLetter> {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.0 == block.origin.topic_id
-            && block.letters.iter().all(|letter| sent.1.contains_key(&letter.offset))
+        let is_left = |letter: &&&DeadLetter| sent.0 != topic_id || !sent.1.contains_key(&letter.offset);
+        letters.iter().filter(is_left).copied().collect()
     }
 
-    /// The dead-letter topic has them.
-    pub(super) fn sent(&self, block: &Block) {
+    /// The dead-letter topic has it.
+    pub(crate) fn sent(&self, topic_id: Uuid, letter: &DeadLetter) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.0 != block.origin.topic_id {
-            *sent = (block.origin.topic_id, BTreeMap::new());
+        if sent.0 != topic_id {
+            *sent = (topic_id, BTreeMap::new());
         }
-        sent.1.extend(block.letters.iter().map(|letter| (letter.offset, letter.fault.clone())));
+        sent.1.insert(letter.offset, letter.fault.clone());
     }
 
     /// Letters of a topic that it has, and that may have no receipt.

@@ -67,10 +67,11 @@ impl<O: Outside> Lane<O> {
 
     /// Waits for an answer from outside, of which `heard` counts the parts; a lane that hears nothing in a while is stalled, and says so.
     ///
-    /// `GivenUp` where it holds a block meanwhile, and others need the memory.
+    /// `GivenUp` where it `holds` records meanwhile, and others need the memory.
     pub(super) async fn answered<T>(
         &self,
         side: Side,
+        holds: bool,
         what: &str,
         heard: impl Fn() -> u64,
         answer: impl Future<Output = T>,
@@ -86,19 +87,18 @@ impl<O: Outside> Lane<O> {
             }
             tracing::warn!(lane = %self.partition, what, "no answer yet, waiting");
             self.stall(side, true).await;
-            if side == Side::Write && !self.inbox.budget().has_room() {
+            if holds && !self.inbox.budget().has_room() {
                 return Err(GivenUp);
             }
         }
     }
 
-    /// Counts what only an operator seems able to mend; three times in half a minute, and the lane waits for one.
+    /// Counts what only an operator seems able to mend; three times before a block is stored, not far apart, and the lane waits for one.
     pub(super) fn asks_operator(&self, side: Side, class: Retry, why: impl FnOnce() -> String) {
-        let mut stops = self.state.stops.lock().unwrap_or_else(PoisonError::into_inner);
         if class != Retry::Stop {
-            *stops = (0, None);
             return;
         }
+        let mut stops = self.state.stops.lock().unwrap_or_else(PoisonError::into_inner);
         let age = stops.1.map(|at| clock::now().saturating_duration_since(at));
         if age.is_some_and(|age| age < STOP_PAUSE) {
             return;

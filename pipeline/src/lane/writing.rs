@@ -11,7 +11,7 @@ use crate::judge::Block;
 use crate::metrics::Attested;
 use crate::write::{Heard, Step};
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::{Receipts, Refused, Retry};
@@ -84,6 +84,8 @@ impl<O: Outside> Lane<O> {
             let _ =
                 self.route.outside.commit(&self.partition, block.next(), block.origin.topic_id, false).await;
         }
+        static PANICKED: AtomicBool = AtomicBool::new(false);
+        assert!(!fault::planted(Bug::Panic) || PANICKED.swap(true, Ordering::Relaxed), "planted");
         if fault::planted(Bug::SkipOffset) {
             let last = block.next() - 1;
             let _ = block.retain(|offset, _| offset != last); // a bug asks for no outcome
@@ -119,7 +121,7 @@ impl<O: Outside> Lane<O> {
         let mut failing = Failing::default();
         loop {
             let asked = self.route.outside.last_receipt(place, block.first());
-            match self.answered(Side::Write, "last receipt", || 0, asked).await? {
+            match self.answered(Side::Write, true, "last receipt", || 0, asked).await? {
                 Ok(last) if last.as_ref().is_some_and(|last| last.offset >= before) => return Ok(()),
                 Ok(_) => {
                     tracing::warn!(lane = %self.partition, before, "the ledger lacks receipts that this lane wrote");
@@ -142,9 +144,6 @@ impl<O: Outside> Lane<O> {
     ) -> Result<(), GivenUp> {
         let mut token = block.token();
         for step in Step::ALL {
-            if step == Step::DeadTopic && self.state.were_sent(block) {
-                continue;
-            }
             if step == Step::Receipts
                 && let Some((before, at)) = attested
                 && clock::now().saturating_duration_since(at) >= WAIT_MAX
@@ -161,13 +160,9 @@ impl<O: Outside> Lane<O> {
                 }
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
-            match step {
-                Step::Facts => {
-                    block.forget_facts();
-                    place.leave_columns();
-                }
-                Step::DeadTopic => self.state.sent(block),
-                Step::DeadLetters | Step::Gaps | Step::Receipts => {}
+            if step == Step::Facts {
+                block.forget_facts();
+                place.leave_columns();
             }
         }
         Ok(())
@@ -177,12 +172,13 @@ impl<O: Outside> Lane<O> {
     async fn until_done(&self, step: Step, block: &Block, token: &str) -> Result<Vec<Refused>, GivenUp> {
         let Route { outside, metrics, .. } = self.route.as_ref();
         let mut failing = Failing::default();
+        let first_began = clock::now();
         loop {
             let began = clock::now();
             let answers = AtomicU64::new(0);
-            let sink = Heard::new(outside, &answers);
+            let sink = Heard::new(outside, &answers, &self.state);
             let heard = || answers.load(Ordering::Relaxed);
-            let taken = self.answered(Side::Write, step.name(), heard, step.take(&sink, block, token));
+            let taken = self.answered(Side::Write, true, step.name(), heard, step.take(&sink, block, token));
             let error = match taken.await? {
                 Ok(refused) => {
                     metrics.stored(step.name(), clock::now().saturating_duration_since(began));
@@ -190,7 +186,12 @@ impl<O: Outside> Lane<O> {
                 }
                 Err(error) => error,
             };
-            let (class, remedy) = error.retry();
+            let (class, remedy) = match error.retry() {
+                (Retry::Bisect, _) if step != Step::Facts => {
+                    (Retry::Stop, "see what its table refuses: a constraint, a column, a view upon it")
+                }
+                retry => retry,
+            };
             metrics.retried(step.name(), class);
             self.asks_operator(Side::Write, class, || format!("{}: {error}; {remedy}", step.name()));
             if class == Retry::Stop {
@@ -203,6 +204,11 @@ impl<O: Outside> Lane<O> {
                 Retry::Later => Some(Duration::from_secs(3)),
                 Retry::Stop => Some(STOP_PAUSE),
             };
+            // the store may have come back as another meanwhile, without what this receipt would lie beyond
+            if step == Step::Receipts && clock::now().saturating_duration_since(first_began) >= WAIT_MAX {
+                self.stall(Side::Write, true).await;
+                return Err(GivenUp);
+            }
             self.hold_out(Side::Write, &mut failing, pause).await?;
         }
     }
@@ -213,7 +219,7 @@ impl<O: Outside> Lane<O> {
         let mut failing = Failing::default();
         loop {
             let asked = self.route.outside.receipts(self.contract.table(), place, block.first());
-            match self.answered(Side::Write, "receipts", || 0, asked).await? {
+            match self.answered(Side::Write, true, "receipts", || 0, asked).await? {
                 Ok(Receipts { stored, .. }) => return Ok(block.never_stored(refused, &stored)),
                 Err(error) => {
                     tracing::warn!(lane = %self.partition, %error, "what is stored of refused rows is not known, waiting");

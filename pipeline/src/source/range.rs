@@ -7,14 +7,14 @@ use crate::slab::Record;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tally_schemas::{Sha256Digest, sha256};
 use tally_sinks::rows::Gap;
 use thiserror::Error;
 
-/// How long a broker may give nothing at all.
-const SILENCE_SECONDS_MAX: u64 = 30;
+/// How long a broker may give nothing at all, where nobody says otherwise.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What the consumer that reads gaps again may fetch ahead.
 const WITNESS_KBYTES_MAX: &str = "2048";
@@ -25,6 +25,19 @@ pub(crate) struct RangeReader {
     queue: Option<FetchQueue>,
     consumer: Consuming,
     partition: Partition,
+}
+
+/// How long who reads waits for Kafka.
+struct Patience {
+    most: Duration,
+    /// Gone once nobody asks any more; `None` for who asks to the end.
+    asking: Option<Weak<()>>,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { most: SILENCE_MAX, asking: None }
+    }
 }
 
 /// What stands at or before an offset.
@@ -56,14 +69,23 @@ impl Source {
     }
 
     /// A gap says for good that an offset holds no record, so one reading is not enough for it: another consumer reads the
-    /// same stretch and must find nothing there either.
+    /// same stretch and must find nothing there either. `patience`: for so long Kafka may give nothing meanwhile.
     ///
     /// # Errors
     /// See [`GapError`].
-    pub(crate) async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
+    pub(crate) async fn read_again(
+        &self,
+        partition: &Partition,
+        gaps: &[Gap],
+        patience: Duration,
+    ) -> Result<(), GapError> {
         let ranges: Vec<(i64, i64)> = gaps.iter().map(|gap| (gap.first, gap.next)).collect();
         let (source, partition) = (self.clone(), partition.clone());
-        let found = tokio::task::spawn_blocking(move || source.record_within(&partition, &ranges)).await;
+        let asking = Arc::new(());
+        let asked = Patience { most: patience, asking: Some(Arc::downgrade(&asking)) };
+        let found =
+            tokio::task::spawn_blocking(move || source.record_within(&partition, &ranges, asked)).await;
+        drop(asking); // until here, and not longer than the future
         match found.unwrap_or_else(|error| Err(error.to_string())).map_err(GapError::Unread)? {
             None => Ok(()),
             Some(offset) => Err(GapError::PassedOver(offset)),
@@ -75,10 +97,15 @@ impl Source {
     ///
     /// # Errors
     /// Where the stretch cannot be read again.
-    fn record_within(&self, partition: &Partition, ranges: &[(i64, i64)]) -> Result<Option<i64>, String> {
+    fn record_within(
+        &self,
+        partition: &Partition,
+        ranges: &[(i64, i64)],
+        patience: Patience,
+    ) -> Result<Option<i64>, String> {
         let (Some((first, _)), Some((_, next))) = (ranges.first(), ranges.last()) else { return Ok(None) };
         let mut found = None;
-        self.witness(partition, *first, |at| match at {
+        self.witness(partition, *first, patience, |at| match at {
             Next::Record(record) => {
                 let offset = record.offset;
                 if ranges.iter().any(|(first, next)| (*first..*next).contains(&offset)) {
@@ -101,7 +128,7 @@ impl Source {
         offset: i64,
     ) -> Result<Option<Sha256Digest>, String> {
         let mut found = None;
-        self.witness(partition, offset, |at| {
+        self.witness(partition, offset, Patience::default(), |at| {
             let Next::Record(record) = at else { return false };
             if record.offset == offset {
                 found = Some(sha256(record.value.unwrap_or_default()));
@@ -116,6 +143,7 @@ impl Source {
         &self,
         partition: &Partition,
         offset: i64,
+        patience: Patience,
         take: impl FnMut(Next<'_>) -> bool,
     ) -> Result<(), String> {
         let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +156,7 @@ impl Source {
             }
         };
         let reader = reader.map_err(|error| error.to_string())?;
-        reader.read(take)?;
+        reader.read_within(&patience, take)?;
         reader.rest();
         *kept = Some(reader);
         Ok(())
@@ -172,10 +200,17 @@ impl RangeReader {
     ///
     /// # Errors
     /// Where the partition cannot be fetched, or nothing comes for 30 s.
-    pub(crate) fn read(&self, mut take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
+    pub(crate) fn read(&self, take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
+        self.read_within(&Patience::default(), take)
+    }
+
+    fn read_within(&self, patience: &Patience, mut take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
         let Some(queue) = &self.queue else { return Ok(()) };
         let (mut heard, mut on, mut failure) = (Instant::now(), true, None);
         while on && failure.is_none() {
+            if patience.asking.as_ref().is_some_and(|asking| asking.strong_count() == 0) {
+                return Err(format!("{}: nobody asks any more", self.partition)); // others wait for this consumer
+            }
             match self.consumer.poll(Duration::ZERO) {
                 None => {}
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {
@@ -200,8 +235,9 @@ impl RangeReader {
             });
             if fetched > 0 {
                 heard = Instant::now();
-            } else if heard.elapsed().as_secs() >= SILENCE_SECONDS_MAX {
-                return Err(format!("{}: Kafka gave nothing for {SILENCE_SECONDS_MAX} s", self.partition));
+            } else if heard.elapsed() >= patience.most {
+                let seconds = patience.most.as_secs();
+                return Err(format!("{}: Kafka gave nothing for {seconds} s", self.partition));
             }
         }
         failure.map_or(Ok(()), |said| Err(format!("{}: {said}", self.partition)))

@@ -87,6 +87,38 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     });
 }
 
+/// Scenario: a broker is killed, and its disk has lost the last letters of a dead-letter topic; then more records come that are refused.
+/// Guarantees: the producer of letters, which Kafka refuses from then on for good, is replaced: each of those has its letter.
+#[test]
+fn letters_go_on_after_their_topic_lost_its_end() {
+    if skip_without(Kafka::installed()) {
+        return;
+    }
+    let kafka = Kafka::start();
+    let stage = Stage::on(&kafka, ClickHouse::shared(), "lost-letters");
+    let dead = format!("{}.dead", stage.topic(Topic::Task));
+    let publish = |seed: &str| {
+        let what = ["--events", "300", "--seed", seed, "--invalid-permille", "500"];
+        stage.simulate(&what).expect_success(SOON);
+    };
+    let instance = stage.ingest(&["--linger-ms", "50"]);
+    publish("1");
+    stage.wait_for_receipts(300, SOON);
+    let (_, end) = kafka.watermarks(&dead, 0);
+    kafka.kill();
+    let left = kafka.lose_from(&dead, 0, end - 1);
+    kafka.restart();
+    assert!(left < end, "it lost nothing");
+    publish("2");
+    stage.wait_for_receipts(600, SOON);
+    let topic = stage.topic(Topic::Task);
+    let letters = stage.number(&format!("SELECT count() FROM dead_letters_final WHERE topic = '{topic}'"));
+    let told = kafka.watermarks(&dead, 0).1 - left; // some perhaps twice
+    assert!(told >= letters - end && letters > end, "{told} of {}\n{}", letters - end, instance.log_tail());
+    let replaced = "the producer of dead letters has failed for good";
+    assert!(instance.stderr().contains(replaced), "{}", instance.log_tail());
+}
+
 /// Scenario: everything is taken and committed; then ClickHouse loses, as where yesterday's backup is brought back, the last receipts of
 /// one partition with half of their facts and dead letters, all that it had of another (whose rows come again in the very block that it
 /// remembers), and the receipts alone of a third; a one-off run follows.

@@ -172,7 +172,12 @@ impl Insert for Connection {
 }
 
 impl Sink for Connection {
-    async fn send(&self, origin: &Origin, letters: &[DeadLetter]) -> Result<(), StepError> {
+    async fn send(
+        &self,
+        origin: &Origin,
+        letters: &[&DeadLetter],
+        told: &(dyn Fn(&DeadLetter) + Sync),
+    ) -> Result<(), StepError> {
         let failed = || StepError::Store(StoreError::Unanswered("no acknowledgement".to_owned()));
         for letter in letters {
             self.ask_kafka("before a letter is sent").await.map_err(|_| failed())?;
@@ -181,6 +186,7 @@ impl Sink for Connection {
             if self.world().fails() {
                 return Err(failed());
             }
+            told(letter);
         }
         self.point("after the letters").await;
         Ok(())
@@ -257,7 +263,7 @@ impl Outside for Connection {
         Ok(())
     }
 
-    async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
+    async fn read_again(&self, partition: &Partition, gaps: &[Gap], _: Duration) -> Result<(), GapError> {
         self.ask_kafka("read again").await.map_err(GapError::Unread)?;
         let mut world = self.world();
         let log = world.kafka.log(partition.number);

@@ -184,6 +184,7 @@ impl World {
 
     pub(super) fn told(&mut self, at: Place) {
         self.kafka.dead.insert(at);
+        self.not_both(at);
     }
 
     /// An INSERT as the server does it, and the rules for what comes in.
@@ -233,9 +234,10 @@ impl World {
     }
 
     fn not_both(&mut self, at: Place) {
-        let both = self.store.facts.iter().any(|fact| fact.at == at)
-            && self.store.letters.iter().any(|letter| letter.at == at);
-        self.rule(!both, || format!("row and dead letter of {at:?}"));
+        let is_fact = self.store.facts.iter().any(|fact| fact.at == at);
+        let is_dead =
+            self.store.letters.iter().any(|letter| letter.at == at) || self.kafka.dead.contains(&at);
+        self.rule(!(is_fact && is_dead), || format!("row and dead letter of {at:?}"));
     }
 
     /// A commit as the broker takes it: everything from the first settled offset on must be settled.
