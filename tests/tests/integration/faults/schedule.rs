@@ -82,7 +82,7 @@ struct Schedule<'a> {
     planted: Planted,
     folder: TempFolder,
     instances: Vec<Instance>,
-    /// How long it waited for Kafka to go down and come back.
+    /// How long it waited: for servers to go down and come back, and for who publishes.
     waited: Duration,
     /// Instances that stand still, until then.
     frozen: Vec<(u32, Instant)>,
@@ -196,7 +196,7 @@ impl Schedule<'_> {
             }
             let due = TROUBLE.as_millis() as u64 * 2 / 3 * publications / PUBLICATIONS;
             if publications < PUBLICATIONS && elapsed.as_millis() as u64 >= due {
-                let mut draws = draws(self.seed, Of::Publication, publications);
+                let (mut draws, began) = (draws(self.seed, Of::Publication, publications), Instant::now());
                 if publications == 1 && draws.below(6) == 0 {
                     self.create_anew();
                 }
@@ -206,6 +206,7 @@ impl Schedule<'_> {
                     self.upgrade();
                     self.counts.upgrades += 1;
                 }
+                self.waited += began.elapsed(); // nothing went wrong by itself meanwhile
             }
             self.moments = draws(self.seed, Of::Step, step);
             step += 1;
@@ -223,10 +224,9 @@ impl Schedule<'_> {
             vec!["--events", &events, "--seed", &seed, "--invalid-permille", "30", "--record", file];
         if let Some(url) = self.servers.registry().filter(|_| number % 2 == 1) {
             what.extend(["--registry", url]); // in the Confluent wire format
-            let (_quiet, began) = (self.servers.quiet(), Instant::now());
+            let _quiet = self.servers.quiet();
             let mut publisher = self.stage.simulate(&what);
             publisher.expect_success(ENDED); // it asks the registry first
-            self.waited += began.elapsed();
             self.publishers.push((publisher, path));
         } else {
             self.publishers.push((self.stage.simulate(&what), path));

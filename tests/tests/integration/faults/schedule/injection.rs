@@ -143,7 +143,8 @@ impl Schedule<'_> {
         match (status.signal(), one.point) {
             (Some(9), _) if killed => self.counts.killed += 1,
             (Some(9), Some(point)) => *self.counts.died.entry(point.name()).or_default() += 1,
-            _ if status.success() && one.told => self.counts.stopped += 1,
+            // it may be told before it listens to that
+            _ if one.told && (status.success() || status.signal() == Some(15)) => self.counts.stopped += 1,
             // ClickHouse was away when it asked for its migrations: it says so, and takes nothing
             _ if status.code() == Some(3) && !one.tally.stderr().contains("partitions assigned") => {
                 self.counts.turned_away += 1;
