@@ -22,7 +22,7 @@ impl Migration {
 }
 
 /// Every migration, in order. A published one is never edited: its digest is kept in the database.
-pub const MIGRATIONS: [Migration; 9] = [
+pub const MIGRATIONS: [Migration; 10] = [
     Migration { version: 1, name: "facts", sql: include_str!("../ddl/0001_facts.sql") },
     Migration { version: 2, name: "ledger", sql: include_str!("../ddl/0002_ledger.sql") },
     Migration { version: 3, name: "audit", sql: include_str!("../ddl/0003_audit.sql") },
@@ -32,6 +32,7 @@ pub const MIGRATIONS: [Migration; 9] = [
     Migration { version: 7, name: "event time", sql: include_str!("../ddl/0007_event_time.sql") },
     Migration { version: 8, name: "acts", sql: include_str!("../ddl/0008_acts.sql") },
     Migration { version: 9, name: "timelines", sql: include_str!("../ddl/0009_timelines.sql") },
+    Migration { version: 10, name: "durability", sql: include_str!("../ddl/0010_durability.sql") },
 ];
 
 /// Why the tables could not be brought up to date.
@@ -155,7 +156,7 @@ impl Store {
     }
 }
 
-/// A table becomes a replicated one per shard and a distributed one over them; an index is the replicated one's, a column both have;
+/// A table becomes a replicated one per shard and a distributed one over them; an index and a setting are the replicated one's, a column both have;
 /// a view is made everywhere.
 fn distributed(statement: &str, cluster: &str) -> Vec<String> {
     let key = statement.lines().find_map(|line| line.strip_prefix("-- shard by "));
