@@ -168,8 +168,9 @@ mod tests {
                 .sql()
                 .split(";\n")
                 .filter(|text| text.lines().any(|line| !line.starts_with("--") && !line.trim().is_empty()));
-            let (indices, made): (Vec<_>, Vec<_>) = statements
-                .partition(|text| text.contains("ALTER TABLE") && beside.iter().any(|what| text.contains(what)));
+            let (indices, made): (Vec<_>, Vec<_>) = statements.partition(|text| {
+                text.contains("ALTER TABLE") && beside.iter().any(|what| text.contains(what))
+            });
             let understood: Vec<Defined> = defined(migration.sql()).collect();
             assert_eq!(understood.len(), made.len(), "{}, beside {} indices", migration.name, indices.len());
             for one in &understood {
