@@ -413,18 +413,18 @@ impl Schedule<'_> {
     }
 }
 
-/// Starts an instance in the stage's group, with a crash point.
-pub(super) fn with_fault(stage: &Stage<'_>, fault: &str) -> Tally {
+/// Starts an instance in the stage's group, with a crash point; the group misses it after so many milliseconds.
+pub(super) fn with_fault(stage: &Stage<'_>, fault: &str, session_ms: u32) -> Tally {
     let group = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--linger-ms", "20"];
-    let session =
-        ["--kafka-property", "session.timeout.ms=1500", "--kafka-property", "heartbeat.interval.ms=300"];
+    let timeout = format!("session.timeout.ms={session_ms}");
+    let session = ["--kafka-property", &timeout, "--kafka-property", "heartbeat.interval.ms=300"];
     let arguments = [&["ingest"][..], &stage.at_kafka(), &stage.at_clickhouse(), &group, &session].concat();
     Tally::spawn_with_faults(&arguments, &[("TALLY_FAULT", fault)])
 }
 
 /// Whether a process with that crash point dies there at its first pass.
 pub(super) fn dies_at(point: Point, stage: &Stage<'_>) -> bool {
-    let mut tally = with_fault(stage, &format!("{}:1", point.name()));
+    let mut tally = with_fault(stage, &format!("{}:1", point.name()), 1_500);
     if point == Point::Revoked {
         eventually(ENDED, "an assignment", || tally.stderr().contains("partitions assigned").then_some(()));
         tally.sigterm();
