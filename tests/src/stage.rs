@@ -225,11 +225,12 @@ pub fn pages(ingest: &mut Tally) -> String {
     })
 }
 
-/// Seals a database into a log of its own, and verifies all of it against that; how long each took. `store`: where it is.
+/// Seals a database into a log of its own, and verifies all of it against that, and against the bytes that `kafka` has where it is named;
+/// how long each took. `store`: where it is.
 ///
 /// # Panics
 /// When either ends in another way than well.
-pub fn seal_and_verify(store: &[&str], timeout: Duration) -> [Duration; 2] {
+pub fn seal_and_verify(store: &[&str], kafka: &[&str], timeout: Duration) -> [Duration; 2] {
     let folder = TempFolder::new("proof");
     let path = |name: &str| folder.path().join(name).to_str().expect("paths in tests are text").to_owned();
     let (log, key, public) = (path("log"), path("key"), path("key.pub"));
@@ -239,7 +240,9 @@ pub fn seal_and_verify(store: &[&str], timeout: Duration) -> [Duration; 2] {
         Tally::spawn(&[command, store].concat(), &[]).expect_success(timeout);
         begun.elapsed()
     };
-    [took(&["seal", "--seals", &log, "--key", &key]), took(&["verify", "--seals", &log, "--keys", &public])]
+    let against: &[&str] = if kafka.is_empty() { &[] } else { &["--against-kafka"] };
+    let verify = [&["verify", "--seals", &log, "--keys", &public], against, kafka].concat();
+    [took(&["seal", "--seals", &log, "--key", &key]), took(&verify)]
 }
 
 /// Status and body of a page, whatever the status.

@@ -222,7 +222,7 @@ fn a_frozen_owner_inserts_late() {
         late.sigterm();
         late.expect_success(SOON);
         compare(&stage, &published);
-        seal_and_verify(&stage.at_clickhouse(), SOON);
+        seal_and_verify(&stage.at_clickhouse(), &stage.at_kafka(), SOON);
     }
 }
 

@@ -388,7 +388,7 @@ impl Schedule<'_> {
         if orphans > 0 {
             self.forget_gone();
         }
-        seal_and_verify(&self.stage.at_clickhouse(), ENDED);
+        seal_and_verify(&self.stage.at_clickhouse(), &self.stage.at_kafka(), ENDED);
         self.forget_gone(); // else the audit rightly names what was not taken of it
         self.stage.tally_at_clickhouse(&["audit", "offsets", "--no-record"]).expect_success(ENDED);
         match orphans {

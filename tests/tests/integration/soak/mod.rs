@@ -275,7 +275,7 @@ fn balance(place: &Place, mut first: Tally, published: Account) {
     assert_eq!((in_kafka, stored), (published.records, published));
 
     let store = ["--clickhouse", place.clickhouse.url(), "--database", &place.database];
-    let [sealed, verified] = seal_and_verify(&store, PROOF);
+    let [sealed, verified] = seal_and_verify(&store, &[], PROOF);
     println!("proof: sealed in {:.0} s, verified in {:.0} s", sealed.as_secs_f64(), verified.as_secs_f64());
     if published.records > AUDITED_RECORDS_MAX {
         println!(
