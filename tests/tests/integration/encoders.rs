@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::{Map, Value};
 use tally_schemas::Topic;
+use tally_tests::account::{compare, read};
 use tally_tests::python::{Delivered, Produce};
 use tally_tests::stage::line;
 use tally_tests::{Kafka, Registry, Stage, Tally, TempFolder, examples, kcat, python, skip_without, unique};
@@ -12,7 +13,7 @@ use tally_tests::{Kafka, Registry, Stage, Tally, TempFolder, examples, kcat, pyt
 /// Topic, partition and offset of a dead letter, its reason and its field.
 type Expected = ((Topic, i32, i64), (String, Option<String>));
 
-const REGISTER: std::time::Duration = std::time::Duration::from_secs(60);
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// One that published to a stage by Python.
 struct Python<'a> {
@@ -48,7 +49,7 @@ fn every_valid_example_becomes_its_row() {
     let registry = Registry::start();
     let url = registry.url();
     let arguments = ["schema", "register", "--registry", &url, "--topic-prefix", stage.prefix()];
-    Tally::spawn(&arguments, &[]).expect_success(REGISTER);
+    Tally::spawn(&arguments, &[]).expect_success(SOON);
     let mut copies = BTreeMap::new();
     for contract in Topic::ALL {
         let python = Python { stage: &stage, contract };
@@ -263,14 +264,43 @@ fn symbols_are_registered_once_readers_know_them() {
         fs::read_to_string(examples::schema(Topic::Credit, version)).expect("a contract can be read")
     };
     let ids = [1, 2].map(|version| registry.register(subject, &text(version)));
-    let refused = register(&[]).expect_code(3, REGISTER);
+    let refused = register(&[]).expect_code(3, SOON);
     assert!(refused.stderr.contains("--readers-know"), "{}", refused.stderr);
-    let done = register(&["--readers-know"]).expect_success(REGISTER);
+    let done = register(&["--readers-know"]).expect_success(SOON);
     assert!(ids.iter().all(|id| done.stdout.contains(&format!("id {id}\n"))), "{}", done.stdout);
     assert!(done.stdout.contains("version 3"), "{}", done.stdout);
-    assert_eq!(register(&[]).expect_success(REGISTER).stdout, done.stdout, "again it changes nothing");
+    assert_eq!(register(&[]).expect_success(SOON).stdout, done.stdout, "again it changes nothing");
     let ends = text(3).replacen("\"ATTEMPTED\"", "\"ATTEMPTED\", \"LATER\"", 1);
     assert!(ends.contains("LATER"));
     let taken = std::panic::catch_unwind(|| registry.register(subject, &ends));
     assert!(taken.is_err(), "a symbol more is refused as before");
+}
+
+/// Scenario: the simulated platform is to publish by a registry that has no contracts, and then by one that has.
+/// Guarantees: first it says what to do and publishes nothing; then its events name their schemas by the registry, and become what they
+/// were to become, id by id.
+#[test]
+fn the_simulated_platform_publishes_by_a_registry() {
+    if skip_without(Kafka::real()) || skip_without(Registry::installed()) {
+        return;
+    }
+    let (stage, registry, folder) =
+        (Stage::shared("by-registry"), Registry::start(), TempFolder::new("record"));
+    let (record, url) = (folder.path().join("record"), registry.url());
+    let file = record.to_str().expect("paths in tests are text");
+    let what = ["--events", "400", "--invalid-permille", "100", "--registry", &url, "--record", file];
+    let said = stage.simulate(&what).expect_code(3, SOON).stderr;
+    assert!(said.contains("run `tally schema register` first"), "{said}");
+    let published: u64 = Topic::ALL.into_iter().map(|topic| stage.published(topic)).sum();
+    assert_eq!(published, 0, "without a registered contract");
+
+    let register = ["schema", "register", "--registry", &url, "--topic-prefix", stage.prefix()];
+    Tally::spawn(&register, &[]).expect_success(SOON);
+    stage.simulate(&what).expect_success(SOON);
+    stage.catch_up(&["--registry", &url]);
+    compare(&stage, &read(&record));
+    let accepted = "SELECT count(), countIf(startsWith(schema, 'registry:')) FROM audit_log FINAL WHERE disposition = 'ACCEPTED'";
+    let accepted = stage.database.query(accepted);
+    let (all, by_registry) = accepted.trim().split_once('\t').expect("two numbers");
+    assert!(all == by_registry && all != "0", "{accepted}");
 }
