@@ -355,13 +355,13 @@ impl<O: Outside> Lane<O> {
                 self.state.unread.store(0, Ordering::Relaxed);
                 self.confirm(&block.origin, block.first()).await
             }
-            Err(GapError::PassedOver(offset)) => {
-                self.route.metrics.passed_over(&self.partition);
-                Err(End::Restart(GapError::PassedOver(offset).to_string()))
-            }
             Err(error) => {
-                let why = || format!("{error}; see whether Kafka gives this partition to anybody");
-                self.asks_operator(Side::Read, Retry::Stop, why);
+                match error {
+                    GapError::PassedOver(_) => self.route.metrics.passed_over(&self.partition),
+                    GapError::Unread(_) => self.asks_operator(Side::Read, Retry::Stop, || {
+                        format!("{error}; see whether Kafka gives this partition to anybody")
+                    }),
+                }
                 Err(End::Restart(error.to_string()))
             }
         }

@@ -28,11 +28,9 @@ impl DeadTopicError {
     pub fn retry(&self) -> (Retry, &'static str) {
         match self.source.rdkafka_error_code() {
             Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
             ) => (Retry::Stop, "grant write on the dead-letter topic"),
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            _ if is_missing(&self.source) => {
                 (Retry::Stop, "create the dead-letter topic, or grant that it is created")
             }
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -41,6 +39,12 @@ impl DeadTopicError {
             _ => (Retry::Soon, "see that the dead-letter topic exists and may be written"),
         }
     }
+}
+
+/// Whether there is no such topic.
+fn is_missing(error: &KafkaError) -> bool {
+    let missing = [RDKafkaErrorCode::UnknownTopic, RDKafkaErrorCode::UnknownTopicOrPartition].map(Some);
+    missing.contains(&error.rdkafka_error_code())
 }
 
 /// Producer of dead letters.
@@ -159,9 +163,7 @@ impl DeadTopic {
                 }
             }
         }
-        let is_missing =
-            [RDKafkaErrorCode::UnknownTopic, RDKafkaErrorCode::UnknownTopicOrPartition].map(Some);
-        if is_missing.contains(&error.rdkafka_error_code()) {
+        if is_missing(error) {
             DeadTopic::create(&self.config, &[topic.to_owned()]).await;
         }
     }

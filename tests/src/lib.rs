@@ -13,6 +13,7 @@
 //! | [`Prometheus`] | Prometheus over the rules that operators get |
 //! | [`Browser`] | headless Chromium, for pages |
 //! | [`Proxy`], [`ProxiedKafka`] | a network that fails on request; a Kafka behind one |
+//! | [`Group`] | what a group has committed, without joining it |
 //! | [`Clock`] | a clock that a process goes by, and that jumps |
 //! | [`trickle`], [`at_once`] | clients that send byte by byte, or too much |
 //! | [`Certificates`], [`TlsProxy`] | an authority of one's own, and TLS in front of a server that has none |
@@ -34,6 +35,7 @@ mod clock;
 pub mod examples;
 pub mod feed;
 pub mod gateway;
+mod group;
 pub mod guard;
 pub mod kafka;
 pub mod kcat;
@@ -57,6 +59,7 @@ pub use browser::Browser;
 pub use certificates::Certificates;
 pub use clickhouse::{ClickHouse, Database, Refused};
 pub use clock::Clock;
+pub use group::{Committed, Group};
 pub use kafka::{Kafka, KafkaCluster, ProxiedKafka, Secured};
 pub use mock_platform::MockPlatform;
 pub use need::{Missing, skip_without};

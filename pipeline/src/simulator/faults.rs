@@ -154,9 +154,7 @@ impl Simulator {
                 value[0] = 0x10 | (value[0] & 0x0F);
             }
             "unknown_schema" => {
-                // the fingerprint, or the middle of the id: its first byte stays, so that it is no negative number
-                let named = if header < 10 { 2..header - 1 } else { 2..header };
-                for byte in &mut value[named] {
+                for byte in &mut value[2..header] {
                     *byte ^= 0x5A;
                 }
             }

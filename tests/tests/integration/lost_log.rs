@@ -9,9 +9,9 @@ use tally_tests::{ClickHouse, Kafka, Stage, TempFolder, eventually, skip_without
 
 const SOON: Duration = Duration::from_secs(90);
 
-fn publish(stage: &Stage<'_>, events: u64, seed: &str) {
+fn publish(stage: &Stage<'_>, events: u64, seed: &str, more: &[&str]) {
     let what = ["--events", &events.to_string(), "--seed", seed];
-    stage.simulate(&what).expect_success(SOON);
+    stage.simulate(&[&what, more].concat()).expect_success(SOON);
 }
 
 fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
@@ -45,7 +45,7 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     let tasks = stage.topic(Topic::Task);
     let first_life = stage.topic_id(Topic::Task);
     let instance = stage.ingest(&["--linger-ms", "50"]);
-    publish(&stage, 600, "1");
+    publish(&stage, 600, "1", &[]);
     stage.wait_for_receipts(600, SOON);
     let (_, end) = kafka.watermarks(&tasks, 0);
 
@@ -60,7 +60,7 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
     let said = stage.tally(&["ingest"], &group).expect_code(3, SOON).stderr;
     assert!(said.contains(&short), "{said}");
 
-    publish(&stage, 2_400, "2");
+    publish(&stage, 2_400, "2", &[]);
     let (_, high) = kafka.watermarks(&tasks, 0);
     assert!(high > end, "others are to stand in the place of what was lost, and beyond");
     let other = format!("offset {} holds another record than the ledger says", end - 1);
@@ -79,7 +79,7 @@ fn what_stands_in_the_place_of_lost_records_is_not_passed_over() {
 
     kafka.delete_topic(&tasks);
     kafka.create_topic(&tasks, PARTITIONS, &[]);
-    publish(&stage, 600, "3");
+    publish(&stage, 600, "3", &[]);
     let second_life = stage.topic_id(Topic::Task);
     let (_, high) = kafka.watermarks(&tasks, 0);
     eventually(SOON, "what stands in the topic created anew", || {
@@ -96,22 +96,18 @@ fn letters_go_on_after_their_topic_lost_its_end() {
     }
     let kafka = Kafka::start();
     let stage = Stage::on(&kafka, ClickHouse::shared(), "lost-letters");
-    let dead = format!("{}.dead", stage.topic(Topic::Task));
-    let publish = |seed: &str| {
-        let what = ["--events", "300", "--seed", seed, "--invalid-permille", "500"];
-        stage.simulate(&what).expect_success(SOON);
-    };
+    let topic = stage.topic(Topic::Task);
+    let (dead, invalid) = (format!("{topic}.dead"), ["--invalid-permille", "500"]);
     let instance = stage.ingest(&["--linger-ms", "50"]);
-    publish("1");
+    publish(&stage, 300, "1", &invalid);
     stage.wait_for_receipts(300, SOON);
     let (_, end) = kafka.watermarks(&dead, 0);
     kafka.kill();
     let left = kafka.lose_from(&dead, 0, end - 1);
     kafka.restart();
     assert!(left < end, "it lost nothing");
-    publish("2");
+    publish(&stage, 300, "2", &invalid);
     stage.wait_for_receipts(600, SOON);
-    let topic = stage.topic(Topic::Task);
     let letters = stage.number(&format!("SELECT count() FROM dead_letters_final WHERE topic = '{topic}'"));
     let told = kafka.watermarks(&dead, 0).1 - left; // some perhaps twice
     assert!(told >= letters - end && letters > end, "{told} of {}\n{}", letters - end, instance.log_tail());

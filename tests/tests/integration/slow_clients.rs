@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 use tally_tests::gateway::{Gateway, SCOPES};
-use tally_tests::{ClickHouse, MockPlatform, Stage, TempFolder, at_once, stage, trickle};
+use tally_tests::{
+    ClickHouse, Kafka, MockPlatform, Stage, TempFolder, at_once, skip_without, stage, trickle,
+};
 
 /// A head or a body has 10 s to come; the rest is for a busy machine.
 const SOON: Duration = Duration::from_secs(25);
@@ -16,6 +18,9 @@ const TOO_LONG: usize = 500_000;
 /// Guarantees: each is refused or cut within its bound, though bytes keep coming; others are answered meanwhile and after.
 #[test]
 fn who_sends_byte_by_byte_is_cut_everywhere() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
     let (topics, data) = (Stage::shared("slow-clients"), TempFolder::new("slow-clients"));
     let platform = MockPlatform::start(&[]);
     let gateway = Gateway::start(&topics, &platform, &[]);

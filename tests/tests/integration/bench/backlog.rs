@@ -2,7 +2,6 @@
 //! wire format that all of them read.
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -11,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tally_pipeline::simulator::{Config, Expect, Simulator};
 use tally_schemas::{Contract, Topic, contracts, frame_confluent};
-use tally_tests::{Kafka, Registry, unique};
+use tally_tests::{Group, Kafka, Registry, unique};
 
 /// The same seed, the same events.
 const SEED: u64 = 7;
@@ -129,34 +128,20 @@ impl<'a> Backlog<'a> {
     /// Where it is drained: `group` names the group that reads a contract's topic.
     pub(super) fn finish(&self, group: &dyn Fn(Topic) -> String) -> Finish {
         let lane = |contract| {
-            let mut config = ClientConfig::new();
-            config.set("bootstrap.servers", self.kafka.bootstrap()).set("group.id", group(contract));
-            let mut list = TopicPartitionList::new();
-            list.add_partition_range(&self.topic(contract), 0, self.layout.partitions - 1);
-            (config.create().expect("a client"), list)
+            let topic = [self.topic(contract)];
+            Group::new(self.kafka.bootstrap(), &group(contract), topic, self.layout.partitions)
         };
         Finish(Topic::ALL.map(lane).into())
     }
 }
 
 /// The finish line, the same for everybody: what the groups have committed.
-pub(super) struct Finish(Vec<(BaseConsumer, TopicPartitionList)>);
+pub(super) struct Finish(Vec<Group>);
 
 impl Finish {
     /// Records that are committed; what is not known counts as none.
     pub(super) fn committed(&self) -> u64 {
-        let of_topic = |(asker, list): &(BaseConsumer, TopicPartitionList)| {
-            let committed = asker.committed_offsets(list.clone(), ANSWER).ok();
-            committed.map_or(0, |list| list.elements().iter().map(|one| offset(one.offset())).sum::<u64>())
-        };
-        self.0.iter().map(of_topic).sum()
-    }
-}
-
-fn offset(offset: Offset) -> u64 {
-    match offset {
-        Offset::Offset(offset) => offset.unsigned_abs(),
-        _ => 0,
+        self.0.iter().filter_map(|group| group.taken(ANSWER)).sum()
     }
 }
 

@@ -2,15 +2,13 @@
 
 use super::faults::Happened;
 use super::{PARTITIONS, Place};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tally_schemas::Topic;
-use tally_tests::Tally;
+use tally_tests::{Group, Tally};
 
 const LOOK: Duration = Duration::from_secs(1);
 /// For the group's coordinator, which may be down.
@@ -46,13 +44,8 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn start(place: &Place, process: &Tally, acknowledged: Arc<AtomicU64>) -> Watch {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", place.kafka.bootstrap()).set("group.id", &place.prefix);
-        let asker: BaseConsumer = config.create().expect("a client");
-        let mut list = TopicPartitionList::new();
-        for contract in Topic::ALL {
-            list.add_partition_range(&format!("{}{}", place.prefix, contract.name()), 0, PARTITIONS - 1);
-        }
+        let topics = Topic::ALL.map(|contract| format!("{}{}", place.prefix, contract.name()));
+        let group = Group::new(place.kafka.bootstrap(), &place.prefix, topics, PARTITIONS);
         let (samples, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let memory = Arc::new(Mutex::new(Vec::new()));
         let (kept, held) = (Arc::clone(&samples), Arc::clone(&memory));
@@ -64,13 +57,7 @@ impl Watch {
                 let look = Memory { at: Instant::now(), mib, peak_mib };
                 held.lock().unwrap_or_else(PoisonError::into_inner).push(look);
                 // what is acknowledged is counted last, so that the lag is never too small
-                let Ok(committed) = asker.committed_offsets(list.clone(), ANSWER) else { continue };
-                let partitions = committed.elements();
-                let taken = partitions.iter().map(|one| match one.offset() {
-                    Offset::Offset(offset) => offset.unsigned_abs(),
-                    _ => 0,
-                });
-                let taken: u64 = taken.sum();
+                let Some(taken) = group.taken(ANSWER) else { continue };
                 let lag = acknowledged.load(Ordering::Relaxed).saturating_sub(taken);
                 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
                 let sample = Sample { at: Instant::now(), taken: taken as f64, lag: lag as f64 };
