@@ -37,7 +37,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tally_schemas::{Reader, Topic};
 use tally_sinks::Retry;
 use tally_sinks::fault::{Point, pass};
@@ -78,11 +78,6 @@ enum End {
     /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
     Contradiction(String),
 }
-
-/// For so long Kafka may give nothing of a stretch that is read again; twice as long each time that it was not enough, since records of a
-/// transaction that was aborted are nothing to hear of.
-pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(30);
-const UNREAD_DOUBLED_MAX: u32 = 6;
 
 pub(crate) fn rewritten(offset: i64) -> String {
     format!(
@@ -346,23 +341,19 @@ impl<O: Outside> Lane<O> {
 
     /// Reads the block's gaps once more, in the same topic: one created anew meanwhile says nothing of them.
     async fn read_again(&self, block: &Block) -> Result<(), End> {
-        let failed = self.state.unread.fetch_add(1, Ordering::Relaxed);
-        let patience = UNREAD_MAX * (1 << failed.min(UNREAD_DOUBLED_MAX));
-        let asked = self.route.outside.read_again(&self.partition, &block.gaps, patience);
+        let asked = self.route.outside.read_again(&self.partition, &block.gaps);
         let read = self.answered(Side::Read, true, "what stands in a gap", || 0, asked).await;
         match read.map_err(|GivenUp| End::GaveUp(block.first()))? {
-            Ok(()) => {
-                self.state.unread.store(0, Ordering::Relaxed);
-                self.confirm(&block.origin, block.first()).await
-            }
-            Err(error) => {
-                match error {
-                    GapError::PassedOver(_) => self.route.metrics.passed_over(&self.partition),
-                    GapError::Unread(_) => self.asks_operator(Side::Read, Retry::Stop, || {
-                        format!("{error}; see whether Kafka gives this partition to anybody")
-                    }),
-                }
+            Ok(()) => self.confirm(&block.origin, block.first()).await,
+            Err(error @ GapError::PassedOver(_)) => {
+                self.route.metrics.passed_over(&self.partition);
                 Err(End::Restart(error.to_string()))
+            }
+            Err(error @ GapError::Unread(_)) => {
+                tracing::warn!(lane = %self.partition, %error, "a gap cannot be read again");
+                let why = || format!("{error}; see whether Kafka gives this partition to anybody");
+                self.asks_operator(Side::Read, Retry::Stop, why);
+                Err(End::GaveUp(block.first())) // what an operator is told stays until it is passed
             }
         }
     }

@@ -38,12 +38,11 @@ pub(crate) trait Outside: Sink + Send + Sync + 'static {
     fn hold(&self, partition: &Partition, holds: bool);
     /// Has a partition fetched no more.
     fn pause(&self, partition: &Partition) -> impl Future<Output = Result<(), String>> + Send;
-    /// Reads offsets once more that seem to hold no record. `patience`: for so long Kafka may give nothing.
+    /// Reads offsets once more that seem to hold no record.
     fn read_again(
         &self,
         partition: &Partition,
         gaps: &[Gap],
-        patience: Duration,
     ) -> impl Future<Output = Result<(), GapError>> + Send;
     /// Commits `next` for this identity; waits for the answer only where `wait`.
     fn commit(
@@ -135,13 +134,8 @@ impl Outside for Servers {
         beside(move || source.pause(&partition)).await
     }
 
-    async fn read_again(
-        &self,
-        partition: &Partition,
-        gaps: &[Gap],
-        patience: Duration,
-    ) -> Result<(), GapError> {
-        self.source.read_again(partition, gaps, patience).await
+    async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
+        self.source.read_again(partition, gaps).await
     }
 
     async fn commit(

@@ -2,7 +2,7 @@
 
 use super::places::Place;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tally_schemas::Fault;
@@ -22,11 +22,9 @@ pub(crate) struct LaneState {
     contradiction: Mutex<[Option<String>; 2]>,
     /// So often in a row only an operator seemed able to help, and when that was counted last.
     pub(super) stops: Mutex<(u32, Option<Instant>)>,
-    /// Letters that the dead-letter topic has acknowledged and that have no receipt yet: they are not sent again, and what was found dead
-    /// stays dead.
-    sent: Mutex<(Uuid, BTreeMap<i64, Fault>)>,
-    /// So often in a row a gap could not be read again.
-    pub(super) unread: AtomicU32,
+    /// Letters that may be stored, by their offsets, and whether the dead-letter topic has acknowledged them: those are not sent again, and
+    /// what was found dead stays dead, until all have their receipts.
+    letters: Mutex<(Uuid, BTreeMap<i64, (Fault, bool)>)>,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// What it waits with.
@@ -101,30 +99,44 @@ impl LaneState {
 
     /// Of these letters, those that the dead-letter topic is not known to have.
     pub(crate) fn not_sent<'a>(&self, topic_id: Uuid, letters: &[&'a DeadLetter]) -> Vec<&'a DeadLetter> {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_left = |letter: &&&DeadLetter| sent.0 != topic_id || !sent.1.contains_key(&letter.offset);
+        let known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_sent = |letter: &DeadLetter| known.1.get(&letter.offset).is_some_and(|(_, sent)| *sent);
+        let is_left = |letter: &&&DeadLetter| known.0 != topic_id || !was_sent(letter);
         letters.iter().filter(is_left).copied().collect()
+    }
+
+    /// These letters are about to be stored: from now on they may be, whatever is heard of it.
+    pub(super) fn found_dead(&self, topic_id: Uuid, letters: &[DeadLetter]) {
+        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != topic_id {
+            *known = (topic_id, BTreeMap::new());
+        }
+        for letter in letters {
+            known.1.entry(letter.offset).or_insert_with(|| (letter.fault.clone(), false));
+        }
     }
 
     /// The dead-letter topic has it.
     pub(crate) fn sent(&self, topic_id: Uuid, letter: &DeadLetter) {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.0 != topic_id {
-            *sent = (topic_id, BTreeMap::new());
+        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 == topic_id
+            && let Some((_, sent)) = known.1.get_mut(&letter.offset)
+        {
+            *sent = true;
         }
-        sent.1.insert(letter.offset, letter.fault.clone());
     }
 
-    /// Letters of a topic that it has, and that may have no receipt.
-    pub(super) fn sent_of(&self, topic_id: Uuid) -> Inherited {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.0 == topic_id { sent.1.clone() } else { Inherited::new() }
+    /// Letters of a topic that may be stored, and may have no receipt.
+    pub(super) fn dead_of(&self, topic_id: Uuid) -> Inherited {
+        let known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = known.1.iter().filter(|_| known.0 == topic_id);
+        all.map(|(offset, (fault, _))| (*offset, fault.clone())).collect()
     }
 
     /// Those below `next` have their receipts.
-    pub(super) fn forget_sent(&self, next: i64) {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.1 = sent.1.split_off(&next);
+    pub(super) fn forget_dead(&self, next: i64) {
+        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        known.1 = known.1.split_off(&next);
     }
 
     /// The topic's offsets below `next` are attested.

@@ -3,7 +3,6 @@
 use super::{ReplayError, Survey};
 use crate::config::Bounds;
 use crate::judge::{Block, Known, judge};
-use crate::lane::UNREAD_MAX;
 use crate::slab::{Budget, Slab};
 use crate::source::{Next, Partition, Source};
 use crate::write::{Sinks, Step};
@@ -125,7 +124,7 @@ impl Stretch {
             }
             if absent > 0 {
                 let at = Partition { topic: origin.topic.clone(), number: origin.partition };
-                let again = self.source.read_again(&at, &holes.gaps, UNREAD_MAX).await;
+                let again = self.source.read_again(&at, &holes.gaps).await;
                 again.map_err(|error| ReplayError::Read(format!("{at}: {error}")))?;
                 self.confirm(origin).await?; // what was read again may be of a topic created anew
             }

@@ -13,8 +13,8 @@ use tally_schemas::{Sha256Digest, sha256};
 use tally_sinks::rows::Gap;
 use thiserror::Error;
 
-/// How long a broker may give nothing at all, where nobody says otherwise.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a broker may give nothing at all.
+const SILENCE_SECONDS_MAX: u64 = 30;
 
 /// What the consumer that reads gaps again may fetch ahead.
 const WITNESS_KBYTES_MAX: &str = "2048";
@@ -27,18 +27,8 @@ pub(crate) struct RangeReader {
     partition: Partition,
 }
 
-/// How long who reads waits for Kafka.
-struct Patience {
-    most: Duration,
-    /// Gone once nobody asks any more; `None` for who asks to the end.
-    asking: Option<Weak<()>>,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { most: SILENCE_MAX, asking: None }
-    }
-}
+/// Gone once nobody asks any more; `None` for who asks to the end.
+type Asking = Option<Weak<()>>;
 
 /// What stands at or before an offset.
 pub(crate) enum Next<'a> {
@@ -69,20 +59,15 @@ impl Source {
     }
 
     /// A gap says for good that an offset holds no record, so one reading is not enough for it: another consumer reads the
-    /// same stretch and must find nothing there either. `patience`: for so long Kafka may give nothing meanwhile.
+    /// same stretch and must find nothing there either.
     ///
     /// # Errors
     /// See [`GapError`].
-    pub(crate) async fn read_again(
-        &self,
-        partition: &Partition,
-        gaps: &[Gap],
-        patience: Duration,
-    ) -> Result<(), GapError> {
+    pub(crate) async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
         let ranges: Vec<(i64, i64)> = gaps.iter().map(|gap| (gap.first, gap.next)).collect();
         let (source, partition) = (self.clone(), partition.clone());
         let asking = Arc::new(());
-        let asked = Patience { most: patience, asking: Some(Arc::downgrade(&asking)) };
+        let asked = Some(Arc::downgrade(&asking));
         let found =
             tokio::task::spawn_blocking(move || source.record_within(&partition, &ranges, asked)).await;
         drop(asking); // until here, and not longer than the future
@@ -101,11 +86,11 @@ impl Source {
         &self,
         partition: &Partition,
         ranges: &[(i64, i64)],
-        patience: Patience,
+        asking: Asking,
     ) -> Result<Option<i64>, String> {
         let (Some((first, _)), Some((_, next))) = (ranges.first(), ranges.last()) else { return Ok(None) };
         let mut found = None;
-        self.witness(partition, *first, patience, |at| match at {
+        self.witness(partition, *first, asking, |at| match at {
             Next::Record(record) => {
                 let offset = record.offset;
                 if ranges.iter().any(|(first, next)| (*first..*next).contains(&offset)) {
@@ -128,7 +113,7 @@ impl Source {
         offset: i64,
     ) -> Result<Option<Sha256Digest>, String> {
         let mut found = None;
-        self.witness(partition, offset, Patience::default(), |at| {
+        self.witness(partition, offset, None, |at| {
             let Next::Record(record) = at else { return false };
             if record.offset == offset {
                 found = Some(sha256(record.value.unwrap_or_default()));
@@ -143,7 +128,7 @@ impl Source {
         &self,
         partition: &Partition,
         offset: i64,
-        patience: Patience,
+        asking: Asking,
         take: impl FnMut(Next<'_>) -> bool,
     ) -> Result<(), String> {
         let mut kept = self.client.witness.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +141,7 @@ impl Source {
             }
         };
         let reader = reader.map_err(|error| error.to_string())?;
-        reader.read_within(&patience, take)?;
+        reader.read_asked(&asking, take)?;
         reader.rest();
         *kept = Some(reader);
         Ok(())
@@ -201,14 +186,14 @@ impl RangeReader {
     /// # Errors
     /// Where the partition cannot be fetched, or nothing comes for 30 s.
     pub(crate) fn read(&self, take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
-        self.read_within(&Patience::default(), take)
+        self.read_asked(&None, take)
     }
 
-    fn read_within(&self, patience: &Patience, mut take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
+    fn read_asked(&self, asking: &Asking, mut take: impl FnMut(Next<'_>) -> bool) -> Result<(), String> {
         let Some(queue) = &self.queue else { return Ok(()) };
         let (mut heard, mut on, mut failure) = (Instant::now(), true, None);
         while on && failure.is_none() {
-            if patience.asking.as_ref().is_some_and(|asking| asking.strong_count() == 0) {
+            if asking.as_ref().is_some_and(|asking| asking.strong_count() == 0) {
                 return Err(format!("{}: nobody asks any more", self.partition)); // others wait for this consumer
             }
             match self.consumer.poll(Duration::ZERO) {
@@ -235,9 +220,8 @@ impl RangeReader {
             });
             if fetched > 0 {
                 heard = Instant::now();
-            } else if heard.elapsed() >= patience.most {
-                let seconds = patience.most.as_secs();
-                return Err(format!("{}: Kafka gave nothing for {seconds} s", self.partition));
+            } else if heard.elapsed().as_secs() >= SILENCE_SECONDS_MAX {
+                return Err(format!("{}: Kafka gave nothing for {SILENCE_SECONDS_MAX} s", self.partition));
             }
         }
         failure.map_or(Ok(()), |said| Err(format!("{}: {said}", self.partition)))

@@ -263,7 +263,7 @@ impl Outside for Connection {
         Ok(())
     }
 
-    async fn read_again(&self, partition: &Partition, gaps: &[Gap], _: Duration) -> Result<(), GapError> {
+    async fn read_again(&self, partition: &Partition, gaps: &[Gap]) -> Result<(), GapError> {
         self.ask_kafka("read again").await.map_err(GapError::Unread)?;
         let mut world = self.world();
         let log = world.kafka.log(partition.number);
