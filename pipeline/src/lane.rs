@@ -1,6 +1,7 @@
 //! One partition's way: take a slab, judge it, write it, attest it, commit it. Each step may be the last before a
 //! crash; the next start goes on from the receipts.
 
+mod letters;
 mod outside;
 mod places;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use tally_sinks::Retry;
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::rows::Origin;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 /// What all lanes share.
 #[derive(Debug)]
@@ -101,20 +103,22 @@ impl<O: Outside> Lane<O> {
 
     /// Works, and begins anew after a bug: what was in hand is read again, as after a crash, and nobody else notices.
     async fn unfailing(&self) {
-        let mut tries = 0;
-        while let Err(panic) = AssertUnwindSafe(self.work()).catch_unwind().await {
+        let (mut tries, mut wary) = (0, None);
+        while let Err(panic) = AssertUnwindSafe(self.work(wary)).catch_unwind().await {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             tracing::error!(lane = %self.partition, said, "a bug: the lane panicked, and starts anew");
-            self.asks_operator(Side::Read, Retry::Stop, || format!("a bug, please report it: {said}"));
+            self.asks_operator(Side::Write, Retry::Stop, || format!("a bug, please report it: {said}"));
+            wary = self.state.reached().map(|reached| (reached.topic_id, reached.next));
             self.inbox.close();
-            self.stall(Side::Read, true).await;
+            self.stall(Side::Write, true).await;
             self.pause(&mut tries).await;
         }
     }
 
-    async fn work(&self) {
-        let (mut tries, mut wary) = (0, None); // what was given up, and the identity of its topic
+    /// `wary`: what was given up, after the identity of its topic; until it is stored, the lane stays stalled.
+    async fn work(&self, mut wary: Option<(Uuid, i64)>) {
+        let mut tries = 0;
         while !self.state.stop.is_cancelled() {
             let starting = self.answered(Side::Read, false, "start", || 0, self.start());
             let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };

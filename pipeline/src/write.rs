@@ -97,9 +97,9 @@ impl<S: Sink + Sync> Sink for Heard<'_, S> {
         letters: &[&DeadLetter],
         told: &(dyn Fn(&DeadLetter) + Sync),
     ) -> Result<(), StepError> {
-        let left = self.state.not_sent(origin.topic_id, letters);
+        let left = self.state.letters().not_sent(origin.topic_id, letters);
         let heard = |letter: &DeadLetter| {
-            self.state.sent(origin.topic_id, letter);
+            self.state.letters().sent(origin.topic_id, letter);
             self.answers.fetch_add(1, Ordering::Relaxed);
             told(letter);
         };

@@ -143,28 +143,38 @@ impl DeadTopic {
             }
         };
         let Some(source) = fault::during(Point::LettersSent, sending).await else { return Ok(()) };
-        self.mend(&topic, &producer, &source).await;
+        self.mend(&topic, producer, &source).await;
         Err(DeadTopicError { topic, source })
     }
 
     /// Does what makes another attempt worth it: a producer that has failed for good never sends again, and a topic may be missing that
     /// could not be made at the start.
-    async fn mend(&self, topic: &str, failed: &FutureProducer, error: &KafkaError) {
-        if let Some((code, said)) = failed.client().fatal_error() {
-            let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
-            // another lane may have replaced it
-            if producer.client().fatal_error().is_some() {
-                match self.config.create() {
-                    Ok(fresh) => {
-                        tracing::warn!(%code, said, "the producer of dead letters has failed for good, another takes its place");
-                        *producer = fresh;
-                    }
-                    Err(error) => tracing::warn!(%error, "no producer of dead letters"),
-                }
+    async fn mend(&self, topic: &str, failed: FutureProducer, error: &KafkaError) {
+        if failed.client().fatal_error().is_some() {
+            let this = self.clone();
+            let replacing = move || {
+                this.replace();
+                drop(failed); // the last one joins its thread
+            };
+            if let Err(error) = tokio::task::spawn_blocking(replacing).await {
+                tracing::error!(%error, "no producer of dead letters");
             }
         }
         if is_missing(error) {
             DeadTopic::create(&self.config, &[topic.to_owned()]).await;
+        }
+    }
+
+    /// Puts another producer in the place of one that has failed for good, unless another lane has done so. Blocks.
+    fn replace(&self) {
+        let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        let Some((code, said)) = producer.client().fatal_error() else { return };
+        match self.config.create() {
+            Ok(fresh) => {
+                tracing::warn!(%code, said, "the producer of dead letters has failed for good, another takes its place");
+                *producer = fresh;
+            }
+            Err(error) => tracing::warn!(%error, "no producer of dead letters"),
         }
     }
 }

@@ -49,7 +49,7 @@ impl<O: Outside> Lane<O> {
         };
         let receipts = outside.receipts(self.contract.table(), place, from);
         let mut receipts = receipts.await.map_err(said)?;
-        receipts.inherited.append(&mut self.state.dead_of(topic_id));
+        receipts.inherited.append(&mut self.state.letters().of(topic_id));
         let (next, expired) = first_unsettled(from, low, committed.is_some(), &receipts.done);
         if committed.is_some_and(|committed| next < committed) {
             tracing::warn!(lane = %self.partition, next, ?committed, "the ledger lacks offsets that were committed: they are read again");

@@ -1,13 +1,10 @@
 //! What others may see of a lane, and how they tell it to stop.
 
+use super::letters::Letters;
 use super::places::Place;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tally_schemas::Fault;
-use tally_sinks::Inherited;
-use tally_sinks::rows::DeadLetter;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,9 +19,7 @@ pub(crate) struct LaneState {
     contradiction: Mutex<[Option<String>; 2]>,
     /// So often in a row only an operator seemed able to help, and when that was counted last.
     pub(super) stops: Mutex<(u32, Option<Instant>)>,
-    /// Letters that may be stored, by their offsets, and whether the dead-letter topic has acknowledged them: those are not sent again, and
-    /// what was found dead stays dead, until all have their receipts.
-    letters: Mutex<(Uuid, BTreeMap<i64, (Fault, bool)>)>,
+    letters: Mutex<Letters>,
     /// True while it waits for something outside.
     pub(crate) stalled: AtomicBool,
     /// What it waits with.
@@ -97,46 +92,9 @@ impl LaneState {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of these letters, those that the dead-letter topic is not known to have.
-    pub(crate) fn not_sent<'a>(&self, topic_id: Uuid, letters: &[&'a DeadLetter]) -> Vec<&'a DeadLetter> {
-        let known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_sent = |letter: &DeadLetter| known.1.get(&letter.offset).is_some_and(|(_, sent)| *sent);
-        let is_left = |letter: &&&DeadLetter| known.0 != topic_id || !was_sent(letter);
-        letters.iter().filter(is_left).copied().collect()
-    }
-
-    /// These letters are about to be stored: from now on they may be, whatever is heard of it.
-    pub(super) fn found_dead(&self, topic_id: Uuid, letters: &[DeadLetter]) {
-        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != topic_id {
-            *known = (topic_id, BTreeMap::new());
-        }
-        for letter in letters {
-            known.1.entry(letter.offset).or_insert_with(|| (letter.fault.clone(), false));
-        }
-    }
-
-    /// The dead-letter topic has it.
-    pub(crate) fn sent(&self, topic_id: Uuid, letter: &DeadLetter) {
-        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 == topic_id
-            && let Some((_, sent)) = known.1.get_mut(&letter.offset)
-        {
-            *sent = true;
-        }
-    }
-
-    /// Letters of a topic that may be stored, and may have no receipt.
-    pub(super) fn dead_of(&self, topic_id: Uuid) -> Inherited {
-        let known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = known.1.iter().filter(|_| known.0 == topic_id);
-        all.map(|(offset, (fault, _))| (*offset, fault.clone())).collect()
-    }
-
-    /// Those below `next` have their receipts.
-    pub(super) fn forget_dead(&self, next: i64) {
-        let mut known = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        known.1 = known.1.split_off(&next);
+    /// Its letters that may be stored and may have no receipt.
+    pub(crate) fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The topic's offsets below `next` are attested.

@@ -63,7 +63,7 @@ impl<O: Outside> Lane<O> {
             self.settled().await;
             let (next, topic_id) = (block.next(), block.origin.topic_id);
             self.state.reach(topic_id, next);
-            self.state.forget_dead(next);
+            self.state.letters().forget(next);
             self.state.offsets.fetch_add(next - block.first(), Ordering::Relaxed);
             self.route.metrics.attested(&self.partition, &summary(&block));
             let waiting = self.inbox.waiting_since();
@@ -145,7 +145,7 @@ impl<O: Outside> Lane<O> {
         let mut token = block.token();
         for step in Step::ALL {
             if step == Step::DeadLetters {
-                self.state.found_dead(block.origin.topic_id, &block.letters);
+                self.state.letters().found(block.origin.topic_id, &block.letters);
             }
             if step == Step::Receipts
                 && let Some((before, at)) = attested
