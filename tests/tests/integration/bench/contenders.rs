@@ -51,22 +51,34 @@ pub(super) struct Arena<'a> {
 
 /// Somebody who takes a turn.
 pub(super) struct Contender {
-    pub(super) name: &'static str,
-    pub(super) run: fn(&Arena<'_>) -> Turn,
+    pub(super) name: String,
+    pub(super) run: Box<dyn Fn(&Arena<'_>) -> Turn>,
+}
+
+impl Contender {
+    fn new(name: &str, run: impl Fn(&Arena<'_>) -> Turn + 'static) -> Contender {
+        Contender { name: name.to_owned(), run: Box::new(run) }
+    }
 }
 
 /// Everybody, in the order of a round.
-pub(super) const CONTENDERS: [Contender; 9] = [
-    Contender { name: "tally ingest", run: tally },
-    Contender { name: "Kafka engine, 1 consumer a table", run: |arena| kafka_engine::drain(arena, 1) },
-    Contender { name: "Kafka engine, 2 consumers a table", run: |arena| kafka_engine::drain(arena, 2) },
-    Contender { name: "Quix Streams, 2 processes", run: quix_streams },
-    Contender { name: "raw insert, facts and receipts", run: |arena| raw::insert(arena, true) },
-    Contender { name: "raw insert, facts alone", run: |arena| raw::insert(arena, false) },
-    Contender { name: "raw reading, one thread", run: raw::read },
-    Contender { name: "raw decode, one thread", run: raw::decode },
-    Contender { name: "raw consume", run: raw::consume },
-];
+pub(super) fn everybody() -> Vec<Contender> {
+    vec![
+        Contender::new("tally ingest", tally),
+        Contender::new("Kafka engine, 1 consumer a table", |arena| {
+            kafka_engine::drain(arena, kafka_engine::consumers(1))
+        }),
+        Contender::new("Kafka engine, 2 consumers a table", |arena| {
+            kafka_engine::drain(arena, kafka_engine::consumers(2))
+        }),
+        Contender::new("Quix Streams, 2 processes", quix_streams),
+        Contender::new("raw insert, facts and receipts", |arena| raw::insert(arena, true)),
+        Contender::new("raw insert, facts alone", |arena| raw::insert(arena, false)),
+        Contender::new("raw reading, one thread", raw::read),
+        Contender::new("raw decode, one thread", raw::decode),
+        Contender::new("raw consume", raw::consume),
+    ]
+}
 
 impl Arena<'_> {
     /// An empty database with all tables.

@@ -3,24 +3,76 @@
 //! The same engine, the same tables, the same records. It does not hold events against rules, keeps no ledger, has no
 //! content digest (the column stays zero), drops what it cannot parse, and delivers at least once.
 
-use super::contenders::{Arena, Turn, parts};
+use super::contenders::{Arena, Contender, Turn, parts};
 use super::raw::facts_stored;
 use std::time::Instant;
 use tally_schemas::{Topic, columns};
 use tally_tests::{Database, unique};
 
-/// Settings of the tables: large blocks, as few and as large parts as the views can make, and what is broken passed over.
-const SETTINGS: &str = "kafka_format = 'AvroConfluent', kafka_thread_per_consumer = 1,
-    kafka_max_block_size = 262144, kafka_poll_max_batch_size = 65536, kafka_flush_interval_ms = 2000,
-    kafka_handle_error_mode = 'stream', input_format_avro_allow_missing_fields = 1, input_format_null_as_default = 1";
+/// What is the same however fast it is set: what is broken is passed over.
+const SETTINGS: &str = "kafka_format = 'AvroConfluent', kafka_handle_error_mode = 'stream',
+    input_format_avro_allow_missing_fields = 1, input_format_null_as_default = 1";
+
+/// What decides how fast a table is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// Consumers of each table.
+    consumers: u32,
+    /// Whether each of these inserts for itself.
+    thread_per_consumer: bool,
+    /// Rows of an insert, at most.
+    block_rows: u32,
+    /// Records of one poll, at most.
+    poll_rows: u32,
+    /// An insert waits so long for its rows, at most.
+    flush_ms: u32,
+}
+
+/// The fastest that `bench_kafka_engine` has found: few and large parts.
+pub(super) const FASTEST: Settings = Settings {
+    consumers: 1,
+    thread_per_consumer: true,
+    block_rows: 262_144,
+    poll_rows: 65_536,
+    flush_ms: 2_000,
+};
+
+/// The same with so many consumers a table.
+pub(super) fn consumers(consumers: u32) -> Settings {
+    Settings { consumers, ..FASTEST }
+}
+
+/// Each setting in turn, away from the fastest.
+pub(super) fn variants() -> Vec<Contender> {
+    let all = [
+        FASTEST,
+        Settings { thread_per_consumer: false, ..FASTEST },
+        Settings { consumers: 3, ..FASTEST },
+        Settings { consumers: 3, thread_per_consumer: false, ..FASTEST },
+        Settings { block_rows: 65_536, ..FASTEST },
+        Settings { block_rows: 1_048_576, ..FASTEST },
+        Settings { poll_rows: 8_192, ..FASTEST },
+        Settings { poll_rows: 262_144, ..FASTEST },
+        Settings { flush_ms: 500, ..FASTEST },
+        Settings { flush_ms: 7_500, ..FASTEST },
+        Settings { flush_ms: 7_500, block_rows: 1_048_576, poll_rows: 262_144, ..FASTEST },
+    ];
+    let named = |settings: Settings| {
+        let Settings { consumers, thread_per_consumer, block_rows, poll_rows, flush_ms } = settings;
+        let threads = if thread_per_consumer { "each" } else { "together" };
+        let name = format!("{consumers} {threads}, block {block_rows}, poll {poll_rows}, {flush_ms} ms");
+        Contender { name, run: Box::new(move |arena| drain(arena, settings)) }
+    };
+    all.map(named).into()
+}
 
 /// From the views, which begin to read, to the last commit.
-pub(super) fn drain(arena: &Arena<'_>, consumers: u32) -> Turn {
+pub(super) fn drain(arena: &Arena<'_>, settings: Settings) -> Turn {
     let (database, name) = (arena.database(), unique("engine"));
     // a group a table: in one group they would hold each other up, each time one of them joins
     let group = |contract: Topic| format!("{name}-{}", contract.name());
     for contract in Topic::ALL {
-        create_table(arena, (&database, &group(contract)), contract, consumers);
+        create_table(arena, (&database, &group(contract)), contract, settings);
     }
     let began = Instant::now();
     for contract in Topic::ALL {
@@ -42,7 +94,7 @@ fn create_table(
     arena: &Arena<'_>,
     (database, group): (&Database<'_>, &str),
     contract: Topic,
-    consumers: u32,
+    settings: Settings,
 ) {
     #[derive(serde::Deserialize)]
     struct Typed {
@@ -58,10 +110,13 @@ fn create_table(
     let typed: Vec<Typed> = database.rows(&sql);
     let typed = typed.iter().filter(|column| named(&column.name));
     let typed: Vec<String> = typed.map(|column| format!("`{}` {}", column.name, column.r#type)).collect();
+    let Settings { consumers, thread_per_consumer, block_rows, poll_rows, flush_ms } = settings;
+    let threads = u8::from(thread_per_consumer);
     database.query(&format!(
         "CREATE TABLE {table}_queue ({}) ENGINE = Kafka SETTINGS kafka_broker_list = '{}', kafka_topic_list = '{}',
          kafka_group_name = '{group}', format_avro_schema_registry_url = '{}',
-         kafka_num_consumers = {consumers}, {SETTINGS}",
+         kafka_num_consumers = {consumers}, kafka_thread_per_consumer = {threads}, kafka_max_block_size = {block_rows},
+         kafka_poll_max_batch_size = {poll_rows}, kafka_flush_interval_ms = {flush_ms}, {SETTINGS}",
         typed.join(", "),
         arena.backlog.kafka.bootstrap(),
         arena.backlog.topic(contract),

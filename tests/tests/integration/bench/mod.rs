@@ -13,14 +13,14 @@ mod raw;
 mod report;
 
 use backlog::{Backlog, Layout, register};
-use contenders::{Arena, CONTENDERS, Contender};
+use contenders::{Arena, Contender, everybody};
 use report::Figures;
 use serde_json::json;
 use std::env;
 use tally_tests::{ClickHouse, Kafka, Registry, TempFolder, skip_without};
 
 /// Rounds of the comparison.
-const ROUNDS: usize = 3;
+const ROUNDS: u64 = 3;
 /// Records of the backlog, unless `TALLY_BENCH_EVENTS` says otherwise.
 const EVENTS: u64 = 1_000_000;
 
@@ -28,8 +28,20 @@ const EVENTS: u64 = 1_000_000;
 /// `TALLY_BENCH_ONLY=tally,raw` keeps to contenders whose names have one of these words.
 #[test]
 #[ignore = "a measurement: run `make bench`"]
-#[expect(clippy::print_stdout, reason = "the figures are the result")]
 fn bench_drain() {
+    compare("drain", everybody(), "lz4,none", ROUNDS);
+}
+
+/// The same by ClickHouse's Kafka engine alone, one setting after another: `bench_drain` has the fastest.
+#[test]
+#[ignore = "a measurement: run `make bench`"]
+fn bench_kafka_engine() {
+    compare("kafka-engine", kafka_engine::variants(), "lz4", 1);
+}
+
+/// Has contenders drain one backlog turn by turn, and says and keeps what it took.
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+fn compare(name: &str, mut contenders: Vec<Contender>, codecs: &str, rounds: u64) {
     if skip_without(Kafka::installed()) || skip_without(Registry::installed()) {
         return;
     }
@@ -39,9 +51,10 @@ fn bench_drain() {
     let clickhouse_id = clickhouse.process().id();
     let ids = register(&registry);
     let only = env::var("TALLY_BENCH_ONLY").unwrap_or_default();
-    let takes_part = |one: &&Contender| only.split(',').any(|word| one.name.contains(word));
+    contenders.retain(|one| only.split(',').any(|word| one.name.contains(word)));
+    let rounds = number("TALLY_BENCH_ROUNDS", rounds);
     let mut documents = Vec::new();
-    for codec in env::var("TALLY_BENCH_CODECS").as_deref().unwrap_or("lz4,none").split(',') {
+    for codec in env::var("TALLY_BENCH_CODECS").as_deref().unwrap_or(codecs).split(',') {
         let codec = if codec == "lz4" { "lz4" } else { "none" };
         let layout = Layout {
             codec,
@@ -54,27 +67,25 @@ fn bench_drain() {
         let backlog = Backlog::fill(&kafka, &ids, layout);
         let rows = raw::Rows::of(&backlog, &ids);
         let arena = Arena { clickhouse: &clickhouse, clickhouse_id, registry: registry.url(), backlog, rows };
-        let mut all: Vec<Figures> =
-            CONTENDERS.iter().filter(takes_part).map(|one| Figures::new(one.name)).collect();
-        for _ in 0..number("TALLY_BENCH_ROUNDS", ROUNDS as u64) {
-            for (one, figures) in CONTENDERS.iter().filter(takes_part).zip(&mut all) {
+        let mut all: Vec<Figures> = contenders.iter().map(|one| Figures::new(&one.name)).collect();
+        for _ in 0..rounds {
+            for (one, figures) in contenders.iter().zip(&mut all) {
                 let turn = (one.run)(&arena);
                 println!("{}: {} events in {:.1} s", one.name, turn.events, turn.seconds);
                 figures.push(turn);
             }
         }
         let title = format!(
-            "{} events of {} bytes, {codec}, 12 partitions, median of {} rounds, load {}",
+            "{} events of {} bytes, {codec}, 12 partitions, median of {rounds} rounds, load {}",
             layout.events,
             arena.backlog.event_bytes(),
-            number("TALLY_BENCH_ROUNDS", ROUNDS as u64),
             gauge::load()
         );
         println!("{}", report::table(&title, &all));
         documents.push(report::json(&title, &all));
-        report::keep(&format!("drain-{codec}.svg"), &report::plot(&title, &all));
+        report::keep(&format!("{name}-{codec}.svg"), &report::plot(&title, &all));
     }
-    let kept = report::keep("drain.json", &format!("{:#}\n", json!(documents)));
+    let kept = report::keep(&format!("{name}.json"), &format!("{:#}\n", json!(documents)));
     println!("figures and plots are in {}", kept.parent().unwrap_or(&kept).display());
 }
 
