@@ -3,7 +3,7 @@ CARGO ?= cargo
 # what `cargo clippy -- -D warnings` sets, around a build and not a check: the crates that are not ours are then those of the tests
 CLIPPY := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 .DEFAULT_GOAL := help
-.PHONY: demo test photographs faults fuzz soak bench lint engine assets build help
+.PHONY: demo test photographs faults fuzz soak bench profile lint engine assets build help
 
 demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR --port P --rate N --seed N --json FILE'
 	@$(CARGO) run -q -p tally-pipeline -- demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
@@ -39,7 +39,11 @@ bench: assets ## figures of the README, in release: reading, and draining beside
 	@sh tests/setup/install.sh
 	@sh tests/setup/bench.sh
 	$(CARGO) bench -p tally-schemas -p tally-sinks
-	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture bench_
+	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture --test-threads 1 bench_
+
+profile: assets ## where the CPU time of a drain goes, by stages, and a flame graph, into .cache/bench; needs perf
+	@sh tests/setup/install.sh
+	@sh tests/setup/profile.sh
 
 fuzz: assets ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
 	@sh sinks/engine/system.sh

@@ -116,7 +116,7 @@ impl<O: Outside> Lane<O> {
         }
     }
 
-    /// `wary`: what was given up, after the identity of its topic; until it is stored, the lane stays stalled.
+    /// `wary`: what was given up, after the identity of its topic; while it is there and not stored, the lane stays stalled.
     async fn work(&self, mut wary: Option<(Uuid, i64)>) {
         let mut tries = 0;
         while !self.state.stop.is_cancelled() {
@@ -134,7 +134,7 @@ impl<O: Outside> Lane<O> {
             };
             self.fetches().await;
             let at = (start.origin.topic_id, start.next);
-            if wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
+            if start.is_at_end || wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
                 if wary.take().is_some() {
                     *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None; // it was stored after all
                 }

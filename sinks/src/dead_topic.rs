@@ -167,9 +167,10 @@ impl DeadTopic {
 
     /// Puts another producer in the place of one that has failed for good, unless another lane has done so. Blocks.
     fn replace(&self) {
+        let fresh = self.config.create(); // takes its time, and others send meanwhile
         let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         let Some((code, said)) = producer.client().fatal_error() else { return };
-        match self.config.create() {
+        match fresh {
             Ok(fresh) => {
                 tracing::warn!(%code, said, "the producer of dead letters has failed for good, another takes its place");
                 *producer = fresh;

@@ -3,11 +3,12 @@
 import sys
 from collections import Counter
 
-# the first that a stack has counts; a thread's name is the first frame
+# threads, by their names; of all others the first stage of which a stack has a mark
+THREADS = [
+    ("librdkafka's threads: fetch, unpack, letters", ["rdk:", "producer_pollin"]),
+    ("source: take records, copy them into slabs", ["source"]),
+]
 STAGES = [
-    ("librdkafka's threads: fetch, unpack", ["rdk:"]),
-    ("letters' producer", ["producer pollin"]),
-    ("source: take records, copy them into slabs", ["source;"]),
     ("digest: SHA-256 of bytes and of contents", ["sha2::", "sha256", "tally_schemas::digest"]),
     ("walk: frame, bounds, rules", ["tally_schemas::walk", "tally_schemas::validate"]),
     ("decode: Avro to Arrow", ["arrow_avro::"]),
@@ -15,8 +16,14 @@ STAGES = [
     ("rows: facts, letters and receipts", ["tally_sinks::rows", "tally_pipeline::judge"]),
     ("body: Arrow IPC", ["tally_sinks::body", "arrow_ipc::"]),
     ("sending: HTTP to ClickHouse", ["hyper", "sock_write", "tcp_sendmsg", "tokio::net"]),
-    ("waiting and waking", ["tokio::runtime", "futex", "epoll"]),
 ]
+
+
+def stage_of(stack):
+    for name, marks in THREADS:
+        if stack.startswith(tuple(marks)):
+            return name
+    return next((name for name, marks in STAGES if any(mark in stack for mark in marks)), "everything else")
 
 
 def main():
@@ -25,8 +32,7 @@ def main():
         stack, _, count = line.rpartition(" ")
         count = int(count)
         total += count
-        stage = next((name for name, marks in STAGES if any(mark in stack for mark in marks)), "everything else")
-        shares[stage] += count
+        shares[stage_of(stack)] += count
         kernel += count if stack.endswith("_[k]") else 0
     if total == 0:
         sys.exit("no stacks: was perf allowed to look?")

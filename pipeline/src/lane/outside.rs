@@ -168,7 +168,11 @@ impl Outside for Servers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic), // the lane's own, wherever it came
+            Err(error) => error.to_string(),
+        })
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Start {
     pub(super) receipts: Receipts,
     /// There is a backlog.
     pub(super) is_behind: bool,
+    /// There is nothing to take.
+    pub(super) is_at_end: bool,
     /// The last receipt before that, and when it was asked for.
     pub(super) last: Option<(i64, Instant)>,
 }
@@ -114,7 +116,7 @@ impl<O: Outside> Lane<O> {
             tracing::warn!(lane = %self.partition, %error, "not committed; the receipts stand"); // repeated by the first block
         }
         self.state.reach(topic_id, next);
-        Ok(Start { origin, next, receipts, is_behind, last })
+        Ok(Start { origin, next, receipts, is_behind, is_at_end: high <= next, last })
     }
 
     /// Writes down what retention took, at once: the partition may stay silent, and then no block would carry it.

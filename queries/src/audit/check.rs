@@ -44,7 +44,7 @@ fn render(
     sql.push_str(&heads(snapshot));
     sql.push(')');
     for table in tables().iter().filter(|table| named(table.name)) {
-        let _ = write!(sql, ", {} AS ({})", table.name, table.query(snapshot)); // writing to a String cannot fail
+        let _ = write!(sql, ", {} AS ({})", table.name, table.query(snapshot, named)); // writing to a String cannot fail
     }
     for other in &read {
         let _ = write!(sql, ", {} AS ({})", other.stem(), bare(*other));

@@ -81,10 +81,11 @@ impl Table {
         if all.len() == 1 { "0".to_owned() } else { all + ")" }
     }
 
-    /// The whole table up to the snapshot's bound, as a ClickHouse query.
-    pub(crate) fn query(&self, snapshot: &Snapshot) -> String {
+    /// The table up to the snapshot's bound, as a ClickHouse query of the columns that are `named`. ClickHouse looks at every column of a
+    /// table anew wherever a query has its name: of a table of forty that costs more than the rows of a day.
+    pub(crate) fn query(&self, snapshot: &Snapshot, named: impl Fn(&str) -> bool) -> String {
         let mut columns = String::new();
-        for Column { name, sql, .. } in &self.columns {
+        for Column { name, sql, .. } in self.columns.iter().filter(|column| named(&column.name)) {
             let comma = if columns.is_empty() { "" } else { ", " };
             let _ = write!(columns, "{comma}{sql} AS {name}"); // writing to a String cannot fail
         }
@@ -282,11 +283,11 @@ mod tests {
     #[test]
     fn bounds_keep_out_what_came_later() {
         let log = tables().iter().find(|t| t.name == "audit_log").expect("the table");
-        assert!(log.query(&Snapshot::default()).ends_with(" WHERE 0"));
+        assert!(log.query(&Snapshot::default(), |_| true).ends_with(" WHERE 0"));
         let topic_id = Uuid::from_u128(7);
         let bound = InputBound { topic: "task-events".into(), topic_id, partition: 2, next: 9 };
         let snapshot = Snapshot { bounds: vec![bound], ..Snapshot::default() };
         let expected = format!(" WHERE ((t.topic_id = '{topic_id}' AND t.partition = 2 AND t.offset < 9))");
-        assert!(log.query(&snapshot).ends_with(&expected));
+        assert!(log.query(&snapshot, |_| true).ends_with(&expected));
     }
 }

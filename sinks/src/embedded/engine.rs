@@ -31,8 +31,6 @@ impl Engine {
             format!("--path={path}"),
             // A token and an acknowledgement mean something else when inserts are asynchronous.
             "--async_insert=0".into(),
-            // Repeats within one block are left to merges, as those of two blocks are: a third of an insert's time.
-            "--optimize_on_insert=0".into(),
             // The engine runs as `clickhouse-local` does, where `1 + 1` is a statement.
             "--implicit_select=0".into(),
             format!("--max_execution_time={seconds_max}"),

@@ -81,7 +81,7 @@ fn multiply(database: &Database<'_>, rows: u64) {
     for table in FACTS.iter().chain(&["audit_log", "dead_letters"]) {
         // moved aside, so that a copy is never copied again
         database.query(&format!(
-            "CREATE TABLE one_{table} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM {table}"
+            "CREATE TABLE one_{table} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM {table} FINAL"
         ));
         let named = columns(database, table);
         let names = named.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");

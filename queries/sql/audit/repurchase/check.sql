@@ -22,14 +22,11 @@ WITH parts AS (
         LEFT JOIN given_back ON given_back.wallet_id = parts.wallet_id AND given_back.name = parts.name
         LEFT JOIN again ON again.wallet_id = parts.wallet_id AND again.name = parts.name
     WHERE parts.paid > coalesce(given_back.back, 0) AND parts.price > coalesce(given_back.money_back, 0) AND again.same IS NULL
-), numbered AS (
-    SELECT wallet_id, at, 0 AS week FROM purchases
-    UNION ALL SELECT wallet_id, at, 1 AS week FROM purchases
-    UNION ALL SELECT wallet_id, at, 2 AS week FROM purchases
-    UNION ALL SELECT wallet_id, at, 3 AS week FROM purchases
-    UNION ALL SELECT wallet_id, at, 4 AS week FROM purchases
+), weeks AS (
+    SELECT 0 AS week UNION ALL SELECT 1 AS week UNION ALL SELECT 2 AS week UNION ALL SELECT 3 AS week UNION ALL SELECT 4 AS week
 ), aged AS (
-    SELECT wallet_id, week, at - ($launch_us - week * 604800000000) AS age FROM numbered
+    SELECT purchases.wallet_id AS wallet_id, weeks.week AS week, purchases.at - ($launch_us - weeks.week * 604800000000) AS age
+    FROM purchases CROSS JOIN weeks
 ), bases AS (
     SELECT DISTINCT wallet_id, week FROM aged WHERE age < 0 AND age >= -2419200000000
 ), buyers AS (

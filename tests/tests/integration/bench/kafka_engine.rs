@@ -1,6 +1,7 @@
 //! ClickHouse's own way from Kafka: a table of engine `Kafka` a topic, and a materialized view into the facts.
 //!
-//! The same engine, the same tables, the same records. It does not hold events against rules, keeps no ledger, has no
+//! The same engine, the same tables, the same records. Its inserts merge the repeats of a block, which ours leave to merges: no setting of
+//! the table, the view or the embedded engine's session reaches them. That is a third of what an insert costs, at most. It does not hold events against rules, keeps no ledger, has no
 //! content digest (the column stays zero), drops what it cannot parse, and delivers at least once.
 
 use super::contenders::{Arena, Contender, Turn, parts};
@@ -28,8 +29,8 @@ pub(super) struct Settings {
     flush_ms: u32,
 }
 
-/// The fastest that `bench_kafka_engine` has found: few and large parts.
-pub(super) const FASTEST: Settings = Settings {
+/// What `bench_kafka_engine` begins with: few and large parts. Of the others none was faster by more than rounds differ.
+pub(super) const USUAL: Settings = Settings {
     consumers: 1,
     thread_per_consumer: true,
     block_rows: 262_144,
@@ -39,28 +40,28 @@ pub(super) const FASTEST: Settings = Settings {
 
 /// The same with so many consumers a table.
 pub(super) fn consumers(consumers: u32) -> Settings {
-    Settings { consumers, ..FASTEST }
+    Settings { consumers, ..USUAL }
 }
 
-/// Each setting in turn, away from the fastest.
+/// That, and settings away from it.
 pub(super) fn variants() -> Vec<Contender> {
     let all = [
-        FASTEST,
-        Settings { thread_per_consumer: false, ..FASTEST },
-        Settings { consumers: 3, ..FASTEST },
-        Settings { consumers: 3, thread_per_consumer: false, ..FASTEST },
-        Settings { block_rows: 65_536, ..FASTEST },
-        Settings { block_rows: 1_048_576, ..FASTEST },
-        Settings { poll_rows: 8_192, ..FASTEST },
-        Settings { poll_rows: 262_144, ..FASTEST },
-        Settings { flush_ms: 500, ..FASTEST },
-        Settings { flush_ms: 7_500, ..FASTEST },
-        Settings { flush_ms: 7_500, block_rows: 1_048_576, poll_rows: 262_144, ..FASTEST },
+        USUAL,
+        Settings { thread_per_consumer: false, ..USUAL },
+        Settings { consumers: 3, ..USUAL },
+        Settings { consumers: 3, thread_per_consumer: false, ..USUAL },
+        Settings { block_rows: 65_536, ..USUAL },
+        Settings { block_rows: 1_048_576, ..USUAL },
+        Settings { poll_rows: 8_192, ..USUAL },
+        Settings { poll_rows: 262_144, ..USUAL },
+        Settings { flush_ms: 500, ..USUAL },
+        Settings { flush_ms: 7_500, ..USUAL },
+        Settings { flush_ms: 7_500, block_rows: 1_048_576, poll_rows: 262_144, ..USUAL },
     ];
     let named = |settings: Settings| {
         let Settings { consumers, thread_per_consumer, block_rows, poll_rows, flush_ms } = settings;
         let threads = if thread_per_consumer { "each" } else { "together" };
-        let name = format!("{consumers} {threads}, block {block_rows}, poll {poll_rows}, {flush_ms} ms");
+        let name = format!("{consumers} {threads} block {block_rows} poll {poll_rows} flush {flush_ms} ms");
         Contender { name, run: Box::new(move |arena| drain(arena, settings)) }
     };
     all.map(named).into()
