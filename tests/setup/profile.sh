@@ -1,6 +1,7 @@
 #!/bin/sh
-# Where a drain's CPU time goes: perf over `tally ingest` while bench_drain has it drain a backlog. Prints the shares of its stages; keeps
-# them, the folded stacks and a flame graph in .cache/bench. perf must be there and allowed (kernel.perf_event_paranoid).
+# Where a drain's CPU time goes: perf over the machine while bench_drain has `tally ingest` drain a backlog. Prints the shares of its stages,
+# and those of all threads of the machine by their names; keeps them, the folded stacks and a flame graph in .cache/bench. perf must be
+# there and allowed to see everything (kernel.perf_event_paranoid -1, or root).
 set -eu
 
 setup=$(cd "$(dirname "$0")" && pwd)
@@ -31,10 +32,11 @@ if [ "\$1" = ingest ]; then echo \$\$ > "$work/id"; fi
 exec "$target/release/tally" "\$@"
 END
 chmod +x "$work/tally"
-# waits for the process, then lives as long as it does
+# from the process's beginning to its end; of all processes, since threads to come are not followed otherwise
 (
     until [ -s "$work/id" ]; do sleep 0.01; done
-    exec perf record -q -F 499 --call-graph dwarf,16384 -p "$(cat "$work/id")" -o "$work/perf.data"
+    export id="$(cat "$work/id")"
+    exec perf record -q -a -F 299 --call-graph dwarf,8192 -o "$work/perf.data" -- sh -c 'while kill -0 "$id" 2> /dev/null; do sleep 0.1; done'
 ) &
 perf=$!
 TALLY_BIN=$work/tally TALLY_BENCH_ONLY='tally ingest' TALLY_BENCH_CODECS=lz4 TALLY_BENCH_ROUNDS=1 TALLY_BENCH_OUT=$work \
@@ -42,10 +44,11 @@ TALLY_BIN=$work/tally TALLY_BENCH_ONLY='tally ingest' TALLY_BENCH_CODECS=lz4 TAL
 [ -s "$work/id" ] || { echo "profile: nothing was drained" >&2; exit 1; }
 wait "$perf" || { echo "profile: perf was not allowed to look: see kernel.perf_event_paranoid" >&2; exit 1; }
 perf=
-perf script -i "$work/perf.data" --no-inline -F comm,pid,tid,time,event,ip,sym,dso 2> "$work/said" > "$work/stacks" ||
+perf script -i "$work/perf.data" --no-inline --pid "$(cat "$work/id")" -F comm,pid,tid,time,event,ip,sym,dso 2> "$work/said" > "$work/stacks" ||
     { cat "$work/said" >&2; exit 1; }
 "$inferno/bin/inferno-collapse-perf" --kernel < "$work/stacks" > "$out/drain.folded"
 "$inferno/bin/inferno-flamegraph" --title 'tally ingest drains a backlog' < "$out/drain.folded" > "$out/drain-flame.svg"
 python3 "$root/tests/python/stages.py" < "$out/drain.folded" > "$out/drain-stages.txt"
+perf report -i "$work/perf.data" --no-children -g none --sort comm 2> /dev/null | grep '%' | head -12 >> "$out/drain-stages.txt" || true
 cat "$out/drain-stages.txt"
 echo "profile: the flame graph is $out/drain-flame.svg"
