@@ -167,6 +167,10 @@ impl DeadTopic {
 
     /// Puts another producer in the place of one that has failed for good, unless another lane has done so. Blocks.
     fn replace(&self) {
+        let has_failed = |producer: &FutureProducer| producer.client().fatal_error().is_some();
+        if !has_failed(&self.producer.read().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
         let fresh = self.config.create(); // takes its time, and others send meanwhile
         let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         let Some((code, said)) = producer.client().fatal_error() else { return };

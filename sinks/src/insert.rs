@@ -39,7 +39,7 @@ impl Store {
             .with_setting("insert_deduplicate", "1")
             .with_setting("insert_deduplication_token", token)
             .with_setting("input_format_null_as_default", "1")
-            .with_setting("optimize_on_insert", "0") // repeats of a block stay until a merge, as those of two blocks do: who reads goes by FINAL or by key
+            .with_setting("optimize_on_insert", "0") // repeats of one block stay, as those of two do: readers go by FINAL or by key
             .with_setting("max_partitions_per_insert_block", "0")
             .with_setting("max_insert_block_size", "1048449"); // one INSERT stays one block
         if self.cluster.is_some() {

@@ -39,7 +39,7 @@ fn render(
     parameters: &[(&str, Constant)],
 ) -> (String, Constants) {
     let read: Vec<Text> = once.iter().copied().filter(|other| text.mentions(other.stem())).collect();
-    let named = |table: &str| text.mentions(table) || read.iter().any(|other| other.mentions(table));
+    let named = |name: &str| text.mentions(name) || read.iter().any(|other| other.mentions(name));
     let mut sql = String::from("WITH heads AS (");
     sql.push_str(&heads(snapshot));
     sql.push(')');

@@ -56,7 +56,7 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    fn new(name: &str, run: impl Fn(&Arena<'_>) -> Turn + 'static) -> Contender {
+    pub(super) fn new(name: &str, run: impl Fn(&Arena<'_>) -> Turn + 'static) -> Contender {
         Contender { name: name.to_owned(), run: Box::new(run) }
     }
 }

@@ -1,8 +1,8 @@
 //! ClickHouse's own way from Kafka: a table of engine `Kafka` a topic, and a materialized view into the facts.
 //!
-//! The same engine, the same tables, the same records. Its inserts merge the repeats of a block, which ours leave to merges: no setting of
-//! the table, the view or the embedded engine's session reaches them. That is a third of what an insert costs, at most. It does not hold events against rules, keeps no ledger, has no
-//! content digest (the column stays zero), drops what it cannot parse, and delivers at least once.
+//! The same engine, the same tables, the same records. It does not hold events against rules, keeps no ledger, has no content digest (the
+//! column stays zero), drops what it cannot parse, and delivers at least once. Its inserts merge the repeats of a block, which ours leave to
+//! merges: no setting of the table, of the view or of a session of the embedded engine reaches them.
 
 use super::contenders::{Arena, Contender, Turn, parts};
 use super::raw::facts_stored;
@@ -29,8 +29,8 @@ pub(super) struct Settings {
     flush_ms: u32,
 }
 
-/// What `bench_kafka_engine` begins with: few and large parts. Of the others none was faster by more than rounds differ.
-pub(super) const USUAL: Settings = Settings {
+/// What `bench_kafka_engine` begins with: few and large parts.
+const USUAL: Settings = Settings {
     consumers: 1,
     thread_per_consumer: true,
     block_rows: 262_144,
@@ -62,7 +62,7 @@ pub(super) fn variants() -> Vec<Contender> {
         let Settings { consumers, thread_per_consumer, block_rows, poll_rows, flush_ms } = settings;
         let threads = if thread_per_consumer { "each" } else { "together" };
         let name = format!("{consumers} {threads} block {block_rows} poll {poll_rows} flush {flush_ms} ms");
-        Contender { name, run: Box::new(move |arena| drain(arena, settings)) }
+        Contender::new(&name, move |arena| drain(arena, settings))
     };
     all.map(named).into()
 }
