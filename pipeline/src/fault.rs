@@ -1,6 +1,8 @@
 //! What tests may do to the route: bugs that are planted in it, so that it is known that they would be found. A build for
 //! anybody else has none of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -8,8 +10,16 @@ pub(crate) enum Bug {
     CommitFirst,
     /// The last record of each block is forgotten.
     SkipOffset,
-    /// A lane panics, once in a process.
-    Panic,
+    /// A lane panics before it writes a block, once in a process.
+    PanicWriting,
+    /// A lane panics while it judges a block, once in a process.
+    PanicJudging,
+}
+
+/// Panics, the first time, where that bug is planted.
+pub(crate) fn panic_once(bug: Bug) {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    assert!(!planted(bug) || PANICKED.swap(true, Ordering::Relaxed), "planted");
 }
 
 /// Whether a bug is planted here.
@@ -25,7 +35,8 @@ pub(crate) fn planted(bug: Bug) -> bool {
         std::sync::LazyLock::new(|| match std::env::var("TALLY_PLANT").ok()?.as_str() {
             "commit-first" => Some(Bug::CommitFirst),
             "skip-offset" => Some(Bug::SkipOffset),
-            "panic" => Some(Bug::Panic),
+            "panic-writing" => Some(Bug::PanicWriting),
+            "panic-judging" => Some(Bug::PanicJudging),
             _ => None,
         });
     *PLANTED == Some(bug)

@@ -26,6 +26,7 @@ use waiting::{Failing, GivenUp, PAUSES};
 use writing::Commit;
 
 use crate::clock;
+use crate::fault::{self, Bug};
 use crate::inbox::{Failure, Inbox};
 use crate::judge::{Block, Known, judge};
 use crate::metrics::Metrics;
@@ -34,7 +35,7 @@ use crate::source::{GapError, Partition};
 use crate::writers::{Book, named_in};
 use futures::FutureExt as _;
 use futures::future::{Either, select};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -118,7 +119,7 @@ impl<O: Outside> Lane<O> {
 
     /// `wary`: what was given up, after the identity of its topic; while it is there and not stored, the lane stays stalled.
     async fn work(&self, mut wary: Option<(Uuid, i64)>) {
-        let mut tries = 0;
+        let (mut tries, mut contradicted) = (0, false);
         while !self.state.stop.is_cancelled() {
             let starting = self.answered(Side::Read, false, "start", || 0, self.start());
             let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };
@@ -134,7 +135,8 @@ impl<O: Outside> Lane<O> {
             };
             self.fetches().await;
             let at = (start.origin.topic_id, start.next);
-            if start.is_at_end || wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
+            let has_none = start.is_at_end && !contradicted; // what contradicts may be the last record that was taken
+            if has_none || wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
                 if wary.take().is_some() {
                     *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None; // it was stored after all
                 }
@@ -148,10 +150,10 @@ impl<O: Outside> Lane<O> {
             if self.state.offsets.load(Ordering::Relaxed) > before {
                 tries = 0;
             }
-            wary = match end {
-                End::Contradiction(_) => Some(at),
-                End::GaveUp(first) => Some((at.0, first)),
-                End::Stopped | End::Restart(_) => wary,
+            (wary, contradicted) = match end {
+                End::Contradiction(_) => (Some(at), true),
+                End::GaveUp(first) => (Some((at.0, first)), false),
+                End::Stopped | End::Restart(_) => (wary, contradicted),
             };
             match end {
                 End::Stopped => return,
@@ -181,12 +183,15 @@ impl<O: Outside> Lane<O> {
         tracing::debug!(lane = %self.partition, next = start.next, "taking");
         let committing = Commit { next: start.next, topic_id: start.origin.topic_id };
         let storing = pin!(self.store_blocks(blocks, committing, start.last));
-        let judging = pin!(self.judge_blocks(start, judged));
-        let end = match select(judging, storing).await {
-            Either::Left((end, storing)) => storing.await.map_or_else(End::GaveUp, |()| end),
-            Either::Right((Err(first), _)) => End::GaveUp(first),
-            Either::Right((Ok(()), judging)) => judging.await,
+        let judging = pin!(AssertUnwindSafe(self.judge_blocks(start, judged)).catch_unwind());
+        let (judged, stored) = match select(judging, storing).await {
+            // also after a panic: what was judged before it is stored
+            Either::Left((end, storing)) => (end, storing.await),
+            Either::Right((Err(first), _)) => (Ok(End::GaveUp(first)), Ok(())),
+            Either::Right((Ok(()), judging)) => (judging.await, Ok(())),
         };
+        let end = judged.unwrap_or_else(|panic| resume_unwind(panic));
+        let end = stored.map_or_else(End::GaveUp, |()| end);
         self.state.leave_all();
         end
     }
@@ -217,6 +222,7 @@ impl<O: Outside> Lane<O> {
             }
             let (origin, settled) = (origin.clone(), receipts.clone());
             let work = move || {
+                fault::panic_once(Bug::PanicJudging);
                 let known =
                     Known { writers: &writers, settled: &settled.done, inherited: &settled.inherited };
                 let block = judge(origin, slab, &mut reader, known);

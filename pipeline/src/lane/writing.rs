@@ -11,7 +11,7 @@ use crate::judge::Block;
 use crate::metrics::Attested;
 use crate::write::{Heard, Step};
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tally_sinks::fault::{Point, pass};
 use tally_sinks::{Receipts, Refused, Retry};
@@ -84,8 +84,7 @@ impl<O: Outside> Lane<O> {
             let _ =
                 self.route.outside.commit(&self.partition, block.next(), block.origin.topic_id, false).await;
         }
-        static PANICKED: AtomicBool = AtomicBool::new(false);
-        assert!(!fault::planted(Bug::Panic) || PANICKED.swap(true, Ordering::Relaxed), "planted");
+        fault::panic_once(Bug::PanicWriting);
         if fault::planted(Bug::SkipOffset) {
             let last = block.next() - 1;
             let _ = block.retain(|offset, _| offset != last); // a bug asks for no outcome

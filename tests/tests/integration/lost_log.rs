@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tally_schemas::Topic;
 use tally_tests::account::{compare, read};
-use tally_tests::stage::PARTITIONS;
+use tally_tests::stage::{PARTITIONS, get, pages};
 use tally_tests::{ClickHouse, Kafka, Stage, TempFolder, eventually, skip_without};
 
 const SOON: Duration = Duration::from_secs(90);
@@ -18,6 +18,36 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
     stage.number(&format!(
         "SELECT uniqExact(offset) FROM audit_log WHERE topic_id = '{topic_id}' AND partition = 0 AND offset >= {from}"
     ))
+}
+
+/// Scenario: of a partition in which nothing more is published, the digest of the last receipt was altered: its log is not the one that
+/// was taken. Instances start there.
+/// Guarantees: the partition waits for an operator, and says so at each moment, however often it is tried again.
+#[test]
+fn a_partition_at_its_end_whose_last_record_differs_waits_all_the_while() {
+    if skip_without(Kafka::real()) {
+        return;
+    }
+    let stage = Stage::shared("lost-idle");
+    publish(&stage, 300, "1", &[]);
+    stage.catch_up(&[]);
+    let (id, (_, high)) = (stage.topic_id(Topic::Task), stage.kafka.watermarks(&stage.topic(Topic::Task), 0));
+    stage.database.query(&format!(
+        "ALTER TABLE audit_log UPDATE raw_sha256 = reverse(raw_sha256) WHERE topic_id = '{id}' AND partition = 0
+         AND offset = {} SETTINGS mutations_sync = 2",
+        high - 1
+    ));
+    let mut instance = stage.ingest(&[]);
+    let pages = pages(&mut instance);
+    let lane = format!("{}/0", stage.topic(Topic::Task));
+    let said = "the lane waits for an operator";
+    eventually(SOON, "a lane that waits", || instance.stderr().contains(said).then_some(()));
+    eventually(SOON, "readiness that tells", || (get(&format!("{pages}/readyz")).0 == 503).then_some(()));
+    while instance.stderr().matches(said).count() < 5 {
+        let (status, body) = get(&format!("{pages}/readyz"));
+        assert!(status == 503 && body.contains(&lane), "{status} {body}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// ClickHouse loses what it has of a partition from one offset on: receipts, and facts and dead letters.

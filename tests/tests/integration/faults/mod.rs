@@ -227,22 +227,24 @@ fn a_frozen_owner_inserts_late() {
     }
 }
 
-/// Scenario: a lane panics over its first block: a bug.
+/// Scenario: a lane panics over its first block, while it judges it or before it writes it: a bug.
 /// Guarantees: it says so, reads the block again and goes on; everything is as published, and the process ends in good order.
 #[test]
 fn a_lane_that_panics_starts_anew() {
     if skip_without(Kafka::real()) {
         return;
     }
-    let (stage, published) = published("panic", &[]);
-    let group = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--linger-ms", "20"];
-    let arguments = [&["ingest"][..], &stage.at_kafka(), &stage.at_clickhouse(), &group].concat();
-    let mut tally = Tally::spawn_with_faults(&arguments, &[("TALLY_PLANT", "panic")]);
-    stage.wait_for_receipts(published.len() as u64, SOON);
-    tally.sigterm();
-    let ended = tally.expect_success(SOON);
-    assert_eq!(ended.stderr.matches("a bug: the lane panicked").count(), 1, "{}", ended.stderr);
-    compare(&stage, &published);
+    for plant in ["panic-judging", "panic-writing"] {
+        let (stage, published) = published(plant, &[]);
+        let group = ["--group", stage.prefix(), "--listen", "127.0.0.1:0", "--linger-ms", "20"];
+        let arguments = [&["ingest"][..], &stage.at_kafka(), &stage.at_clickhouse(), &group].concat();
+        let mut tally = Tally::spawn_with_faults(&arguments, &[("TALLY_PLANT", plant)]);
+        stage.wait_for_receipts(published.len() as u64, SOON);
+        tally.sigterm();
+        let ended = tally.expect_success(SOON);
+        assert_eq!(ended.stderr.matches("a bug: the lane panicked").count(), 1, "{}", ended.stderr);
+        compare(&stage, &published);
+    }
 }
 
 /// Whether a process is stopped, as `SIGSTOP` does it.
