@@ -2,6 +2,8 @@
 CARGO ?= cargo
 # what `cargo clippy -- -D warnings` sets, around a build and not a check: the crates that are not ours are then those of the tests
 CLIPPY := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+# most tests wait for servers more than they compute: half as many again as there are cores, if nobody says otherwise
+TESTS_AT_ONCE := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))}
 .DEFAULT_GOAL := help
 .PHONY: demo test photographs faults fuzz soak bench profile lint engine assets build help
 
@@ -11,7 +13,7 @@ demo: build ## the main job on the embedded default: SECONDS=N, ARGS='--data DIR
 test: assets ## all tests, on real Kafka and the real ClickHouse engine; T=name for some
 	@sh sinks/engine/system.sh
 	@sh tests/setup/install.sh
-	$(CARGO) test --workspace -- $(T)
+	$(TESTS_AT_ONCE) $(CARGO) test --workspace -- $(T)
 
 photographs: assets ## every page at both widths in both themes, eight with nothing there or nobody to answer, and all in Chinese, into .cache/photographs
 	@sh sinks/engine/system.sh

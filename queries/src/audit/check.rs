@@ -4,7 +4,7 @@
 use super::figures::Counters;
 use super::job::{Job, Text};
 use super::result::Difference;
-use crate::catalog::{Constant, Constants, Snapshot, answer, tables};
+use crate::catalog::{Constant, Constants, Head, Snapshot, answer, tables};
 use clickhouse::Client;
 use datafusion::common::Result;
 use std::collections::BTreeSet;
@@ -78,20 +78,17 @@ fn bind(mut sql: String, parameters: &[(&str, Constant)]) -> (String, Constants)
     (sql, constants)
 }
 
-/// The looks at partitions as a table: ids and numbers of our own, no text from outside.
+/// The looks at partitions as a table, named once however many they are: ids and numbers of our own, no text from outside.
 fn heads(snapshot: &Snapshot) -> String {
-    let mut all = String::from(
-        "SELECT '' AS topic_id, toInt64(0) AS partition, toInt64(0) AS low, toInt64(0) AS high, toInt64(0) AS ended WHERE 0",
-    );
-    for head in &snapshot.heads {
+    let row = |head: &Head| {
         let (id, partition, low, high, ended) =
             (head.topic_id, head.partition, head.low, head.high, i64::from(head.ended));
-        let one = format!(
-            " UNION ALL SELECT '{id}', toInt64({partition}), toInt64({low}), toInt64({high}), toInt64({ended})"
-        );
-        all.push_str(&one);
-    }
-    all
+        format!(", ('{id}', {partition}, {low}, {high}, {ended})")
+    };
+    let rows: String = snapshot.heads.iter().map(row).collect();
+    let columns = "topic_id String, partition Int64, low Int64, high Int64, ended Int64";
+    // a table of no values is none: there is one row, which is left out
+    format!("SELECT * FROM values('{columns}', ('', 0, 0, 0, 0){rows}) WHERE topic_id <> ''")
 }
 
 #[cfg(test)]
@@ -126,7 +123,7 @@ mod tests {
         let parameters = [("to_us", Constant::Integer(5)), ("unused", Constant::Integer(6))];
         let text = Text { name: "own.sql", sql };
         let (sql, constants) = render(&Snapshot::default(), text, &[], &parameters);
-        assert!(sql.starts_with("WITH heads AS (SELECT '' AS topic_id"), "{sql}");
+        assert!(sql.starts_with("WITH heads AS (SELECT * FROM values('topic_id String"), "{sql}");
         assert!(sql.contains(", task_events AS (SELECT "), "{sql}");
         assert!(!sql.contains("credit_events"), "{sql}");
         assert!(sql.ends_with(", x AS (SELECT task_id FROM task_events WHERE event_us < {to_us:Int64})\nSELECT {to_us:Int64} FROM x"), "{sql}");

@@ -1,5 +1,6 @@
 -- The same by joins and by distinct versions: a chain is whole where a task has as many events as versions, and as many as the highest
--- of them says.
+-- of them says. A task without a fact of its own has receipts here only where a fact is lost, and no chain then. Each is read once: what
+-- ClickHouse finds under a name it looks at anew wherever the name stands.
 WITH placed AS (
     SELECT task_id, state_version, count(*) AS events, min(event_us) AS at, min(policy_tag) AS low_tag, max(policy_tag) AS high_tag,
         max(CASE WHEN state_version < 1 OR (state_version = 1 AND kind <> 'SUBMITTED') THEN 1 ELSE 0 END) AS misplaced,
@@ -14,23 +15,17 @@ WITH placed AS (
     FROM placed
     GROUP BY task_id
 ), own_events AS (
-    SELECT task_id, event_id, digest FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
+    SELECT DISTINCT task_id, event_id, digest FROM task_events WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
 ), receipted AS (
     SELECT task_id, event_id, digest, max(task_bucket) AS task_bucket, max(id_hash) AS id_hash, count(*) AS receipts, min(event_us) AS event_us
     FROM audit_log WHERE topic = $task_topic AND disposition = 'ACCEPTED' AND task_bucket >= $bucket_first AND task_bucket < $bucket_next
     GROUP BY task_id, event_id, digest
 ), receipts AS (
-    SELECT task_id, sum(receipts) AS receipts, count(*) AS contents FROM receipted GROUP BY task_id
-), lost AS (
-    SELECT receipted.task_id AS task_id, min(receipted.event_us) AS lost_at
-    FROM receipted LEFT JOIN own_events AS task_events
-        ON task_events.task_id = receipted.task_id AND task_events.event_id = receipted.event_id AND task_events.digest = receipted.digest
-    WHERE task_events.task_id IS NULL
+    SELECT receipted.task_id AS task_id, sum(receipted.receipts) AS receipts, count(*) AS contents,
+        min(CASE WHEN own_events.task_id IS NULL THEN receipted.event_us END) AS lost_at
+    FROM receipted LEFT JOIN own_events
+        ON own_events.task_id = receipted.task_id AND own_events.event_id = receipted.event_id AND own_events.digest = receipted.digest
     GROUP BY receipted.task_id
-), beginnings AS (
-    SELECT task_id, own_at AS at FROM own UNION ALL SELECT task_id, lost_at FROM lost
-), first_own AS (
-    SELECT task_id, min(at) AS own_at FROM beginnings GROUP BY task_id
 ), attested AS (
     SELECT event_us - event_us % 600000000 AS bucket, task_bucket, count(*) AS events, sum(id_hash) AS hashes FROM receipted
     WHERE event_us >= $from_us AND event_us < $to_us GROUP BY event_us - event_us % 600000000, task_bucket
@@ -55,24 +50,25 @@ WITH placed AS (
     SELECT task_id, min(event_us) AS other_at FROM elsewhere GROUP BY task_id
 ), letters AS (
     SELECT task_id, dead_at, untagged FROM letters_again WHERE task_bucket >= $bucket_first AND task_bucket < $bucket_next
-), names AS (
-    SELECT task_id FROM first_own UNION ALL SELECT task_id FROM other UNION ALL SELECT task_id FROM letters
-), tasks AS (
-    SELECT DISTINCT task_id FROM names
-), joined AS (
-    SELECT tasks.task_id AS task_id, first_own.own_at AS own_at, other.other_at AS other_at, letters.dead_at AS dead_at,
+), taken AS (
+    SELECT coalesce(own.task_id, receipts.task_id) AS task_id,
+        CASE WHEN receipts.lost_at < own.own_at OR own.own_at IS NULL THEN receipts.lost_at ELSE own.own_at END AS own_at,
         coalesce(receipts.receipts, 0) AS receipts, coalesce(receipts.contents, 0) AS contents,
-        CASE WHEN lost.task_id IS NULL THEN 0 ELSE 1 END AS missing_fact,
-        CASE WHEN own.task_id IS NULL AND lost.task_id IS NOT NULL THEN 1 ELSE coalesce(own.broken_chain, 0) END AS broken_chain,
-        coalesce(own.conflicting_tag, 0) AS conflicting_tag, coalesce(own.ended_twice, 0) AS ended_twice, coalesce(letters.untagged, 0) AS missing_tag,
-        CASE WHEN letters.dead_at IS NULL THEN 0 ELSE 1 END AS dead_lettered
-    FROM tasks
-        LEFT JOIN own ON own.task_id = tasks.task_id
-        LEFT JOIN first_own ON first_own.task_id = tasks.task_id
-        LEFT JOIN lost ON lost.task_id = tasks.task_id
-        LEFT JOIN other ON other.task_id = tasks.task_id
-        LEFT JOIN letters ON letters.task_id = tasks.task_id
-        LEFT JOIN receipts ON receipts.task_id = tasks.task_id
+        CASE WHEN receipts.lost_at IS NULL THEN 0 ELSE 1 END AS missing_fact, coalesce(own.broken_chain, 1) AS broken_chain,
+        coalesce(own.conflicting_tag, 0) AS conflicting_tag, coalesce(own.ended_twice, 0) AS ended_twice
+    FROM own FULL JOIN receipts ON receipts.task_id = own.task_id
+), referred AS (
+    SELECT coalesce(taken.task_id, other.task_id) AS task_id, taken.own_at AS own_at, other.other_at AS other_at,
+        taken.receipts AS receipts, taken.contents AS contents, taken.missing_fact AS missing_fact, taken.broken_chain AS broken_chain,
+        taken.conflicting_tag AS conflicting_tag, taken.ended_twice AS ended_twice
+    FROM taken FULL JOIN other ON other.task_id = taken.task_id
+), joined AS (
+    SELECT referred.own_at AS own_at, referred.other_at AS other_at, letters.dead_at AS dead_at,
+        coalesce(referred.receipts, 0) AS receipts, coalesce(referred.contents, 0) AS contents,
+        coalesce(referred.missing_fact, 0) AS missing_fact, coalesce(referred.broken_chain, 0) AS broken_chain,
+        coalesce(referred.conflicting_tag, 0) AS conflicting_tag, coalesce(referred.ended_twice, 0) AS ended_twice,
+        coalesce(letters.untagged, 0) AS missing_tag, CASE WHEN letters.dead_at IS NULL THEN 0 ELSE 1 END AS dead_lettered
+    FROM referred FULL JOIN letters ON letters.task_id = referred.task_id
 ), judged AS (
     SELECT broken_chain, conflicting_tag, ended_twice, missing_tag, missing_fact, dead_lettered,
         CASE WHEN own_at IS NULL AND other_at IS NOT NULL THEN 1 ELSE 0 END AS orphan_audit,

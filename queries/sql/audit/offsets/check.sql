@@ -7,9 +7,8 @@ WITH pieces AS (
 ), extents AS (
     SELECT topic_id, partition, min(first) AS low, max(next) AS high, sum(next - first) AS covered FROM pieces GROUP BY topic_id, partition
 ), edges AS (
-    SELECT topic_id, partition, first AS place, 1 AS step FROM pieces
-    UNION ALL
-    SELECT topic_id, partition, next AS place, -1 AS step FROM pieces
+    SELECT topic_id, partition, CASE WHEN step = 1 THEN first ELSE next END AS place, step
+    FROM pieces CROSS JOIN (SELECT 1 AS step UNION ALL SELECT -1 AS step) AS both_ends
 ), turns AS (
     SELECT topic_id, partition, place, sum(step) AS step FROM edges GROUP BY topic_id, partition, place HAVING sum(step) <> 0
 ), swept AS (
@@ -23,18 +22,15 @@ WITH pieces AS (
     FROM swept
     WHERE to_place IS NOT NULL AND to_place > place
     GROUP BY topic_id, partition
-), known AS (
-    SELECT topic_id, partition FROM extents UNION ALL SELECT topic_id, partition FROM heads
-), partitions AS (
-    SELECT DISTINCT topic_id, partition FROM known
-), bounded AS (
-    SELECT partitions.topic_id AS topic_id, extents.low AS taken_low, extents.high AS taken_high, coalesce(extents.covered, 0) AS covered,
-        coalesce(sweeps.holes, 0) AS holes, coalesce(sweeps.overlaps, 0) AS overlaps,
+), seen AS (
+    SELECT coalesce(extents.topic_id, heads.topic_id) AS topic_id, coalesce(extents.partition, heads.partition) AS partition,
+        extents.low AS taken_low, extents.high AS taken_high, coalesce(extents.covered, 0) AS covered,
         heads.low AS head_low, heads.high AS head_high, coalesce(heads.ended, 0) AS ended, coalesce(extents.high, heads.low) AS reached
-    FROM partitions
-        LEFT JOIN extents ON extents.topic_id = partitions.topic_id AND extents.partition = partitions.partition
-        LEFT JOIN sweeps ON sweeps.topic_id = partitions.topic_id AND sweeps.partition = partitions.partition
-        LEFT JOIN heads ON heads.topic_id = partitions.topic_id AND heads.partition = partitions.partition
+    FROM extents FULL JOIN heads ON heads.topic_id = extents.topic_id AND heads.partition = extents.partition
+), bounded AS (
+    SELECT seen.topic_id AS topic_id, taken_low, taken_high, covered, head_low, head_high, ended, reached,
+        coalesce(sweeps.holes, 0) AS holes, coalesce(sweeps.overlaps, 0) AS overlaps
+    FROM seen LEFT JOIN sweeps ON sweeps.topic_id = seen.topic_id AND sweeps.partition = seen.partition
 ), tiles AS (
     SELECT topic_id, count(*) AS partitions,
         sum(coalesce(taken_high, 0) - coalesce(CASE WHEN taken_low < coalesce(head_low, 0) THEN taken_low ELSE CASE WHEN taken_low IS NULL THEN 0 ELSE coalesce(head_low, 0) END END, 0) - covered) AS uncovered,

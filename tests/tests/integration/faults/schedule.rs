@@ -32,7 +32,7 @@ const WRITTEN: usize = 40;
 /// What a run says where a commit went beyond the ledger.
 pub(super) const BEYOND: &str = "committed beyond the ledger";
 /// Task events whose id ends so are refused by the store, where a run has that constraint.
-const POISON: &str = "7";
+const POISON: &str = "77";
 
 /// What numbers are drawn for. Each has a stream of its own, so that what one draws does not depend on how fast another was.
 #[derive(Clone, Copy)]
