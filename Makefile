@@ -2,8 +2,8 @@
 CARGO ?= cargo
 # what `cargo clippy -- -D warnings` sets, around a build and not a check: the crates that are not ours are then those of the tests
 CLIPPY := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
-# most tests wait for servers more than they compute: half as many again as there are cores, if nobody says otherwise
-TESTS_AT_ONCE := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))}
+# most tests wait for servers more than they compute: on few cores half as many again, if nobody says otherwise
+TESTS_AT_ONCE := $(if $(filter 1 2,$(shell nproc 2>/dev/null)),RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3})
 .DEFAULT_GOAL := help
 .PHONY: demo test photographs faults fuzz soak bench profile lint engine assets build help
 

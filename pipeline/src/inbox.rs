@@ -39,6 +39,8 @@ struct Open {
     failure: Option<Failure>,
     /// What was taken last before, until something new has come.
     taken: Option<Taken>,
+    /// It came again, and is what it was.
+    is_seen: bool,
     /// Nothing came after the end of the log.
     at_end: bool,
 }
@@ -70,16 +72,18 @@ impl Inbox {
     /// A run of deliveries, under one lock.
     pub(crate) fn deliver(&self, put: impl FnOnce(&mut dyn FnMut(Put<'_>))) {
         let mut open = self.lock();
-        let Open { slab: Some(slab), since, failure, taken, at_end } = &mut *open else { return };
+        let Open { slab: Some(slab), since, failure, taken, is_seen, at_end } = &mut *open else { return };
         put(&mut |one| {
             *at_end = matches!(one, Put::End(_));
             match one {
                 Put::Record(record) => {
                     if taken.take_if(|_| record.offset >= slab.first()).is_none()
                         && let Some(before) = taken
-                        && contradicts(&record, before)
                     {
-                        *failure = Some(Failure::Rewritten(record.offset));
+                        match contradicts(&record, before) {
+                            true => *failure = Some(Failure::Rewritten(record.offset)),
+                            false => *is_seen |= record.offset == before.offset,
+                        }
                     }
                     slab.push(record);
                 }
@@ -90,6 +94,24 @@ impl Inbox {
         if !slab.is_empty() || failure.is_some() {
             since.get_or_insert_with(clock::now);
             self.ready.notify_one();
+        } else if taken.is_some() && (*is_seen || *at_end) {
+            self.ready.notify_one(); // somebody may only wait for that
+        }
+    }
+
+    /// Waits until what was taken last before is seen to be what it was, or nothing stands in its place any more.
+    pub(crate) async fn seen(&self) -> Result<(), Failure> {
+        loop {
+            {
+                let mut open = self.lock();
+                if let Some(said) = open.failure.take() {
+                    return Err(said);
+                }
+                if open.taken.is_none() || open.is_seen || open.at_end {
+                    return Ok(());
+                }
+            }
+            self.ready.notified().await;
         }
     }
 
@@ -242,6 +264,38 @@ mod tests {
                 assert_eq!(inbox.expected(), Some(13));
             }
         }
+    }
+
+    /// Scenario: nothing new comes after what was taken last; that is what it was, is gone, is another record; or nothing comes.
+    /// Guarantees: who waits to know learns it from the first three, and waits on in the last.
+    #[tokio::test]
+    async fn what_was_taken_last_is_waited_for() {
+        type Delivered = &'static [(i64, &'static [u8])];
+        type Answer = Option<Result<(), Failure>>; // `None`: none yet
+        let cases: [(Delivered, bool, Answer); 5] = [
+            (&[(9, b"nine")], false, Some(Ok(()))),
+            (&[], true, Some(Ok(()))),
+            (&[(9, b"another")], true, Some(Err(Failure::Rewritten(9)))),
+            (&[(8, b"eight")], false, None),
+            (&[], false, None),
+        ];
+        for (records, is_at_end, expected) in cases {
+            let inbox = Inbox::new(&Budget::default(), LIMITS);
+            inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+            let deliver = async {
+                inbox.deliver(|put| {
+                    records.iter().for_each(|(offset, value)| put(record(*offset, value)));
+                    if is_at_end {
+                        put(Put::End(12));
+                    }
+                });
+            };
+            let waiting = tokio::time::timeout(Duration::from_millis(50), inbox.seen());
+            assert_eq!(tokio::join!(waiting, deliver).0.ok(), expected, "{records:?}");
+        }
+        let inbox = Inbox::new(&Budget::default(), LIMITS);
+        inbox.start(12, None);
+        assert_eq!(inbox.seen().await, Ok(()), "nothing was taken before");
     }
 
     /// Scenario: the end of the log is told before the record at 12, which was passed over; it comes after all.

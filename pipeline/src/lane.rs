@@ -78,8 +78,19 @@ enum End {
     Restart(String),
     /// What begins at this offset could not go on, and was given up: it is read again.
     GaveUp(i64),
-    /// What it would write contradicts what is stored: it may not go on, and stays stalled until it can.
-    Contradiction(String),
+    /// What it would write from this offset on contradicts what is stored: it may not go on, and stays stalled until it can.
+    Contradiction(i64, String),
+    /// The log is not the one that was taken.
+    Rewritten(String),
+}
+
+/// What keeps a lane stalled, and in which topic, until it is shown to be over.
+#[derive(Clone, Copy, Debug)]
+enum Wary {
+    /// What begins at this offset could not go on: until it is stored.
+    Unstored(Uuid, i64),
+    /// Another record stands where one was taken: until the one that was taken is seen there, or nothing is. Nothing new need come.
+    Rewritten(Uuid),
 }
 
 pub(crate) fn rewritten(offset: i64) -> String {
@@ -105,21 +116,22 @@ impl<O: Outside> Lane<O> {
     /// Works, and begins anew after a bug: what was in hand is read again, as after a crash, and nobody else notices.
     async fn unfailing(&self) {
         let (mut tries, mut wary) = (0, None);
-        while let Err(panic) = AssertUnwindSafe(self.work(wary)).catch_unwind().await {
+        while let Err(panic) = AssertUnwindSafe(self.work(&mut wary)).catch_unwind().await {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             tracing::error!(lane = %self.partition, said, "a bug: the lane panicked, and starts anew");
             self.asks_operator(Side::Write, Retry::Stop, || format!("a bug, please report it: {said}"));
-            wary = self.state.reached().map(|reached| (reached.topic_id, reached.next));
+            let reached = self.state.reached().map(|reached| Wary::Unstored(reached.topic_id, reached.next));
+            wary = wary.filter(|wary| matches!(wary, Wary::Rewritten(_))).or(reached);
             self.inbox.close();
             self.stall(Side::Write, true).await;
             self.pause(&mut tries).await;
         }
     }
 
-    /// `wary`: what was given up, after the identity of its topic; while it is there and not stored, the lane stays stalled.
-    async fn work(&self, mut wary: Option<(Uuid, i64)>) {
-        let (mut tries, mut contradicted) = (0, false);
+    /// `wary`: what keeps the lane stalled.
+    async fn work(&self, wary: &mut Option<Wary>) {
+        let mut tries = 0;
         while !self.state.stop.is_cancelled() {
             let starting = self.answered(Side::Read, false, "start", || 0, self.start());
             let Some(started) = self.state.stop.run_until_cancelled(starting).await else { return };
@@ -134,26 +146,27 @@ impl<O: Outside> Lane<O> {
                 }
             };
             self.fetches().await;
-            let at = (start.origin.topic_id, start.next);
-            let has_none = start.is_at_end && !contradicted; // what contradicts may be the last record that was taken
-            if has_none || wary.is_none_or(|(topic_id, first)| topic_id != at.0 || at.1 > first) {
-                if wary.take().is_some() {
-                    *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None; // it was stored after all
-                }
-                for side in [Side::Read, Side::Write] {
-                    self.state.waits_for_operator(side, None);
-                    self.stall(side, false).await;
-                }
-            }
+            let topic_id = start.origin.topic_id;
             let before = self.state.offsets.load(Ordering::Relaxed);
-            let end = self.take_blocks(start).await;
+            let end = match self.is_over(*wary, &start).await {
+                Err(end) => end,
+                Ok(is_over) => {
+                    if is_over {
+                        self.goes_on(wary).await;
+                    }
+                    self.take_blocks(start).await
+                }
+            };
             if self.state.offsets.load(Ordering::Relaxed) > before {
                 tries = 0;
             }
-            (wary, contradicted) = match end {
-                End::Contradiction(_) => (Some(at), true),
-                End::GaveUp(first) => (Some((at.0, first)), false),
-                End::Stopped | End::Restart(_) => (wary, contradicted),
+            *wary = match (&end, *wary) {
+                (End::Rewritten(_), _) => Some(Wary::Rewritten(topic_id)),
+                (_, Some(Wary::Rewritten(topic_id))) => Some(Wary::Rewritten(topic_id)), // nothing was seen to be over
+                (End::Contradiction(first, _) | End::GaveUp(first), _) => {
+                    Some(Wary::Unstored(topic_id, *first))
+                }
+                (End::Stopped | End::Restart(_), wary) => wary,
             };
             match end {
                 End::Stopped => return,
@@ -161,7 +174,7 @@ impl<O: Outside> Lane<O> {
                     tracing::warn!(lane = %self.partition, first, "the block in hand is given up, and read again");
                 }
                 End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
-                End::Contradiction(why) => {
+                End::Contradiction(_, why) | End::Rewritten(why) => {
                     tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
                     self.state.waits_for_operator(Side::Read, Some(why));
                 }
@@ -169,6 +182,34 @@ impl<O: Outside> Lane<O> {
             self.inbox.close();
             self.stall(Side::Read, true).await;
             self.pause(&mut tries).await;
+        }
+    }
+
+    /// Whether what kept the lane stalled is over, as far as a start can tell.
+    async fn is_over(&self, wary: Option<Wary>, start: &Start) -> Result<bool, End> {
+        match wary {
+            Some(Wary::Unstored(topic_id, first)) if topic_id == start.origin.topic_id => {
+                Ok(start.is_at_end || start.next > first)
+            }
+            Some(Wary::Rewritten(topic_id)) if topic_id == start.origin.topic_id => {
+                match self.state.stop.run_until_cancelled(self.inbox.seen()).await {
+                    None => Err(End::Stopped),
+                    Some(Err(failure)) => Err(self.failed(&start.origin, failure).await),
+                    Some(Ok(())) => Ok(true),
+                }
+            }
+            Some(Wary::Unstored(..) | Wary::Rewritten(_)) | None => Ok(true),
+        }
+    }
+
+    /// Nothing is in the way any more, or nothing was.
+    async fn goes_on(&self, wary: &mut Option<Wary>) {
+        if wary.take().is_some() {
+            *self.state.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None; // it was stored after all
+        }
+        for side in [Side::Read, Side::Write] {
+            self.state.waits_for_operator(side, None);
+            self.stall(side, false).await;
         }
     }
 
@@ -238,7 +279,7 @@ impl<O: Outside> Lane<O> {
             };
             pass(Point::Judged);
             if let Some(why) = block.contradiction(&receipts.stored) {
-                return End::Contradiction(why);
+                return End::Contradiction(block.first(), why);
             }
             if !block.gaps.is_empty() {
                 place.leave(); // what is read again may take long, and others have work
@@ -307,7 +348,7 @@ impl<O: Outside> Lane<O> {
                 match self.state.stop.run_until_cancelled(self.confirm(origin, offset)).await {
                     None => End::Stopped,
                     Some(Err(end)) => end,
-                    Some(Ok(())) => End::Contradiction(rewritten(offset)),
+                    Some(Ok(())) => End::Rewritten(rewritten(offset)),
                 }
             }
         }

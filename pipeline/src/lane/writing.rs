@@ -157,8 +157,11 @@ impl<O: Outside> Lane<O> {
             if !refused.is_empty() {
                 let refused = self.never_stored(block, refused).await?;
                 if let Err(error) = block.refuse(&refused) {
-                    tracing::error!(lane = %self.partition, %error, "refused rows could not be set aside");
-                    return std::future::pending().await; // never attest what is not settled
+                    tracing::error!(lane = %self.partition, %error, "a bug: refused rows could not be set aside");
+                    let why =
+                        || format!("a bug, please report it: refused rows could not be set aside: {error}");
+                    self.asks_operator(Side::Write, Retry::Stop, why);
+                    return Err(GivenUp); // never attest what is not settled
                 }
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
