@@ -39,7 +39,7 @@ struct Open {
     failure: Option<Failure>,
     /// What was taken last before, until something new has come.
     taken: Option<Taken>,
-    /// It came again, and is what it was.
+    /// It came again, is what it was, and nothing can stand between it and the first that is taken now.
     is_seen: bool,
     /// Nothing came after the end of the log.
     at_end: bool,
@@ -82,7 +82,10 @@ impl Inbox {
                     {
                         match contradicts(&record, before) {
                             true => *failure = Some(Failure::Rewritten(record.offset)),
-                            false => *is_seen |= record.offset == before.offset,
+                            false => {
+                                *is_seen |=
+                                    record.offset == before.offset && before.offset + 1 == slab.first()
+                            }
                         }
                     }
                     slab.push(record);
@@ -266,27 +269,30 @@ mod tests {
         }
     }
 
-    /// Scenario: nothing new comes after what was taken last; that is what it was, is gone, is another record; or nothing comes.
-    /// Guarantees: who waits to know learns it from the first three, and waits on in the last.
+    /// Scenario: nothing new comes after what was taken last; that is what it was, is gone, is another record, or stands before offsets that
+    /// were recorded as holding none; or nothing comes.
+    /// Guarantees: who waits to know learns it from the first three, from the fourth at the end of the log, and waits on in the last.
     #[tokio::test]
     async fn what_was_taken_last_is_waited_for() {
         type Delivered = &'static [(i64, &'static [u8])];
         type Answer = Option<Result<(), Failure>>; // `None`: none yet
-        let cases: [(Delivered, bool, Answer); 5] = [
-            (&[(9, b"nine")], false, Some(Ok(()))),
-            (&[], true, Some(Ok(()))),
-            (&[(9, b"another")], true, Some(Err(Failure::Rewritten(9)))),
-            (&[(8, b"eight")], false, None),
-            (&[], false, None),
+        let cases: [(i64, Delivered, bool, Answer); 7] = [
+            (10, &[(9, b"nine")], false, Some(Ok(()))),
+            (10, &[], true, Some(Ok(()))),
+            (10, &[(9, b"another")], true, Some(Err(Failure::Rewritten(9)))),
+            (12, &[(9, b"nine")], false, None),
+            (12, &[(9, b"nine")], true, Some(Ok(()))),
+            (10, &[(8, b"eight")], false, None),
+            (10, &[], false, None),
         ];
-        for (records, is_at_end, expected) in cases {
+        for (first, records, is_at_end, expected) in cases {
             let inbox = Inbox::new(&Budget::default(), LIMITS);
-            inbox.start(12, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
+            inbox.start(first, Some(Taken { offset: 9, raw_sha256: sha256(b"nine") }));
             let deliver = async {
                 inbox.deliver(|put| {
                     records.iter().for_each(|(offset, value)| put(record(*offset, value)));
                     if is_at_end {
-                        put(Put::End(12));
+                        put(Put::End(first));
                     }
                 });
             };

@@ -192,7 +192,10 @@ impl<O: Outside> Lane<O> {
                 Ok(start.is_at_end || start.next > first)
             }
             Some(Wary::Rewritten(topic_id)) if topic_id == start.origin.topic_id => {
-                match self.state.stop.run_until_cancelled(self.inbox.seen()).await {
+                self.route.outside.hold(&self.partition, false); // also one with a backlog is to be looked at
+                let seen = self.state.stop.run_until_cancelled(self.inbox.seen()).await;
+                self.route.outside.hold(&self.partition, start.is_behind);
+                match seen {
                     None => Err(End::Stopped),
                     Some(Err(failure)) => Err(self.failed(&start.origin, failure).await),
                     Some(Ok(())) => Ok(true),

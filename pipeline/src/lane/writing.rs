@@ -161,6 +161,7 @@ impl<O: Outside> Lane<O> {
                     let why =
                         || format!("a bug, please report it: refused rows could not be set aside: {error}");
                     self.asks_operator(Side::Write, Retry::Stop, why);
+                    self.stall(Side::Write, true).await;
                     return Err(GivenUp); // never attest what is not settled
                 }
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one

@@ -1,5 +1,7 @@
 //! A Kafka, or a ClickHouse, that loses records which Tally has taken.
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
 
 use tally_schemas::Topic;
@@ -20,16 +22,24 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
     ))
 }
 
-/// Scenario: of a partition in which nothing more is published, the digest of the last receipt was altered: its log is not the one that
+/// Offsets from which on a lane that starts has a backlog, and more.
+const BACKLOG: usize = 9_000;
+
+/// Scenario: of a partition in which nothing more is published, or much while it waits, the digest of the last receipt was altered: its log is not the one that
 /// was taken. Instances start there. Then the digest is what it was.
 /// Guarantees: the partition waits for an operator, and says so at each moment, however often it is tried again; it goes on by itself once the
 /// log is what was taken, though nothing comes.
 #[test]
-fn a_partition_at_its_end_whose_last_record_differs_waits_all_the_while() {
+fn a_partition_whose_last_record_differs_waits_all_the_while() {
     if skip_without(Kafka::real()) {
         return;
     }
-    let stage = Stage::shared("lost-idle");
+    whose_last_record_differs("lost-idle", 0);
+    whose_last_record_differs("lost-busy", BACKLOG);
+}
+
+fn whose_last_record_differs(name: &str, backlog: usize) {
+    let stage = Stage::shared(name);
     publish(&stage, 300, "1", &[]);
     stage.catch_up(&[]);
     let (id, (_, high)) = (stage.topic_id(Topic::Task), stage.kafka.watermarks(&stage.topic(Topic::Task), 0));
@@ -47,16 +57,35 @@ fn a_partition_at_its_end_whose_last_record_differs_waits_all_the_while() {
     let said = "the lane waits for an operator";
     eventually(SOON, "a lane that waits", || instance.stderr().contains(said).then_some(()));
     eventually(SOON, "readiness that tells", || (get(&format!("{pages}/readyz")).0 == 503).then_some(()));
-    eventually(SOON, "four more tries", || {
+    let came = produce(&stage, backlog);
+    let tried = instance.stderr().matches(said).count();
+    eventually(SOON, "two more tries", || {
         for _ in 0..4 {
             let (status, body) = get(&format!("{pages}/readyz"));
             assert!(status == 503 && body.contains(&lane), "{status} {body}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        (instance.stderr().matches(said).count() > 4).then_some(())
+        (instance.stderr().matches(said).count() > tried + 1).then_some(())
     });
     alter();
     eventually(SOON, "readiness", || (get(&format!("{pages}/readyz")).0 == 200).then_some(()));
+    eventually(SOON, "what came meanwhile", || (receipts(&stage, &id, high) == came as i64).then_some(()));
+}
+
+/// Publishes so many records that are no events into the first partition of the tasks' topic, and returns how many.
+fn produce(stage: &Stage<'_>, records: usize) -> usize {
+    let topic = stage.topic(Topic::Task);
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer =
+        config.set("bootstrap.servers", stage.kafka.bootstrap()).create().expect("a producer");
+    for _ in 0..records {
+        producer
+            .send(BaseRecord::<(), _>::to(&topic).partition(0).payload(b"no event"))
+            .map_err(|(error, _)| error)
+            .expect("room in its queue");
+    }
+    producer.flush(SOON).expect("acknowledgements");
+    records
 }
 
 /// ClickHouse loses what it has of a partition from one offset on: receipts, and facts and dead letters.
