@@ -80,12 +80,10 @@ impl Inbox {
                     if taken.take_if(|_| record.offset >= slab.first()).is_none()
                         && let Some(before) = taken
                     {
-                        match contradicts(&record, before) {
-                            true => *failure = Some(Failure::Rewritten(record.offset)),
-                            false => {
-                                *is_seen |=
-                                    record.offset == before.offset && before.offset + 1 == slab.first()
-                            }
+                        if contradicts(&record, before) {
+                            *failure = Some(Failure::Rewritten(record.offset));
+                        } else if record.offset == before.offset && before.offset + 1 == slab.first() {
+                            *is_seen = true;
                         }
                     }
                     slab.push(record);

@@ -93,6 +93,15 @@ enum Wary {
     Rewritten(Uuid),
 }
 
+impl Wary {
+    /// What begins at that offset could not go on. That the log is another one outlasts it.
+    fn unstored(wary: &mut Option<Wary>, topic_id: Uuid, first: i64) {
+        if !matches!(wary, Some(Wary::Rewritten(_))) {
+            *wary = Some(Wary::Unstored(topic_id, first));
+        }
+    }
+}
+
 pub(crate) fn rewritten(offset: i64) -> String {
     format!(
         "the log is not the one that was taken: offset {offset} holds another record than the ledger says, and others before it may. \
@@ -121,8 +130,9 @@ impl<O: Outside> Lane<O> {
             let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             tracing::error!(lane = %self.partition, said, "a bug: the lane panicked, and starts anew");
             self.asks_operator(Side::Write, Retry::Stop, || format!("a bug, please report it: {said}"));
-            let reached = self.state.reached().map(|reached| Wary::Unstored(reached.topic_id, reached.next));
-            wary = wary.filter(|wary| matches!(wary, Wary::Rewritten(_))).or(reached);
+            if let Some(reached) = self.state.reached() {
+                Wary::unstored(&mut wary, reached.topic_id, reached.next);
+            }
             self.inbox.close();
             self.stall(Side::Write, true).await;
             self.pause(&mut tries).await;
@@ -160,24 +170,29 @@ impl<O: Outside> Lane<O> {
             if self.state.offsets.load(Ordering::Relaxed) > before {
                 tries = 0;
             }
-            *wary = match (&end, *wary) {
-                (End::Rewritten(_), _) => Some(Wary::Rewritten(topic_id)),
-                (_, Some(Wary::Rewritten(topic_id))) => Some(Wary::Rewritten(topic_id)), // nothing was seen to be over
-                (End::Contradiction(first, _) | End::GaveUp(first), _) => {
-                    Some(Wary::Unstored(topic_id, *first))
-                }
-                (End::Stopped | End::Restart(_), wary) => wary,
-            };
-            match end {
+            let contradiction = match end {
                 End::Stopped => return,
                 End::GaveUp(first) => {
+                    Wary::unstored(wary, topic_id, first);
                     tracing::warn!(lane = %self.partition, first, "the block in hand is given up, and read again");
+                    None
                 }
-                End::Restart(why) => tracing::warn!(lane = %self.partition, why, "lane starts anew"),
-                End::Contradiction(_, why) | End::Rewritten(why) => {
-                    tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
-                    self.state.waits_for_operator(Side::Read, Some(why));
+                End::Restart(why) => {
+                    tracing::warn!(lane = %self.partition, why, "lane starts anew");
+                    None
                 }
+                End::Contradiction(first, why) => {
+                    Wary::unstored(wary, topic_id, first);
+                    Some(why)
+                }
+                End::Rewritten(why) => {
+                    *wary = Some(Wary::Rewritten(topic_id));
+                    Some(why)
+                }
+            };
+            if let Some(why) = contradiction {
+                tracing::error!(lane = %self.partition, why, "the lane waits for an operator");
+                self.state.waits_for_operator(Side::Read, Some(why));
             }
             self.inbox.close();
             self.stall(Side::Read, true).await;

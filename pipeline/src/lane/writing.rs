@@ -156,14 +156,7 @@ impl<O: Outside> Lane<O> {
             let refused = self.until_done(step, block, &token).await?;
             if !refused.is_empty() {
                 let refused = self.never_stored(block, refused).await?;
-                if let Err(error) = block.refuse(&refused) {
-                    tracing::error!(lane = %self.partition, %error, "a bug: refused rows could not be set aside");
-                    let why =
-                        || format!("a bug, please report it: refused rows could not be set aside: {error}");
-                    self.asks_operator(Side::Write, Retry::Stop, why);
-                    self.stall(Side::Write, true).await;
-                    return Err(GivenUp); // never attest what is not settled
-                }
+                block.refuse(&refused).expect("refused rows can be set aside"); // else it is a bug: never attest what is not settled
                 token = block.token(); // an attempt before the refusal may have given letters and receipts the earlier one
             }
             if step == Step::Facts {

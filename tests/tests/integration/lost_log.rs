@@ -25,8 +25,8 @@ fn receipts(stage: &Stage<'_>, topic_id: &str, from: i64) -> i64 {
 /// Offsets from which on a lane that starts has a backlog, and more.
 const BACKLOG: usize = 9_000;
 
-/// Scenario: of a partition in which nothing more is published, or much while it waits, the digest of the last receipt was altered: its log is not the one that
-/// was taken. Instances start there. Then the digest is what it was.
+/// Scenario: of a partition in which nothing more is published, or much while it waits, the digest of the last receipt was altered: its
+/// log is not the one that was taken. Instances start there. Then the digest is what it was.
 /// Guarantees: the partition waits for an operator, and says so at each moment, however often it is tried again; it goes on by itself once the
 /// log is what was taken, though nothing comes.
 #[test]

@@ -1,5 +1,6 @@
 -- The same by another way, every counter of it: boundaries of receipts and gaps are swept, and where the depth is 0 nothing lies, where
--- it is above 1 more than one; ends by arithmetic; rows whose counterpart a join does not find.
+-- it is above 1 more than one; ends by arithmetic; rows whose counterpart a join does not find. The two steps stand to the right of the
+-- pieces: that side is the one which ClickHouse keeps in memory.
 WITH pieces AS (
     SELECT topic_id, partition, "offset" AS first, "offset" + 1 AS next FROM audit_log
     UNION ALL
