@@ -98,11 +98,27 @@ impl Kafka {
     /// # Panics
     /// On the in-process broker, which cannot delete; and when the broker refuses.
     pub fn delete_topic(&self, name: &str) {
+        self.delete_topics(&[name]);
+    }
+
+    /// The same of several at once.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn delete_topics(&self, names: &[&str]) {
         assert!(
             !matches!(self.kind, Kind::InProcess(_)),
             "the in-process broker deletes no topics: skip_without(Kafka::real())"
         );
-        admin::delete_topic(&self.bootstrap, name);
+        admin::delete_topics(&self.bootstrap, names);
+    }
+
+    /// Topics whose names begin like that.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn topics(&self, prefix: &str) -> Vec<String> {
+        admin::topics(&self.bootstrap, prefix)
     }
 
     /// Deletes all records of the partition below `offset`, as retention would.

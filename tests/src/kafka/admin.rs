@@ -36,17 +36,23 @@ pub(super) fn create_topic(bootstrap: &str, name: &str, partitions: i32, config:
     });
 }
 
-pub(super) fn delete_topic(bootstrap: &str, name: &str) {
-    let outcomes = block_on(async { admin(bootstrap).delete_topics(&[name], &options()).await });
-    for outcome in outcomes.unwrap_or_else(|error| panic!("{name} was not deleted: {error}")) {
-        outcome.unwrap_or_else(|(_, code)| panic!("{name} was not deleted: {code}"));
+pub(super) fn delete_topics(bootstrap: &str, names: &[&str]) {
+    let outcomes = block_on(async { admin(bootstrap).delete_topics(names, &options()).await });
+    for outcome in outcomes.unwrap_or_else(|error| panic!("{names:?} were not deleted: {error}")) {
+        outcome.unwrap_or_else(|(name, code)| panic!("{name} was not deleted: {code}"));
     }
     let client = client(bootstrap);
-    eventually(EFFECT, &format!("the broker to forget {name}"), || {
+    eventually(EFFECT, &format!("the broker to forget {names:?}"), || {
         // All topics: asking for one by name may create it on a server of yours.
         let metadata = client.fetch_metadata(None, REQUEST).ok()?;
-        metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+        metadata.topics().iter().all(|topic| !names.contains(&topic.name())).then_some(())
     });
+}
+
+pub(super) fn topics(bootstrap: &str, prefix: &str) -> Vec<String> {
+    let metadata = client(bootstrap).fetch_metadata(None, REQUEST).expect("the broker answers");
+    let names = metadata.topics().iter().map(|topic| topic.name());
+    names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
 }
 
 pub(super) fn wait_for_leaders(bootstrap: &str, name: &str, partitions: i32) {
