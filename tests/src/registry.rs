@@ -136,8 +136,11 @@ fn spawn(port: u16, folder: &TempFolder) -> Process {
         .current_dir(folder.path())
         .env("QUARKUS_HTTP_HOST", "127.0.0.1")
         .env("QUARKUS_HTTP_PORT", port.to_string())
-        // In a file rather than in memory, so that ids outlive a restart.
-        .env("APICURIO_DATASOURCE_URL", format!("jdbc:h2:file:{}", folder.path().join("schemas").display()));
+        // In a file rather than in memory, and written at once rather than half a second later, so that ids outlive a kill.
+        .env(
+            "APICURIO_DATASOURCE_URL",
+            format!("jdbc:h2:file:{};WRITE_DELAY=0", folder.path().join("schemas").display()),
+        );
     Process::spawn("registry", java, folder.path())
 }
 
