@@ -1,15 +1,14 @@
 //! One event of the log as the feed carries it: a CloudEvents 1.0 JSON text, and the ids that rights are about.
 
+use super::cloud_event::{EventRows, place, type_name};
 use super::log::{Batch, Shape};
 use super::sign::Signer;
 use crate::rights::{EventClass, Ids, Sight, kept_fields};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
-use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, OnceLock};
-use tally_schemas::{Column, Kind, Topic, columns};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
+use tally_schemas::Topic;
 use uuid::Uuid;
 
 /// What is asked of a row beside its text, by the contracts' names.
@@ -106,14 +105,14 @@ impl Event {
 pub(super) fn events_of(shape: &Shape, batch: &Batch) -> Vec<Event> {
     let Some(partition) = shape.partitions().get(batch.place) else { return Vec::new() };
     let topic = partition.contract;
-    let places = ID_FIELDS.map(|name| columns(topic).iter().position(|column| column.name == name));
+    let (all, places) = (EventRows::new(topic, &batch.events), ID_FIELDS.map(|name| place(topic, name)));
     let rows = batch.offsets.iter().zip(&batch.appended_at_ms).enumerate();
     let event = |(row, (offset, appended_at_ms)): (usize, (&i64, &i64))| {
         let text = |place: Option<usize>| {
             place.and_then(|place| text(&batch.events, place, row)).unwrap_or_default()
         };
         let [user, grantee, creator, license, task, case, actor, id] = places;
-        let kind = symbol(topic, &batch.events, "kind", row);
+        let kind = all.kind(row);
         Event {
             place: batch.place,
             offset: *offset,
@@ -123,78 +122,12 @@ pub(super) fn events_of(shape: &Shape, batch: &Batch) -> Vec<Event> {
             kind: type_name(topic, kind),
             class: EventClass::of(topic, kind),
             ids: [user, grantee, creator, license, task, case, actor].map(|place| text(place).into()),
-            text: cloud_event(topic, &batch.events, row, kind).into(),
+            text: all.text(row).into(),
             full: OnceLock::new(),
             masked: OnceLock::new(),
         }
     };
     rows.map(event).collect()
-}
-
-/// Type names by topic and kind; there are as many as the contracts have kinds.
-static TYPES: LazyLock<HashMap<(Topic, String), String>> = LazyLock::new(|| {
-    let mut types = HashMap::new();
-    for topic in Topic::ALL {
-        let of = topic.name().trim_end_matches("-events");
-        let kind = columns(topic).iter().find(|column| column.name == "kind");
-        let Some(Kind::Enum(symbols)) = kind.map(|column| &column.kind) else { continue };
-        for symbol in symbols {
-            types.insert((topic, symbol.clone()), format!("{of}.{}.v1", symbol.to_lowercase()));
-        }
-    }
-    types
-});
-
-fn type_name(topic: Topic, kind: &str) -> &'static str {
-    TYPES.get(&(topic, kind.to_owned())).map_or("unknown", String::as_str)
-}
-
-fn cloud_event(topic: Topic, rows: &RecordBatch, row: usize, kind: &str) -> String {
-    let mut data = Map::new();
-    for (place, column) in columns(topic).iter().enumerate() {
-        if let Some(value) = value(rows, place, column, row) {
-            data.insert(column.name.clone(), value);
-        }
-    }
-    let of = |name: &str| data.get(name).cloned().unwrap_or_default();
-    let mut event = Map::new();
-    event.insert("specversion".to_owned(), "1.0".into());
-    event.insert("id".to_owned(), of("event_id"));
-    event.insert("source".to_owned(), of("source"));
-    event.insert("type".to_owned(), type_name(topic, kind).into());
-    event.insert("time".to_owned(), of("occurred_at"));
-    event.insert("subject".to_owned(), of(topic.key_field()));
-    event.insert("datacontenttype".to_owned(), "application/json".into());
-    event.insert("data".to_owned(), Value::Object(data));
-    Value::Object(event).to_string()
-}
-
-/// A field as JSON: amounts as decimal text, since a JSON number is a float to many; times as RFC 3339.
-fn value(rows: &RecordBatch, place: usize, column: &Column, row: usize) -> Option<Value> {
-    let array = rows.columns().get(place)?;
-    if array.is_null(row) {
-        return None;
-    }
-    let is_amount = column.name.ends_with("_micros") || column.name == "price_minor";
-    Some(match &column.kind {
-        Kind::Text => array.as_string::<i32>().value(row).into(),
-        Kind::Long if is_amount => array.as_primitive::<Int64Type>().value(row).to_string().into(),
-        Kind::Long => array.as_primitive::<Int64Type>().value(row).into(),
-        Kind::Int => array.as_primitive::<Int32Type>().value(row).into(),
-        Kind::Boolean => array.as_boolean().value(row).into(),
-        Kind::Timestamp => rfc3339(array.as_primitive::<TimestampMicrosecondType>().value(row)).into(),
-        Kind::Uuid => uuid(rows, place, row)?.to_string().into(),
-        Kind::Enum(symbols) => {
-            let code = array.as_primitive::<Int8Type>().value(row);
-            symbols.get(usize::try_from(code).ok()?.checked_sub(1)?)?.as_str().into()
-        }
-    })
-}
-
-/// A time in UTC, `2026-03-01T12:00:00.000001Z`.
-pub(super) fn rfc3339(micros: i64) -> String {
-    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
-    time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 fn text(rows: &RecordBatch, place: usize, row: usize) -> Option<&str> {
@@ -204,14 +137,4 @@ fn text(rows: &RecordBatch, place: usize, row: usize) -> Option<&str> {
 
 fn uuid(rows: &RecordBatch, place: usize, row: usize) -> Option<Uuid> {
     Uuid::from_slice(rows.columns().get(place)?.as_fixed_size_binary_opt()?.value(row)).ok()
-}
-
-fn symbol<'a>(topic: Topic, rows: &RecordBatch, name: &str, row: usize) -> &'a str {
-    let found = columns(topic).iter().enumerate().find(|(_, column)| column.name == name);
-    let symbol = found.and_then(|(place, column)| {
-        let Kind::Enum(symbols) = &column.kind else { return None };
-        let code = rows.columns().get(place)?.as_primitive_opt::<Int8Type>()?.value(row);
-        symbols.get(usize::try_from(code).ok()?.checked_sub(1)?)
-    });
-    symbol.map_or("", String::as_str)
 }

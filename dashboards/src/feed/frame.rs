@@ -1,9 +1,10 @@
 //! Frames of `feed.v1`, as texts: the same over WebSocket, SSE and long poll.
 
 use crate::problem::Problem;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Why a stream ends; the number is the WebSocket close code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,7 +144,7 @@ pub(super) struct Hello<'a> {
 impl Hello<'_> {
     pub(super) fn text(&self) -> String {
         let Hello { session, cursor, recovered, heartbeat_ms, max_age_s, now_micros } = self;
-        let server_time = super::event::rfc3339(*now_micros);
+        let server_time = super::cloud_event::rfc3339(*now_micros);
         json!({
             "op": "hello", "session": session, "cursor": cursor, "recovered": recovered,
             "heartbeat_ms": heartbeat_ms, "max_age_s": max_age_s, "server_time": server_time,
@@ -160,10 +161,18 @@ pub(super) fn event(into: &mut String, cursor: &str, prev: &str, end: &str) {
     }
 }
 
-/// Key, signature and payload of an event's frame, and its end.
-pub(super) fn event_end(kid: &str, sig: &str, payload: &str) -> String {
-    let payload = Value::from(payload).to_string(); // escaped, so that the signed bytes are the received bytes
-    format!(r#""kid":"{kid}","sig":"{sig}","payload":{payload}}}"#)
+/// Key, signature and payload of an event's frame, and its end. The payload is escaped, so that the signed bytes are the received
+/// bytes.
+pub(super) fn event_end(kid: &str, sig: &str, payload: &str) -> Arc<str> {
+    let end = serde_json::to_string(&EventEnd { kid, sig, payload }).unwrap_or_default(); // nothing of it can fail
+    end.strip_prefix('{').unwrap_or_default().into()
+}
+
+#[derive(Serialize)]
+struct EventEnd<'a> {
+    kid: &'a str,
+    sig: &'a str,
+    payload: &'a str,
 }
 
 pub(super) fn heartbeat(cursor: &str) -> String {
@@ -176,7 +185,7 @@ pub(super) fn resync(reason: Resync) -> String {
 
 /// `by_micros`: when the token ends.
 pub(super) fn reauth(by_micros: i64) -> String {
-    json!({ "op": "reauth", "by": super::event::rfc3339(by_micros) }).to_string()
+    json!({ "op": "reauth", "by": super::cloud_event::rfc3339(by_micros) }).to_string()
 }
 
 /// `cursor`: the last one handed over on this connection. Whoever reads this frame has read all before it.

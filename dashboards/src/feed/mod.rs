@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `log`, `memory` | what the feed reads; the log in memory |
 //! | `cursor` | positions |
-//! | `event`, `sign`, `frame` | one event as it is sent: payload, signature, frame |
+//! | `event`, `cloud_event`, `sign`, `frame` | one event as it is sent: payload, signature, frame |
 //! | `ring`, `bell`, `hub`, `preload` | what all connections share, and how it begins |
 //! | `stream`, `replay` | one subscriber's place, live and from the log |
 //! | `cases` | which cases moderators have in work |
@@ -21,6 +21,7 @@
 mod admission;
 mod bell;
 mod cases;
+mod cloud_event;
 mod cursor;
 mod document;
 mod event;

@@ -126,7 +126,7 @@ impl Signer {
     /// The end of an event's frame around a payload.
     pub(super) fn frame_end(&self, payload: &str) -> Arc<str> {
         let (kid, sig) = self.sign(EVENT_TYPE, payload);
-        frame::event_end(&kid, &sig, payload).into()
+        frame::event_end(&kid, &sig, payload)
     }
 
     /// The public keys as a JSON Web Key Set.

@@ -3,9 +3,9 @@
 //! state lacks follows on the stream. Of very many tasks it has the latest, and says so.
 
 use super::admission;
+use super::cloud_event::rfc3339;
 use super::cursor;
 use super::document::FeedSnapshot;
-use super::event::rfc3339;
 use super::frame::Close;
 use super::hub::{Hub, now_ms};
 use super::log::Shape;

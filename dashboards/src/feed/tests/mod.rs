@@ -1,6 +1,7 @@
 //! The feed on a log in memory: rights, resuming, signatures, by properties and by implementations that are not ours.
 
 mod opening;
+mod payloads;
 mod replays;
 mod stream;
 
