@@ -29,7 +29,7 @@ pub(super) fn type_name(topic: Topic, kind: &'static str) -> &'static str {
     TYPES.get(&(topic, kind)).map_or("unknown", String::as_str)
 }
 
-/// EventRows of a topic, and where its contract's fields are in them.
+/// Rows of a topic, and where the fields are that every event has.
 pub(super) struct EventRows<'a> {
     topic: Topic,
     batch: &'a RecordBatch,
@@ -39,7 +39,7 @@ pub(super) struct EventRows<'a> {
 }
 
 impl<'a> EventRows<'a> {
-    /// EventRows in the topic's shape ([`tally_schemas::arrow_schema`]).
+    /// Rows in the topic's shape ([`tally_schemas::arrow_schema`]).
     pub(super) fn new(topic: Topic, batch: &'a RecordBatch) -> EventRows<'a> {
         let head = ["event_id", "source", "occurred_at", topic.key_field()].map(|name| place(topic, name));
         EventRows { topic, batch, head, kind: place(topic, "kind") }
@@ -54,14 +54,14 @@ impl<'a> EventRows<'a> {
         symbol.unwrap_or_default()
     }
 
-    /// A row's event.
-    pub(super) fn text(&self, row: usize) -> String {
+    /// A row's event, of that CloudEvents type ([`type_name`] of its kind).
+    pub(super) fn text(&self, row: usize, type_name: &'static str) -> String {
         let [id, source, time, subject] = self.head.map(|place| self.field(place?, row));
         let event = CloudEvent {
             specversion: "1.0",
             id,
             source,
-            type_name: type_name(self.topic, self.kind(row)),
+            type_name,
             time,
             subject,
             datacontenttype: "application/json",

@@ -112,17 +112,18 @@ pub(super) fn events_of(shape: &Shape, batch: &Batch) -> Vec<Event> {
             place.and_then(|place| text(&batch.events, place, row)).unwrap_or_default()
         };
         let [user, grantee, creator, license, task, case, actor, id] = places;
-        let kind = all.kind(row);
+        let symbol = all.kind(row);
+        let kind = type_name(topic, symbol);
         Event {
             place: batch.place,
             offset: *offset,
             appended_at_ms: *appended_at_ms,
             topic,
             event_id: id.and_then(|id| uuid(&batch.events, id, row)).unwrap_or_default(),
-            kind: type_name(topic, kind),
-            class: EventClass::of(topic, kind),
+            kind,
+            class: EventClass::of(topic, symbol),
             ids: [user, grantee, creator, license, task, case, actor].map(|place| text(place).into()),
-            text: all.text(row).into(),
+            text: all.text(row, kind).into(),
             full: OnceLock::new(),
             masked: OnceLock::new(),
         }
