@@ -104,9 +104,13 @@ impl Registry {
     fn wait_until_ready(&mut self) {
         let start = Instant::now();
         while request(&format!("{}/subjects", self.url()), None).is_err() {
-            let ended = !self.process.is_running();
             assert!(
-                !ended && start.elapsed() < START,
+                self.process.is_running(),
+                "the registry ended while it started\n{}",
+                self.process.log_tail()
+            );
+            assert!(
+                start.elapsed() < START,
                 "the registry did not start within {START:?}\n{}",
                 self.process.log_tail()
             );
