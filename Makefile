@@ -40,14 +40,13 @@ endif
 bench: assets ## figures of the README, in release: reading, and draining beside others, through real Kafka; TALLY_BENCH_EVENTS=N TALLY_BENCH_ROUNDS=N
 	@sh tests/setup/install.sh
 	@sh tests/setup/bench.sh
-	$(CARGO) bench -p tally-schemas -p tally-sinks
 	$(CARGO) test --release -p tally-pipeline -p tally-tests --test integration -- --ignored --nocapture --test-threads 1 bench_
 
 profile: assets ## where the CPU time of a drain goes, by stages, and a flame graph, into .cache/bench; needs perf
 	@sh tests/setup/install.sh
 	@sh tests/setup/profile.sh
 
-fuzz: assets ## hostile bytes for what reads them: SECONDS=N a target (60); found inputs are kept in tests/fuzz/corpora
+fuzz: assets ## hostile bytes for what reads them: SECONDS=N a target (60); what they found of use is kept in tests/fuzz/corpora and schemas/fuzz/corpora
 	@sh sinks/engine/system.sh
 	TALLY_FUZZ_SECONDS=$(or $(SECONDS),60) TALLY_FUZZ_KEEP=1 $(CARGO) test --workspace --lib -- fuzz
 	@sh tests/setup/fuzz.sh $(or $(SECONDS),60)

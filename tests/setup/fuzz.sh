@@ -1,6 +1,6 @@
 #!/bin/sh
-# fuzz.sh SECONDS: framing (ten of them at most) and decoding under libFuzzer, with coverage, where there is a nightly toolchain; else
-# says so, and fails where TALLY_SKIP_NOTHING is set.
+# fuzz.sh SECONDS: framing and decoding under libFuzzer, so long each, with coverage, where there is a nightly toolchain; else says so, and
+# fails where TALLY_SKIP_NOTHING is set. What reaches code that nothing kept (schemas/fuzz/corpora) reaches is kept.
 set -eu
 setup=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$setup/../.." && pwd)
@@ -14,10 +14,12 @@ cd "$root/schemas"
 
 # fuzz TARGET SECONDS [SEEDS]
 fuzz() {
-    kept=$root/.cache/fuzz/$1
-    mkdir -p "$kept"
-    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$kept" ${3:+"$3"} -- -max_total_time="$2" -max_len=8192
+    found=$root/.cache/fuzz/$1
+    kept=fuzz/corpora/$1
+    mkdir -p "$found" "$kept"
+    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$found" "$kept" ${3:+"$3"} -- -max_total_time="$2" -max_len=8192
+    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$kept" "$found" -- -merge=1 -max_len=8192
 }
 
-fuzz framing "$(($1 < 10 ? $1 : 10))"
+fuzz framing "$1"
 fuzz read "$1" fuzz/seeds/read

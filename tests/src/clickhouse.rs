@@ -169,6 +169,12 @@ impl ClickHouse {
         assert_eq!(url, self.url, "a restart keeps the port");
     }
 
+    /// What it has printed since it was started last.
+    pub fn log(&self) -> String {
+        let engine = self.engine();
+        engine.process.stdout() + &engine.process.stderr()
+    }
+
     /// Its process, to pause it or to read its log.
     pub fn process(&mut self) -> &mut Process {
         let engine = self.engine.as_mut().expect(NOT_YOURS).get_mut();
@@ -260,7 +266,8 @@ fn spawn(data: &Path, port: u16, logs: &Path, user: Option<&(String, String)>) -
     };
     command.arg("--data").arg(data).args(["--port", &port.to_string()]);
     if let Some((user, password)) = user {
-        command.args(["--user", user]).env("TALLY_CLICKHOUSE_PASSWORD", password);
+        // who has a secret says everything that it can say
+        command.args(["--user", user]).env("TALLY_CLICKHOUSE_PASSWORD", password).env("TALLY_LOG", "trace");
     }
     Process::spawn("clickhouse", command, logs)
 }

@@ -67,7 +67,7 @@ pub use object_store::ObjectStore;
 pub use place::{TempFolder, cache, free_port, repository, unique};
 pub use process::{Ended, Process};
 pub use prometheus::Prometheus;
-pub use proxy::Proxy;
+pub use proxy::{Met, Proxy};
 pub use registry::Registry;
 pub use slow::{at_once, trickle};
 pub use stage::Stage;

@@ -1,5 +1,6 @@
 //! A network that fails on request: a loopback proxy between a client and a server.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +24,9 @@ struct Faults {
     permille: u64,
 }
 
+/// How often each kind of fault was met, by its name.
+pub type Met = BTreeMap<&'static str, u64>;
+
 /// What may become of a piece on its way.
 enum Fault {
     None,
@@ -33,16 +37,23 @@ enum Fault {
     /// Nothing of it passes, and the connection is cut: of an answer, the server has done what it was asked.
     Cut,
     /// The client is told 503 in the server's place, or what ClickHouse says that is read-only or full.
-    Unavailable(&'static str),
+    Refused(&'static Refusal),
     /// Nothing of it passes, and nobody is told: an answer is waited for until its time is over.
     Swallow,
 }
 
-/// What is said in the server's place.
-const REFUSALS: [&str; 3] = [
-    "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-    "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 242\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 242. DB::Exception: Table is in readonly mode since a test.\n",
-    "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 243\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 243. DB::Exception: Cannot reserve space, since a test says\n",
+/// What is said in the server's place, and its name.
+type Refusal = (&'static str, &'static str);
+static REFUSALS: [Refusal; 3] = [
+    ("unavailable", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+    (
+        "read-only",
+        "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 242\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 242. DB::Exception: Table is in readonly mode since a test.\n",
+    ),
+    (
+        "full",
+        "HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Exception-Code: 243\r\ncontent-length: 66\r\nconnection: close\r\n\r\nCode: 243. DB::Exception: Cannot reserve space, since a test says\n",
+    ),
 ];
 
 /// A running proxy. Dropped, it cuts everything.
@@ -59,7 +70,7 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     accepted: AtomicUsize,
     replacements: AtomicUsize,
-    injected: AtomicU64,
+    met: Mutex<Met>,
     ended: AtomicBool,
     chance: AtomicU64,
 }
@@ -79,7 +90,7 @@ impl Proxy {
             open: Mutex::default(),
             accepted: AtomicUsize::new(0),
             replacements: AtomicUsize::new(0),
-            injected: AtomicU64::new(0),
+            met: Mutex::default(),
             ended: AtomicBool::new(false),
             chance: AtomicU64::new(0),
         });
@@ -110,14 +121,15 @@ impl Proxy {
     pub fn cut(&self) {
         for stream in lock(&self.shared.open).drain(..) {
             if stream.shutdown(Shutdown::Both).is_ok() {
-                self.shared.injected.fetch_add(1, Ordering::Relaxed);
+                self.shared.meets("all cut");
             } // else it had ended by itself
         }
     }
 
-    /// What met a fault so far: pieces, and ends of connections that were cut.
-    pub fn injected(&self) -> u64 {
-        self.shared.injected.load(Ordering::Relaxed)
+    /// What met a fault so far: pieces that came late, half, or never for a cut or in silence, requests that were refused in the server's
+    /// place, and ends of connections of which all were cut.
+    pub fn met(&self) -> Met {
+        lock(&self.shared.met).clone()
     }
 
     /// How many connections came so far.
@@ -218,7 +230,7 @@ impl Shared {
                     self.hold(from, &mut buffer);
                     break;
                 }
-                Fault::Unavailable(said) => {
+                Fault::Refused((_, said)) => {
                     _ = from.write_all(said.as_bytes());
                     // what is not read when a connection closes has it reset, and the answer with it
                     _ = from.shutdown(Shutdown::Write);
@@ -254,14 +266,26 @@ impl Shared {
         if mixed % 1000 >= permille {
             return Fault::None;
         }
-        self.injected.fetch_add(1, Ordering::Relaxed);
-        match (mixed >> 32) % 5 {
+        let fault = match (mixed >> 32) % 5 {
             0 => Fault::Delay(Duration::from_millis((mixed >> 40) % 400)),
             1 => Fault::Half,
-            2 if is_beginning => Fault::Unavailable(REFUSALS[(mixed >> 40) as usize % REFUSALS.len()]),
+            2 if is_beginning => Fault::Refused(&REFUSALS[(mixed >> 40) as usize % REFUSALS.len()]),
             3 => Fault::Swallow,
             _ => Fault::Cut,
-        }
+        };
+        self.meets(match &fault {
+            Fault::None => return fault,
+            Fault::Delay(_) => "late",
+            Fault::Half => "half",
+            Fault::Cut => "cut",
+            Fault::Swallow => "silent",
+            Fault::Refused((name, _)) => name,
+        });
+        fault
+    }
+
+    fn meets(&self, kind: &'static str) {
+        *lock(&self.met).entry(kind).or_default() += 1;
     }
 
     fn replace_in(&self, bytes: &mut [u8], what: &[u8], by: &[u8]) {

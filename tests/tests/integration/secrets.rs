@@ -26,18 +26,18 @@ const WRONG: &str = "planted-wrong-5Vb";
 
 /// What must not be seen, and everything that was.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     secrets: Vec<(String, String)>,
     seen: Vec<(String, String)>,
 }
 
 impl Watch {
-    fn hide(&mut self, what: &str, secret: &str) {
+    pub(super) fn hide(&mut self, what: &str, secret: &str) {
         assert!(secret.len() >= 12, "{what} is long enough not to be met by chance");
         self.secrets.push((what.to_owned(), secret.to_owned()));
     }
 
-    fn see(&mut self, place: &str, text: impl Into<String>) {
+    pub(super) fn see(&mut self, place: &str, text: impl Into<String>) {
         self.seen.push((place.to_owned(), text.into()));
     }
 
@@ -47,7 +47,7 @@ impl Watch {
     }
 
     /// Each secret as it is, in hexadecimal digits, in base64, and as Rust prints a list of bytes.
-    fn assert_clean(&self) {
+    pub(super) fn assert_clean(&self) {
         let found = self.found();
         assert!(found.is_empty(), "{} times:\n{}", found.len(), found.join("\n"));
     }
@@ -104,7 +104,7 @@ fn publish(stage: &Stage<'_>) -> u64 {
     number
 }
 
-/// Scenario: ingest, service and feed, seals, audit, and the commands that fail, all at `trace`, with passwords of Kafka,
+/// Scenario: ingest, service and feed, seals, audit, the embedded engine, and the commands that fail, all at `trace`, with passwords of Kafka,
 /// ClickHouse and the registry, bearer tokens good and bad, signing keys, and events with planted values.
 /// Guarantees: none of it stands in what they print, in their metrics or in their problem documents, in no encoding.
 #[test]
@@ -169,6 +169,9 @@ fn no_secret_and_no_payload_is_printed() {
     watch.see_end("config", &run(&config).expect_success(SOON));
     watch.see_end("help", &run(&["ingest", "--help"]).expect_success(SOON));
     refused(&mut watch, &stage, &variables);
+    let log = clickhouse.log(); // of which it has little, at that level too
+    assert!(log.contains("clickhouse is ready"), "{log}");
+    watch.see("the log of the engine", log);
     for place in ["standard error of tally serve", "standard error of tally ingest"] {
         let seen =
             watch.seen.iter().find(|(at, _)| at == place).map(|(_, text)| text.as_str()).unwrap_or_default();

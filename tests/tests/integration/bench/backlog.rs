@@ -44,6 +44,8 @@ pub(super) struct Backlog<'a> {
     pub(super) layout: Layout,
     /// Bytes of the values.
     pub(super) bytes: u64,
+    /// The least, the middle, the 99th of a hundred and the most of a value's bytes.
+    sizes: [usize; 4],
     /// Records that are no valid event, and valid ones of each topic.
     pub(super) invalid: u64,
     prefix: String,
@@ -52,8 +54,14 @@ pub(super) struct Backlog<'a> {
 impl<'a> Backlog<'a> {
     /// Creates the topics and fills them. `ids`: each contract's id in the registry, by fingerprint.
     pub(super) fn fill(kafka: &'a Kafka, ids: &HashMap<u64, u32>, layout: Layout) -> Backlog<'a> {
-        let mut backlog =
-            Backlog { kafka, layout, bytes: 0, invalid: 0, prefix: format!("{}.", unique("backlog")) };
+        let mut backlog = Backlog {
+            kafka,
+            layout,
+            bytes: 0,
+            sizes: [0; 4],
+            invalid: 0,
+            prefix: format!("{}.", unique("backlog")),
+        };
         for contract in Topic::ALL {
             kafka.create_topic(&backlog.topic(contract), layout.partitions, &[("retention.ms", "-1")]);
         }
@@ -66,7 +74,7 @@ impl<'a> Backlog<'a> {
             duplicate_permille: layout.invalid_permille.min(10),
             ..Config::seeded(SEED)
         });
-        let mut published = 0;
+        let (mut published, mut sizes) = (0, Vec::new());
         while published < layout.events {
             let emission = platform.next();
             if layout.only.is_some_and(|only| only != emission.topic) {
@@ -78,6 +86,7 @@ impl<'a> Backlog<'a> {
                 add_own(&mut value, layout.own_bytes);
             }
             backlog.bytes += value.len() as u64;
+            sizes.push(value.len());
             backlog.invalid += u64::from(matches!(emission.expect, Expect::Dead(_)));
             let topic = backlog.topic(emission.topic);
             let at_ms = emission.occurred_at / 1000;
@@ -90,6 +99,9 @@ impl<'a> Backlog<'a> {
             }
         }
         producer.flush(FLUSH).expect("every record is acknowledged");
+        sizes.sort_unstable();
+        backlog.sizes =
+            [0, 50, 99, 100].map(|percent| sizes[(sizes.len() * percent / 100).min(sizes.len() - 1)]);
         backlog
     }
 
@@ -111,6 +123,15 @@ impl<'a> Backlog<'a> {
     /// Mean size of a value, bytes.
     pub(super) fn event_bytes(&self) -> u64 {
         self.bytes / self.layout.events.max(1)
+    }
+
+    /// How large its values are, for people.
+    pub(super) fn sizes(&self) -> String {
+        let [least, middle, nearly_all, most] = self.sizes;
+        format!(
+            "{} bytes ({least} to {most}, half up to {middle}, 99 of 100 up to {nearly_all})",
+            self.event_bytes()
+        )
     }
 
     /// Every partition from its beginning.

@@ -71,6 +71,12 @@ pub(super) fn everybody() -> Vec<Contender> {
         Contender::new("Kafka engine, 2 consumers a table", |arena| {
             kafka_engine::drain(arena, kafka_engine::consumers(2))
         }),
+        Contender::new("Kafka engine, blocks of a million", |arena| {
+            kafka_engine::drain(arena, kafka_engine::LARGE)
+        }),
+        Contender::new("Kafka engine, the same, plain tables", |arena| {
+            kafka_engine::drain(arena, kafka_engine::LARGE_AND_PLAIN)
+        }),
         Contender::new("Quix Streams, 2 processes", quix_streams),
         Contender::new("raw insert, facts and receipts", |arena| raw::insert(arena, true)),
         Contender::new("raw insert, facts alone", |arena| raw::insert(arena, false)),

@@ -25,6 +25,7 @@ fn axes(most: u64) -> [(&'static str, Vec<Layout>); 4] {
     [
         ("partitions", [&[alone][..], &spread].concat()),
         ("invalid", [0, 10, 500].map(|invalid_permille| Layout { invalid_permille, ..usual }).to_vec()),
+        // larger by a text that the contract does not have: fetched, walked and digested, but neither decoded nor stored
         ("size", [0, 400, 3_600].map(|own_bytes| Layout { own_bytes, ..usual }).to_vec()),
         ("events", [most / 100, most / 10, most].map(|events| Layout { events, ..usual }).to_vec()),
     ]
@@ -60,7 +61,9 @@ fn bench_growth() {
             all.push(figures);
         }
         let title = format!("tally ingest along {axis}, median of {rounds}, load {}", gauge::load());
-        println!("{}", report::table(&title, &all));
+        let table = report::table(&title, &all);
+        println!("{table}");
+        report::keep(&format!("growth-{axis}.txt"), &table);
         documents.push(report::json(&title, &all));
         report::keep(&format!("growth-{axis}.svg"), &report::plot(&title, &all));
     }

@@ -28,7 +28,7 @@ const SECONDS: u32 = 20;
 const WARM_SECONDS: u32 = 5;
 /// Steps of a second in which events are due.
 const STEPS_A_SECOND: u32 = 1_000;
-/// What must be published of the rate that was asked for: else the figures are those of another rate.
+/// What must be published of the rate that was asked for: else the figures are those of another rate, and are said to be.
 const PUBLISHED_SHARE_MIN: f64 = 0.98;
 /// Between two looks at the store: the grain of the figures.
 const LOOK: Duration = Duration::from_millis(20);
@@ -75,8 +75,10 @@ type Came = HashMap<Uuid, Instant>;
 struct Found {
     /// Events a second that were published.
     rate: f64,
-    /// The wait of every event that was due after the warm-up.
+    /// The wait of every event that was due after the warm-up and came.
     waits: Vec<Duration>,
+    /// Events that had not come within [`DRAIN`] of the last acknowledgement.
+    missing: u64,
 }
 
 /// Publishes at each rate, first while `tally ingest` runs with its defaults, then while `tally serve` does: beside each other they, their
@@ -92,17 +94,21 @@ fn bench_latency() {
     let ids = register(&registry);
     println!("from when an event is due, ms; load {}", gauge::load());
     println!(
-        "  {:>9}{:>11} {:<22}{:>8}{:>8}{:>8}{:>8}{:>9}",
-        "events/s", "published", "to", "p50", "p99", "p99.9", "most", "events"
+        "  {:>9}{:>11} {:<22}{:>8}{:>8}{:>8}{:>8}{:>9}{:>9}",
+        "events/s", "published", "to", "p50", "p99", "p99.9", "most", "events", "missing"
     );
     let mut documents = Vec::new();
+    // kept line by line: what the first rates showed outlives a later one that the machine does not keep
+    let mut keep = |one: Value| {
+        documents.push(one);
+        report::keep("latency.json", &format!("{:#}\n", json!(documents)))
+    };
     for rate in RATES {
         let run = Run { kafka: &kafka, registry: &registry, ids: &ids, rate };
-        documents.push(told(rate, "a row in ClickHouse", run.to_a_row(&data)));
-        documents.push(told(rate, "a frame of the feed", run.to_a_frame(&data)));
+        keep(told(rate, "a row in ClickHouse", run.to_a_row(&data)));
+        let kept = keep(told(rate, "a frame of the feed", run.to_a_frame(&data)));
+        println!("figures are in {}", kept.display());
     }
-    let kept = report::keep("latency.json", &format!("{:#}\n", json!(documents)));
-    println!("figures are in {}", kept.display());
 }
 
 /// Events at one rate.
@@ -122,7 +128,8 @@ impl Run<'_> {
         let events = self.events();
         let (published, rate, seen) =
             self.publish_beside(&stage, |published| look(&stage, events.into(), &published.is_all));
-        Found { rate, waits: waits(&published.records, &seen) }
+        let (waits, came) = waits(&published.records, &seen);
+        Found { rate, waits, missing: u64::from(events) - came }
     }
 
     /// Listens to the feed as an admin, who hears everything.
@@ -135,7 +142,7 @@ impl Run<'_> {
         let mut feed = service.ws(&desk.pass(Role::Admin, "bench"), "now");
         feed.frame("hello");
         let (published, rate, came) = self.publish_beside(&stage, |published| listen(&mut feed, published));
-        Found { rate, waits: pushed(&published, &came) }
+        pushed(rate, &published, &came)
     }
 
     /// Events of the run.
@@ -156,11 +163,6 @@ impl Run<'_> {
             published.is_all.store(true, Ordering::Relaxed);
             (rate, seeing.join())
         });
-        assert!(
-            rate >= f64::from(self.rate) * PUBLISHED_SHARE_MIN,
-            "{rate:.0} events/s were published instead of {}: this machine does not keep that rate",
-            self.rate
-        );
         (published, rate, seen.expect("everything was seen"))
     }
 
@@ -208,16 +210,20 @@ impl Run<'_> {
 /// Prints one line, and gives the same for machines.
 #[expect(clippy::print_stdout, reason = "the figures are the result")]
 fn told(rate: u32, to: &str, found: Found) -> Value {
-    let Found { rate: published, mut waits } = found;
+    let Found { rate: published, mut waits, missing } = found;
     assert!(!waits.is_empty(), "nothing came to {to}");
     waits.sort_unstable();
     let at =
         |permille: usize| waits[(waits.len() * permille / 1000).min(waits.len() - 1)].as_secs_f64() * 1e3;
     let (p50, p99, p999, most, events) = (at(500), at(990), at(999), at(1000), waits.len());
-    println!("  {rate:>9}{published:>11.0} {to:<22}{p50:>8.0}{p99:>8.0}{p999:>8.0}{most:>8.0}{events:>9}");
+    let is_kept = missing == 0 && published >= f64::from(rate) * PUBLISHED_SHARE_MIN;
+    let said = if is_kept { "" } else { "  this machine does not keep that rate" };
+    println!(
+        "  {rate:>9}{published:>11.0} {to:<22}{p50:>8.0}{p99:>8.0}{p999:>8.0}{most:>8.0}{events:>9}{missing:>9}{said}"
+    );
     json!({
         "events_per_second": rate, "published_per_second": published, "to": to,
-        "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "most_ms": most, "events": events,
+        "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "most_ms": most, "events": events, "missing": missing,
     })
 }
 
@@ -245,26 +251,22 @@ fn listen(feed: &mut Ws, published: &Published) -> Came {
     }
 }
 
-/// The wait of every valid event that was due after the warm-up, all of which must have come; of one that was pushed again, its first
-/// frame's, as a client takes it.
-fn pushed(published: &Published, came: &Came) -> Vec<Duration> {
+/// The wait of every valid event that was due after the warm-up; of one that was pushed again, its first frame's, as a client takes it.
+fn pushed(rate: f64, published: &Published, came: &Came) -> Found {
     let valid = published.valid.lock().unwrap_or_else(PoisonError::into_inner);
-    let missing = valid.keys().filter(|id| !came.contains_key(*id)).count();
-    assert!(
-        missing == 0,
-        "{missing} of {} valid events were not pushed within {DRAIN:?} of the last acknowledgement",
-        valid.len()
-    );
+    let missing = valid.keys().filter(|id| !came.contains_key(*id)).count() as u64;
     let first = valid.values().min().copied().expect("an event");
     let warm = first + Duration::from_secs(WARM_SECONDS.into());
     let counted = valid.iter().filter(|(_, due)| **due >= warm);
-    counted.map(|(id, due)| came[id].saturating_duration_since(*due)).collect()
+    let waits = counted.filter_map(|(id, due)| Some(came.get(id)?.saturating_duration_since(*due))).collect();
+    Found { rate, waits, missing }
 }
 
 /// Per topic and partition: up to which offset the ledger was seen, and when.
 type Seen = HashMap<(String, i32), Vec<(i64, Instant)>>;
 
-/// Looks at the ledger again and again. Blocks come in order, so of a partition everything up to its last offset is there.
+/// Looks at the ledger again and again, until everything is there or its time is over. Blocks come in order, so of a partition everything
+/// up to its last offset is there.
 fn look(stage: &Stage<'_>, expected: u64, published: &AtomicBool) -> Seen {
     #[derive(serde::Deserialize)]
     struct Last {
@@ -301,19 +303,21 @@ fn look(stage: &Stage<'_>, expected: u64, published: &AtomicBool) -> Seen {
         }
         if published.load(Ordering::Relaxed) {
             let since = *over.get_or_insert_with(Instant::now);
-            assert!(since.elapsed() < DRAIN, "not everything was seen");
+            if since.elapsed() > DRAIN {
+                break;
+            }
         }
         std::thread::sleep(LOOK);
     }
     seen
 }
 
-/// The wait of every record that was due after the warm-up.
-fn waits(sent: &Sent, seen: &Seen) -> Vec<Duration> {
+/// The wait of every record that was due after the warm-up, and how many came, warm-up and all.
+fn waits(sent: &Sent, seen: &Seen) -> (Vec<Duration>, u64) {
     let sent = sent.0.lock().unwrap_or_else(PoisonError::into_inner);
     let first = sent.values().filter_map(|of| of.first()).min().copied().expect("a record");
     let warm = first + Duration::from_secs(WARM_SECONDS.into());
-    let mut waits = Vec::new();
+    let (mut waits, mut came) = (Vec::new(), 0);
     for (partition, seen) in seen {
         let mut next = 0;
         for (last, at) in seen {
@@ -324,6 +328,7 @@ fn waits(sent: &Sent, seen: &Seen) -> Vec<Duration> {
             );
             next = reached;
         }
+        came += next as u64;
     }
-    waits
+    (waits, came)
 }

@@ -11,6 +11,7 @@ mod kafka_engine;
 mod latency;
 mod raw;
 mod report;
+mod steps;
 
 use backlog::{Backlog, Layout, register};
 use contenders::{Arena, Contender, everybody};
@@ -79,12 +80,14 @@ fn compare(name: &str, mut contenders: Vec<Contender>, codecs: &str, rounds: u64
             }
         }
         let title = format!(
-            "{} events of {} bytes, {codec}, 12 partitions, median of {rounds} rounds, load {}",
+            "{} events of {}, {codec}, 12 partitions, median of {rounds} rounds, load {}",
             layout.events,
-            arena.backlog.event_bytes(),
+            arena.backlog.sizes(),
             gauge::load()
         );
-        println!("{}", report::table(&title, &all));
+        let table = report::table(&title, &all);
+        println!("{table}");
+        report::keep(&format!("{name}-{codec}.txt"), &table);
         documents.push(report::json(&title, &all));
         report::keep(&format!("{name}-{codec}.svg"), &report::plot(&title, &all));
     }

@@ -268,9 +268,10 @@ pub(super) fn insert(arena: &Arena<'_>, with_receipts: bool) -> Turn {
 
 /// Facts in all tables of a database, each once.
 pub(super) fn facts_stored(database: &Database<'_>) -> u64 {
-    let count = |topic: Topic| {
-        let answer = database.query(&format!("SELECT count() FROM {}_final", topic.table()));
-        answer.trim().parse::<u64>().expect("a number")
-    };
-    Topic::ALL.into_iter().map(count).sum()
+    Topic::ALL.into_iter().map(|topic| rows_of(database, &format!("{}_final", topic.table()))).sum()
+}
+
+/// Rows of a table.
+pub(super) fn rows_of(database: &Database<'_>, table: &str) -> u64 {
+    database.query(&format!("SELECT count() FROM {table}")).trim().parse().expect("a number")
 }

@@ -175,8 +175,8 @@ impl Schedule<'_> {
     /// What the networks did, as far as it met anything, and what was looked at.
     fn count(&mut self, seen: &commits::Seen) {
         self.counts.commits = seen.commits;
-        self.counts.stores_met = self.store.injected();
-        self.counts.registries_met = self.registry.as_ref().map_or(0, Proxy::injected);
+        self.counts.stores_met = self.store.met();
+        self.counts.registries_met = self.registry.as_ref().map(Proxy::met).unwrap_or_default();
         let Some(network) = &self.network else { return };
         self.counts.kafka_met = network.met();
         assert!(network.came() > 0, "nobody came to Kafka over the network");
@@ -228,6 +228,7 @@ impl Schedule<'_> {
             let mut publisher = self.stage.simulate(&what);
             publisher.expect_success(ENDED); // it asks the registry first
             self.publishers.push((publisher, path));
+            self.counts.confluent += 1;
         } else {
             self.publishers.push((self.stage.simulate(&what), path));
         }
@@ -278,6 +279,7 @@ impl Schedule<'_> {
         let what =
             Produce { bootstrap, topic: &topic, schema: &schema, framing: "single-object", more: &more };
         python::produce(what, &examples::many(Topic::License, WRITTEN));
+        self.counts.aborted += 1;
     }
 
     /// Facts of a topic that is gone, whose receipts a death kept from being written: nobody can read their records again, so
@@ -325,6 +327,7 @@ impl Schedule<'_> {
                 && one.event_id.ends_with(POISON)
             {
                 "rejected_by_store".clone_into(&mut one.expect);
+                self.counts.rejected += 1;
             }
         }
         self.instances.iter_mut().for_each(|one| one.tally.resume());

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use tally_tests::{Kafka, ProxiedKafka, Proxy, Registry, skip_without};
+use tally_tests::{Kafka, Met, ProxiedKafka, Proxy, Registry, skip_without};
 
 /// The servers that runs share. Each run has a ClickHouse of its own.
 pub(super) struct Servers {
@@ -22,14 +22,15 @@ pub(super) struct Network<'a> {
     pub(super) proxy: &'a Proxy,
     place: usize,
     free: &'a Mutex<Vec<usize>>,
-    met_before: u64,
+    met_before: Met,
     came_before: usize,
 }
 
 impl Network<'_> {
     /// What met a fault since the run has it.
-    pub(super) fn met(&self) -> u64 {
-        self.proxy.injected() - self.met_before
+    pub(super) fn met(&self) -> Met {
+        let since = |(kind, met)| (kind, met - self.met_before.get(kind).copied().unwrap_or(0));
+        self.proxy.met().into_iter().map(since).collect()
     }
 
     /// Connections that came since.
@@ -79,7 +80,7 @@ impl Servers {
     pub(super) fn network(&self) -> Option<Network<'_>> {
         let place = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         let proxy = &self.networks[place];
-        let (met_before, came_before) = (proxy.injected(), proxy.accepted());
+        let (met_before, came_before) = (proxy.met(), proxy.accepted());
         Some(Network { proxy, place, free: &self.free, met_before, came_before })
     }
 

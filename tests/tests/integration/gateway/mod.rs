@@ -8,3 +8,4 @@ mod driven;
 mod flows;
 mod killed;
 mod mock;
+mod texts;

@@ -98,8 +98,8 @@ impl Visit<'_> {
     }
 }
 
-/// Scenario: whoever opens a page opens it with an attack in its path, in its range, zone, language or colours, in each of its filters, and
-/// in the form that writes.
+/// Scenario: whoever opens a page opens it with an attack in its path, in its range, zone, language or colours, in each of its filters; and
+/// sends the form that writes with one, which is no form of ours and refused before it is read: what it would do is attacked by the API.
 /// Guarantees: what names nothing is refused, and a filter that nothing meets leaves a page without a row; no word of ClickHouse, nothing of
 /// somebody else, no fault of the server's, none slower by what the store was asked to sleep; tables and rows stay.
 #[test]

@@ -4,7 +4,7 @@ use super::platform::platform;
 use tally_dashboards::identity::Role;
 use tally_tests::service::Service;
 
-pub(super) const TEXTS: [&str; 12] = [
+pub(in crate::integration) const TEXTS: [&str; 12] = [
     "' OR 1=1 --",
     "') OR ('1'='1",
     "x' UNION ALL SELECT password FROM system.users --",
@@ -67,7 +67,7 @@ const PATHS: [&str; 8] = [
 ];
 
 /// What a client sends for it.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::integration) fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 

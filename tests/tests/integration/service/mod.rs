@@ -8,7 +8,7 @@ mod demo;
 mod evidence;
 mod figures;
 mod forms;
-mod injection;
+pub(super) mod injection;
 mod lists;
 mod ownership;
 mod panels;

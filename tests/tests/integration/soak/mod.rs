@@ -28,6 +28,8 @@ const GROWTH_MIB_NOISE: f64 = 24.0;
 /// How much of the rate may be waiting, and for how long more may, after a fault.
 const LAG_SECONDS: f64 = 10.0;
 const LAG_STRETCH_SECONDS_MAX: f64 = 90.0;
+/// What of the rate has to arrive, in spite of a broker that goes down: else it was another rate.
+const PUBLISHED_SHARE_MIN: f64 = 0.9;
 /// What nobody may hold, however much is published.
 const MEMORY_MIB_MAX: f64 = 256.0;
 /// More than the machine can take, by this.
@@ -153,6 +155,10 @@ fn soak() {
     );
     println!("{}", watch::aftermath(&happened, &samples, &memory, rate));
     judge_soak(&samples, &memory, rate, seconds);
+    #[expect(clippy::cast_precision_loss, reason = "a number of events")]
+    let share = load.acknowledged().load(Ordering::Relaxed) as f64 / (rate * seconds);
+    println!("soak: {:.1} % of the rate were published", share * 100.0);
+    assert!(share >= PUBLISHED_SHARE_MIN, "this machine does not publish {rate} events/s beside Tally");
     println!("soak: peak of the second instance, whichever it was, {peak_of_second:.0} MiB");
     assert!(peak_of_second <= MEMORY_MIB_MAX, "{peak_of_second:.0} MiB");
 
@@ -166,7 +172,10 @@ fn soak() {
     let behind = watch.samples().last().map_or(0.0, |sample| sample.lag);
     #[expect(clippy::cast_precision_loss, reason = "a number of events")]
     let came = (acknowledged.load(Ordering::Relaxed) - before) as f64 / published.as_secs_f64();
-    println!("overload: {capacity:.0} events/s are taken; {came:.0} were published");
+    println!(
+        "overload: {capacity:.0} events/s are taken; {came:.0} were published, {:.1} times that",
+        came / capacity
+    );
     assert!(came >= capacity * OVERLOAD_MIN, "this machine cannot publish more than Tally takes");
     watch.until_caught_up(Duration::from_secs_f64(END.as_secs_f64() + 4.0 * behind / capacity), &first);
     let memory = watch.memory();
