@@ -107,6 +107,19 @@ impl Gateway {
         call(&self.url, path, token, key, &body.to_string())
     }
 
+    /// Asks for something that is there.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn get(&self, path: &str, token: &str) -> Answer {
+        let request =
+            ureq::get(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}"));
+        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None);
+        let mut response = request.build().call().expect("an answer of the gateway");
+        let body = response.body_mut().read_to_string().expect("a body");
+        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    }
+
     /// The value of a metric with these labels as they stand in the text, such as `tally_gateway_outbox_events`.
     ///
     /// # Panics

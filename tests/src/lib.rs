@@ -71,6 +71,6 @@ pub use proxy::{Met, Proxy};
 pub use registry::Registry;
 pub use slow::{at_once, trickle};
 pub use stage::Stage;
-pub use tally::Tally;
+pub use tally::{Tally, cargo};
 pub use tls_proxy::TlsProxy;
 pub use wait::eventually;

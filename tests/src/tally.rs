@@ -94,17 +94,22 @@ impl DerefMut for Tally {
 /// Cargo names the binaries of its own package to a test, but not those of others: so the path is
 /// derived from the test's, `<target>/<profile>/deps/integration-…`.
 fn build(binary: &str, more: &[&str]) -> PathBuf {
-    let test = env::current_exe().expect("a process knows its executable");
-    let profile = test
-        .ancestors()
-        .find(|folder| folder.ends_with("deps"))
-        .and_then(Path::parent)
-        .expect("tests run from target/<profile>/deps (else set TALLY_BIN)");
+    let profile = profile();
     let name = match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let target = profile.parent().expect("a profile's folder lies in the target folder");
+    let what = ["--quiet", "--package", "tally-pipeline", "--bin", binary, "--profile", name];
+    let built = cargo("build").args(what).args(more).output().expect("cargo can be run");
+    assert!(built.status.success(), "{binary} cannot be built\n{}", String::from_utf8_lossy(&built.stderr));
+    profile.join(binary)
+}
+
+/// A command of Cargo's on this workspace, in the target folder of this test.
+///
+/// # Panics
+/// When the test does not run from one.
+pub fn cargo(command: &str) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What Cargo tells this test about its own package would make build scripts run again, here and then there.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
@@ -112,24 +117,15 @@ fn build(binary: &str, more: &[&str]) -> PathBuf {
             cargo.env_remove(name);
         }
     }
-    let built = cargo
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tally-pipeline",
-            "--bin",
-            binary,
-            "--profile",
-            name,
-            "--target-dir",
-        ])
-        .arg(target)
-        .args(more)
-        .current_dir(repository())
-        .stdin(Stdio::null())
-        .output()
-        .expect("cargo can be run");
-    assert!(built.status.success(), "{binary} cannot be built\n{}", String::from_utf8_lossy(&built.stderr));
-    profile.join(binary)
+    let profile = profile();
+    let target = profile.parent().expect("a profile's folder lies in the target folder");
+    cargo.args([command, "--target-dir"]).arg(target).current_dir(repository()).stdin(Stdio::null());
+    cargo
+}
+
+/// The folder of this test's profile.
+fn profile() -> PathBuf {
+    let test = env::current_exe().expect("a process knows its executable");
+    let profile = test.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent);
+    profile.expect("tests run from target/<profile>/deps (else set TALLY_BIN)").to_owned()
 }

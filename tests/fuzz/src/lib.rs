@@ -25,7 +25,7 @@ const SEED_DEFAULT: u64 = 1;
 /// Inputs that are held; the oldest give way.
 const INPUTS_MAX: usize = 4_096;
 /// Kept files of a target, bytes of one and of all: corpora stay small. Findings are kept whatever their number and size, and take no room.
-const FILES_MAX: usize = 256;
+const FILES_MAX: usize = 512;
 const FILE_BYTES_MAX: usize = 2_048;
 const FOLDER_BYTES_MAX: u64 = 128 << 10;
 /// What the names of findings begin with.

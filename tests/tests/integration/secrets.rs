@@ -169,9 +169,7 @@ fn no_secret_and_no_payload_is_printed() {
     watch.see_end("config", &run(&config).expect_success(SOON));
     watch.see_end("help", &run(&["ingest", "--help"]).expect_success(SOON));
     refused(&mut watch, &stage, &variables);
-    let log = clickhouse.log(); // of which it has little, at that level too
-    assert!(log.contains("clickhouse is ready"), "{log}");
-    watch.see("the log of the engine", log);
+    watch.see("the log of the engine", clickhouse.log()); // which has little to say at that level, too
     for place in ["standard error of tally serve", "standard error of tally ingest"] {
         let seen =
             watch.seen.iter().find(|(at, _)| at == place).map(|(_, text)| text.as_str()).unwrap_or_default();

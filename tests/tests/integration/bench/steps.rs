@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use tally_tests::cargo;
 
 /// How much more than it was kept with a step may cost before it is told of; runs of the same code differ by less.
 const SLOWER: f64 = 1.25;
@@ -44,10 +45,8 @@ fn bench_steps() {
 
 /// What divan prints of the benches.
 fn run() -> String {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let benches =
-        ["bench", "-p", "tally-schemas", "-p", "tally-sinks", "--bench", "reading", "--bench", "writing"];
-    let ended = Command::new(cargo).args(benches).stderr(Stdio::inherit()).output().expect("cargo starts");
+    let benches = ["-p", "tally-schemas", "-p", "tally-sinks", "--bench", "reading", "--bench", "writing"];
+    let ended = cargo("bench").args(benches).stderr(Stdio::inherit()).output().expect("cargo starts");
     assert!(ended.status.success(), "cargo bench ended with {}: its errors stand above", ended.status);
     String::from_utf8(ended.stdout).expect("text")
 }
@@ -104,9 +103,12 @@ fn middle(runs: &[Steps]) -> Steps {
     names.map(|name| (name.clone(), median(runs.iter().filter_map(|run| run.get(name).copied())))).collect()
 }
 
-/// Three places are more than runs agree in.
+/// Four digits are more than runs agree in.
 fn rounded(ratios: &Steps) -> Steps {
-    ratios.iter().map(|(name, ratio)| (name.clone(), (ratio * 1e3).round() / 1e3)).collect()
+    ratios
+        .iter()
+        .map(|(name, ratio)| (name.clone(), format!("{ratio:.3e}").parse().expect("a number")))
+        .collect()
 }
 
 /// All steps, and below them those that cost more than they did, by name.
@@ -128,6 +130,9 @@ fn table(nanos: &Steps, ratios: &Steps, kept: &Steps) -> String {
     }
     for gone in kept.keys().filter(|name| !ratios.contains_key(*name)) {
         let _ = writeln!(slower, "GONE: {gone} was kept and is not measured any more");
+    }
+    if kept.is_empty() {
+        slower.push_str("nothing is kept to hold this against: TALLY_BENCH_KEEP=1 keeps it\n");
     }
     if slower.is_empty() { text + "no step costs more than it did\n" } else { text + &slower }
 }

@@ -72,12 +72,7 @@ impl Scene<'_> {
 
     fn look(&self, flow: &Value) -> Answer {
         let id = flow["id"].as_str().expect("an id");
-        let url = format!("{}/flows/{id}", self.gateway.url);
-        let request = ureq::get(&url).header("authorization", format!("Bearer {}", self.token));
-        let request = request.config().http_status_as_error(false).proxy(None).build();
-        let mut response = request.call().expect("an answer of the gateway");
-        let body = response.body_mut().read_to_string().expect("a body");
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        self.gateway.get(&format!("/flows/{id}"), &self.token)
     }
 
     pub(super) fn comes_to(&self, flow: &Value, state: &str) -> Value {

@@ -59,12 +59,16 @@ fn texts_stay_texts() {
                 moved += 1;
                 taken.insert((field, text));
             }
-            let check = json!({"about": body["about"], "license_id": text, "template_id": text});
-            call("/licenses/check", "", &check);
+            let check = json!({"about": body["about"], "needed_micros": 1});
+            let checked = call("/licenses/check", "", &check);
+            let is_refused = checked.code() == "invalid_request";
+            assert_eq!(is_refused, answer.code() == "invalid_request", "{field} {text:?}: {}", checked.body);
         }
-        for step in ["", "/cancel", "/accept"] {
-            let flow = call(&format!("/flows/{}{step}", encoded(text)), &key, &json!({}));
-            assert_ne!(flow.status, 200, "{text}: {}", flow.body);
+        let name = encoded(text);
+        assert_eq!(gateway.get(&format!("/flows/{name}"), &token).status, 404, "{text:?}");
+        for step in ["cancel", "accept"] {
+            let flow = call(&format!("/flows/{name}/{step}"), &key, &json!({}));
+            assert_ne!(flow.status, 200, "{text:?}: {}", flow.body);
         }
     }
     assert!(taken.iter().any(|(_, text)| text.contains("DROP TABLE")), "some are taken: {taken:?}");
@@ -78,11 +82,16 @@ fn texts_stay_texts() {
     assert_eq!(statement.movements.iter().filter(|one| one.key.is_some()).count(), moved);
 
     stage.catch_up(&[]);
-    let columns = FIELDS.join(", ");
+    let columns = [&FIELDS[..], &["idempotency_key"]].concat().join(", ");
     let rows: Vec<Value> =
         stage.database.rows(&format!("SELECT {columns} FROM credit_events_final WHERE kind = 'CHARGED'"));
     assert_eq!(rows.len(), moved);
     for (field, text) in taken {
         assert!(rows.iter().any(|row| row[field] == text), "{field} {text:?}");
+    }
+    for (number, text) in TEXTS.into_iter().enumerate() {
+        let key = format!(":{}", key(number, text));
+        let has = |row: &Value| row["idempotency_key"].as_str().is_some_and(|one| one.ends_with(&key));
+        assert_eq!(rows.iter().filter(|row| has(row)).count(), 1, "{key}");
     }
 }

@@ -136,7 +136,7 @@ fn soak() {
     let seed = setting("TALLY_SOAK_SEED", 7.0);
     println!("soak: {rate:.0} events/s for {seconds:.0} s, seed {seed}");
     let first = place.named("first");
-    let load = Load::start(&place, rate);
+    let (begun, load) = (Instant::now(), Load::start(&place, rate));
     let watch = Watch::start(&place, &first, load.acknowledged());
     let mut faults = Faults::new(seed, place.second());
     let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -148,6 +148,7 @@ fn soak() {
     }
     let (happened, peak_of_second) = faults.end();
     load.keep(0.0);
+    let asked = rate * begun.elapsed().as_secs_f64();
     watch.until_caught_up(END, &first);
     let (samples, memory) = (watch.samples(), watch.memory());
     println!(
@@ -156,7 +157,7 @@ fn soak() {
     println!("{}", watch::aftermath(&happened, &samples, &memory, rate));
     judge_soak(&samples, &memory, rate, seconds);
     #[expect(clippy::cast_precision_loss, reason = "a number of events")]
-    let share = load.acknowledged().load(Ordering::Relaxed) as f64 / (rate * seconds);
+    let share = load.acknowledged().load(Ordering::Relaxed) as f64 / asked;
     println!("soak: {:.1} % of the rate were published", share * 100.0);
     assert!(share >= PUBLISHED_SHARE_MIN, "this machine does not publish {rate} events/s beside Tally");
     println!("soak: peak of the second instance, whichever it was, {peak_of_second:.0} MiB");
