@@ -18,7 +18,7 @@ fuzz() {
     kept=fuzz/corpora/$1
     mkdir -p "$found" "$kept"
     PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$found" "$kept" ${3:+"$3"} -- -max_total_time="$2" -max_len=8192
-    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$kept" "$found" -- -merge=1 -max_len=8192
+    PATH=$bin:$PATH cargo +nightly fuzz run "$1" "$kept" "$found" -- -merge=1 -max_len=1024
 }
 
 fuzz framing "$1"

@@ -2,8 +2,8 @@
 //!
 //! The same engine, the same tables, the same records. It does not hold events against rules, keeps no ledger, has no content digest (the
 //! column stays zero), drops what it cannot parse, and delivers at least once. Its inserts merge the repeats of a block, which ours leave to
-//! merges: no setting of the table, of the view or of a session of the embedded engine reaches them. What that costs it is seen beside
-//! plain copies of the tables, in which nothing is to be merged.
+//! merges: no setting of the table, of the view or of a session of the embedded engine reaches them. What that costs it, nothing that
+//! could be seen, shows beside plain copies of the tables.
 
 use super::contenders::{Arena, Contender, Turn, parts};
 use super::raw::{facts_stored, rows_of};
