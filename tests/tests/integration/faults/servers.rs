@@ -30,7 +30,7 @@ impl Network<'_> {
     /// What met a fault since the run has it.
     pub(super) fn met(&self) -> Met {
         let since = |(kind, met)| (kind, met - self.met_before.get(kind).copied().unwrap_or(0));
-        self.proxy.met().into_iter().map(since).collect()
+        self.proxy.met().into_iter().map(since).filter(|(_, met)| *met > 0).collect()
     }
 
     /// Connections that came since.
