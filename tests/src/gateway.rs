@@ -9,7 +9,7 @@ use tally_queries::private::write_private;
 
 use crate::mock_platform::MockPlatform;
 use crate::place::{TempFolder, free_port};
-use crate::service::{Answer, Key};
+use crate::service::{self, Answer, Key};
 use crate::stage::{self, Stage};
 use crate::tally::Tally;
 use crate::wait::eventually;
@@ -112,12 +112,7 @@ impl Gateway {
     /// # Panics
     /// When nobody answers.
     pub fn get(&self, path: &str, token: &str) -> Answer {
-        let request =
-            ureq::get(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}"));
-        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None);
-        let mut response = request.build().call().expect("an answer of the gateway");
-        let body = response.body_mut().read_to_string().expect("a body");
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        service::get(&self.url, path, token, &[])
     }
 
     /// The value of a metric with these labels as they stand in the text, such as `tally_gateway_outbox_events`.

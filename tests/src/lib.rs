@@ -73,4 +73,4 @@ pub use slow::{at_once, trickle};
 pub use stage::Stage;
 pub use tally::{Tally, cargo};
 pub use tls_proxy::TlsProxy;
-pub use wait::eventually;
+pub use wait::{Raised, eventually};

@@ -163,15 +163,7 @@ impl Service {
     /// # Panics
     /// When nobody answers.
     pub fn get_with(&self, path: &str, token: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = ureq::get(format!("{}{path}", self.url));
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None);
-        answer(path, request.build().call())
+        get(&self.url, path, token, headers)
     }
 
     /// `POST` of a body of that type.
@@ -206,6 +198,19 @@ pub fn start(database: &Database<'_>, flags: &[&str]) -> (Tally, String, String)
         (crate::stage::get(&format!("{ops}/readyz")).0 == 200).then_some(())
     });
     (tally, url, ops)
+}
+
+/// `GET` of a path of whoever listens there.
+pub(crate) fn get(url: &str, path: &str, token: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = ureq::get(format!("{url}{path}"));
+    if !token.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.config().timeout_global(Some(SOON)).http_status_as_error(false).proxy(None);
+    answer(path, request.build().call())
 }
 
 fn answer(path: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {

@@ -1,5 +1,6 @@
 //! Waiting with a bound: the only way a test waits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,5 +21,15 @@ pub fn eventually<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Op
         }
         assert!(!late, "waited {timeout:?} in vain: {what}");
         thread::sleep(PAUSE);
+    }
+}
+
+/// Raises a flag at the end of its scope, however that comes.
+#[derive(Debug)]
+pub struct Raised<'a>(pub &'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

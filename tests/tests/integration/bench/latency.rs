@@ -17,7 +17,7 @@ use tally_dashboards::identity::Role;
 use tally_pipeline::simulator::{Config, Expect, Simulator};
 use tally_schemas::Topic;
 use tally_tests::feed::{Desk, Event, Frames as _, Heard, Ws};
-use tally_tests::{ClickHouse, Kafka, Registry, Stage, TempFolder, skip_without};
+use tally_tests::{ClickHouse, Kafka, Raised, Registry, Stage, TempFolder, skip_without};
 use uuid::Uuid;
 
 /// Events a second, all topics together.
@@ -66,15 +66,6 @@ struct Published {
     valid: Mutex<HashMap<Uuid, Instant>>,
     /// Whether that is all.
     is_all: AtomicBool,
-}
-
-/// Says that nothing more is published, at the end of its scope.
-struct All<'a>(&'a AtomicBool);
-
-impl Drop for All<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// When the first frame of each event came, by its id.
@@ -168,7 +159,7 @@ impl Run<'_> {
         let published = Published::default();
         let (rate, seen) = std::thread::scope(|scope| {
             let seeing = scope.spawn(|| see(&published));
-            let all = All(&published.is_all); // else who sees would wait for one that failed
+            let all = Raised(&published.is_all); // else who sees would wait for one that failed
             let rate = self.publish(stage, &published);
             drop(all);
             (rate, seeing.join())

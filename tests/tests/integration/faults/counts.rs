@@ -7,8 +7,6 @@ use tally_tests::Met;
 
 /// What a network does to what passes.
 const NETWORK: [&str; 4] = ["late", "half", "cut", "silent"];
-/// Runs that have met each kind of it on the way to Kafka, too.
-const RUNS_THAT_MEET_ALL: u64 = 400;
 /// What is said in the store's place.
 const REFUSED: [&str; 3] = ["unavailable", "read-only", "full"];
 
@@ -87,19 +85,14 @@ impl Counts {
         self.commits += other.commits;
     }
 
-    /// What so many runs have not met: then what they show is less than it seems. The way to Kafka is troubled seldom, so of few runs it must
-    /// have met something.
-    pub(super) fn lacks(&self, runs: u64) -> Vec<String> {
+    /// What many runs have not met: then what they show is less than it seems.
+    pub(super) fn lacks(&self) -> Vec<String> {
         let points = Point::ALL.iter().map(|point| point.name());
         let never = points.filter(|point| !self.died.contains_key(point)).map(str::to_owned);
         let ways = [
             ("ClickHouse", &self.stores_met, &[&NETWORK[..], &REFUSED, &["all cut"]][..]),
             ("the registry", &self.registries_met, &[&NETWORK, &REFUSED[..1]]),
-            (
-                "Kafka",
-                &self.kafka_met,
-                if runs < RUNS_THAT_MEET_ALL { &[] } else { &[&NETWORK, &["all cut"]] },
-            ),
+            ("Kafka", &self.kafka_met, &[&NETWORK, &["all cut"]]),
         ];
         let ways = ways.into_iter().flat_map(|(to, met, kinds)| {
             let never =
@@ -114,7 +107,6 @@ impl Counts {
             ("Kafka going down", self.brokers),
             ("the registry going down", self.registries),
             ("a clock that jumps", self.clocks),
-            ("a fault on the way to Kafka", u32::from(!self.kafka_met.is_empty())),
             ("a contract's next version", self.upgrades),
             ("a topic created anew", self.topics),
             ("the Confluent wire format", self.confluent),

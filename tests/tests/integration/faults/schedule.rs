@@ -12,7 +12,7 @@ use tally_sinks::fault::Point;
 use tally_tests::account::{Published, compare, compare_gone, read};
 use tally_tests::python::{self, Produce};
 use tally_tests::stage::seal_and_verify;
-use tally_tests::{ClickHouse, Clock, Proxy, Stage, Tally, TempFolder, eventually, examples};
+use tally_tests::{ClickHouse, Clock, Proxy, Raised, Stage, Tally, TempFolder, eventually, examples};
 
 use super::super::kill::Moments;
 use super::commits;
@@ -160,15 +160,6 @@ pub(super) fn run(seed: u64, servers: &Servers, planted: Planted) -> (String, Co
     assert!(seen.broken.is_none(), "{BEYOND}: {}", seen.broken.unwrap_or_default());
     schedule.clear();
     (format!("{said} ({:.1} s)", began.elapsed().as_secs_f64()), schedule.counts)
-}
-
-/// Raises a flag at the end of its scope, however that comes.
-struct Raised<'a>(&'a AtomicBool);
-
-impl Drop for Raised<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Schedule<'_> {

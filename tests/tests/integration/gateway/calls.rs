@@ -20,7 +20,7 @@ fn about(wallet: &str) -> Value {
     })
 }
 
-fn charge(wallet: &str, purpose: &str, amount: i64) -> Value {
+pub(super) fn charge(wallet: &str, purpose: &str, amount: i64) -> Value {
     json!({"about": about(wallet), "purpose": purpose, "amount_micros": amount})
 }
 

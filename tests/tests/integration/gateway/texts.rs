@@ -12,13 +12,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 const FIELDS: [&str; 6] = ["wallet_id", "task_id", "user_id", "license_id", "template_id", "creator_id"];
 
 fn charge() -> Value {
-    json!({
-        "about": {
-            "wallet_id": "w-texts", "policy_tag": "GENERAL_USE", "task_id": "t-1", "user_id": "u-1", "license_id": "l-1",
-            "template_id": "tp-1", "creator_id": "c-1",
-        },
-        "purpose": "CHARGE", "amount_micros": 1,
-    })
+    super::calls::charge("w-texts", "CHARGE", 1)
 }
 
 /// What of a text may stand in a key, which has no spaces.
